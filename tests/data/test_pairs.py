@@ -1,14 +1,14 @@
 """Pairs of a better and a worse reply: they are checked, shown, and converted from and to what others publish."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import published_pairs
 from support.called import virc
-from support.published_rows import picture
+from support.published import writer
+from support.row_files import NUMBERS, picture
 
 Row = dict[str, Any]
 
@@ -33,21 +33,21 @@ def rows(folder: Path, *written: Row) -> Path:
     return file
 
 
-@pytest.mark.parametrize("write", published_pairs.ALL)
-def test_published_pairs_are_checked_and_converted(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    file, to = write(tmp_path), tmp_path / "to"
+@pytest.mark.parametrize("name", published_pairs.NAMES)
+def test_published_pairs_are_checked_and_converted(name: str, tmp_path: Path) -> None:
+    file, to = writer(name)(tmp_path), tmp_path / "to"
     done = virc("data", "check", file, "--workers", 1)
     assert done.code == 0, done.out + done.err
     done = virc("data", "convert", file, "--to", to, "--format", "pairs")
     assert done.code == 0, done.err
     (made,) = to.glob("*.jsonl")
     found = [json.loads(line) for line in made.read_text().splitlines()]
-    step = write is published_pairs.visrl
+    step = name == "visrl"
     for at, row in enumerate(found):
         assert [turn["role"] for turn in row["messages"]][-1] == "user"
         assert row["messages"][-1]["content"].count("<image>") == 1
         assert published_pairs.QUESTION in row["messages"][-1]["content"]
-        better = "[0.1, 0.1, 0.4, 0.5]" if step else f"It says {published_pairs.NUMBERS[at]}."
+        better = "[0.1, 0.1, 0.4, 0.5]" if step else f"It says {NUMBERS[at]}."
         worse = "[0.7, 0.7, 0.9, 0.9]" if step else "It says 3."
         assert row["chosen"] == {"role": "assistant", "content": better}
         assert row["rejected"] == {"role": "assistant", "content": worse}

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support import published_crops, stage_rows
 from support.called import virc
-from support.published_rows import NUMBERS, SIZE, picture
+from support.row_files import NUMBERS, SIZE, picture
 
 Writes = Callable[[Path], Path]
 PROBLEMS: list[tuple[str, Writes]] = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import published_rows
+from support import published_rows, row_files
 from support.called import virc
 from support.engine_python import interpreter
 
@@ -38,7 +38,7 @@ def system(folder: Path, **layouts: str) -> Path:
 
 def written(folder: Path, *rows: Mapping[str, Any]) -> Path:
     """A file of rows beside a picture."""
-    published_rows.picture(0).save(folder / "a.png")
+    row_files.picture(0).save(folder / "a.png")
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
@@ -77,8 +77,8 @@ def test_boxes_are_counted_in_pixels_of_the_file(boxes: object, found: object, t
 
 @pytest.mark.parametrize("files", [1, 3])
 def test_a_folder_of_save_to_disk_is_read(files: int, tmp_path: Path) -> None:
-    rows = [{"image": published_rows.embedded(at), "problem": f"Which {at}?", "solution": "x"} for at in (0, 1, 2)]
-    folder, to = published_rows.saved(tmp_path / "set", rows, files), tmp_path / "to"
+    rows = [{"image": row_files.embedded(at), "problem": f"Which {at}?", "solution": "x"} for at in (0, 1, 2)]
+    folder, to = row_files.save_to_disk(tmp_path / "set", rows, files), tmp_path / "to"
     assert virc("data", "check", folder, "--workers", 1).code == 0
     assert virc("data", "convert", folder / "train", "--to", to, "--format", "batch", "--name", "rows").code == 0
     read = [json.loads(line)["question"] for line in (to / "rows.jsonl").read_text().splitlines()]
@@ -106,8 +106,8 @@ def test_a_link_out_of_a_folder_is_not_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_a_damaged_folder_gives_faults_and_no_traceback(damage: str, tmp_path: Path) -> None:
-    rows = [{"image": published_rows.embedded(0), "problem": f"Which {at}?", "solution": "x"} for at in range(40)]
-    folder = published_rows.saved(tmp_path / "set", rows, 2) / "train"
+    rows = [{"image": row_files.embedded(0), "problem": f"Which {at}?", "solution": "x"} for at in range(40)]
+    folder = row_files.save_to_disk(tmp_path / "set", rows, 2) / "train"
     file = folder / "data-00001-of-00002.arrow"
     data = bytearray(file.read_bytes())
     if damage == "flipped":

@@ -5,23 +5,36 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import msgspec
-from support.published_rows import COLOURS, NUMBERS, embedded, parquet, picture, saved
-from support.row_files import Row, array, asked, lines, png
+from support.row_files import (
+    COLOURS,
+    NUMBERS,
+    Row,
+    array,
+    asked,
+    embedded,
+    lines,
+    parquet,
+    png,
+    question,
+    save_to_disk,
+    saved,
+)
 
 AT = range(3)
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows in a layout, of which each has its own picture, drawn by `published_rows.picture`.
+    """Rows in a layout, of which each has its own picture, drawn by `row_files.picture`.
 
-    In texts, `$at` is the number of the row, and `$colour`, `$COLOUR`, `$letter`, `$number`, `$asked` and `$base64` are
-    what `values` says. As whole values, `$row` is the number as an integer, `$png` the bytes of the picture, and
-    `$embedded` the picture as `datasets` saves it. `{each: [A, B, C]}` is another value in each row.
+    In texts, `$at` is the number of the row, and `$colour`, `$COLOUR`, `$letter`, `$number`, `$asked`, `$question` and
+    `$base64` are what `values` says. As whole values, `$row` is the number as an integer, `$png` the bytes of the
+    picture, and `$embedded` the picture as `datasets` saves it. `{each: [A, B, C]}` is another value in each row.
 
     Args:
         name: of the layout.
@@ -32,6 +45,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         around: the further values of that object.
         form: how rows are written, where the suffix of the file does not say: `lines`, or `keyed` by their numbers.
         images: names of the pictures that lie next to the file.
+        beside: further files of JSON, by their names.
     """
 
     name: str
@@ -42,13 +56,15 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     around: Mapping[str, Any] = {}
     form: str = ""
     images: Sequence[Any] = ()
+    beside: Mapping[str, Any] = {}
 
     def write(self, folder: Path) -> Path:
         """Write the rows, and return the path that a user names."""
         for at in AT:
             for name in filled(self.images, at):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                picture(at).save(folder / name)
+                saved(folder, name, at)
+        for name, content in self.beside.items():
+            array(folder / name, content)
         file = folder / self.file
         if self.lists:
             rows = {name: [filled(row, at) for at in AT] for name, row in self.lists.items()}
@@ -65,6 +81,7 @@ def values(at: int) -> dict[str, str]:
         "letter": "ABC"[at],
         "number": NUMBERS[at],
         "asked": asked(at),
+        "question": question(at),
         "base64": base64.b64encode(png(at)).decode(),
     }
 
@@ -77,7 +94,7 @@ def filled(value: Any, at: int) -> Any:
     if isinstance(value, str):
         return _WHOLE[value](at) if value in _WHOLE else Template(value).substitute(values(at))
     if isinstance(value, Mapping):
-        return filled(value["each"][at], at) if [*value] == ["each"] else {k: filled(v, at) for k, v in value.items()}
+        return filled(value["each"][at], at) if "each" in value else {k: filled(v, at) for k, v in value.items()}
     return [filled(each, at) for each in value] if isinstance(value, list) else value
 
 
@@ -108,5 +125,16 @@ def _shard(file: Path, rows: Sequence[Row]) -> Path:
 
 _WRITERS: Mapping[str, Callable[[Path, Sequence[Row]], Path]] = {
     ".json": array, ".jsonl": lines, ".parquet": parquet, ".csv": _table(","), ".tsv": _table("\t"), ".tar": _shard,
-    "": saved, "lines": lines, "keyed": _keyed,
+    "": save_to_disk, "lines": lines, "keyed": _keyed,
 }  # fmt: skip
+
+
+@cache
+def _layouts() -> Mapping[str, Layout]:
+    file = Path(__file__).with_suffix(".yaml")
+    return {layout.name: layout for layout in msgspec.yaml.decode(file.read_bytes(), type=list[Layout])}
+
+
+def writer(name: str) -> Callable[[Path], Path]:
+    """Return what writes the rows of a layout in `published.yaml` below a folder, and returns their file."""
+    return _layouts()[name].write

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from PIL import Image
 from support import system_rows
-from support.published_rows import NUMBERS, PLACES, SIDE, Row, _json, _question, _saved, embedded, parquet, picture
+from support.published import writer
+from support.row_files import NUMBERS, PLACES, SIDE, Row, array, parquet, picture, question, save
 
 from virc.data.rows.record import content_of
 from virc.models.chat_protocol import FILE_NAME, of_system
@@ -23,9 +24,8 @@ from virc.reasoning.session import Rejected, Reply, Session
 from virc.systems import registry as systems
 from virc.tools.registry import known
 
-COF = "file:///mnt/buffer/zhangxintong/adaptive_resolution/images_cropped"
-"""Where the authors of Chain-of-Focus had their pictures."""
 _DATASET = "VisualProbe_train"
+deepeyes, chain_of_focus_rl, vigorl_rl = map(writer, ("deepeyes", "chain_of_focus_rl", "vigorl_rl"))
 
 
 def _middle(at: int) -> tuple[int, int]:
@@ -38,26 +38,6 @@ def _searched(x: int, y: int) -> str:
     """A reply of ViGoRL that looks around a point."""
     call = {"name": "search_coordinate", "arguments": {"coordinate": [x, y]}}
     return f"<think>Look.</think>\n<tool_call>{json.dumps(call)}</tool_call>"
-
-
-def deepeyes(folder: Path) -> Path:
-    """DeepEyes-Datasets-47k: parquet for verl, with the prompt as it was shown."""
-    # Visual-Agent/DeepEyes@c9f9d3d, verl/workers/agent/envs/mm_process_engine/create_train_dataset.py, process_fn
-    rows = [
-        {
-            "data_source": "vstar", "prompt": _prompt(f"<image>\n{_question(at)}\nThink first."),
-            "images": [embedded(at)], "ability": "vl_chart", "env_name": "visual_toolbox_v2",
-            "reward_model": {"style": "model", "ground_truth": number},
-            "extra_info": {"split": "train", "index": str(at), "answer": number, "question": _question(at)},
-        }
-        for at, number in enumerate(NUMBERS)
-    ]  # fmt: skip
-    return parquet(folder / "data_0.1.2_visual_toolbox_v2.parquet", rows)
-
-
-def _prompt(asked: str) -> list[Row]:
-    system = {"role": "system", "content": "You are a helpful assistant."}
-    return [system, {"role": "user", "content": asked}]
 
 
 def mini_o3_cold_start(folder: Path) -> Path:
@@ -84,16 +64,16 @@ def _visual_probe(folder: Path, problems: Sequence[tuple[str, str, Image.Image]]
     rows = [
         {
             "problem": f"<image>\n{question}", "solution": answer, "doc_id": at, "data_source": "visual_probe",
-            "images": [_saved(folder, f"{_DATASET}/data/{at}.png", image)],
+            "images": [save(folder, f"{_DATASET}/data/{at}.png", image)],
         }
         for at, (question, answer, image) in enumerate(problems)
     ]  # fmt: skip
-    return _json(folder / _DATASET / "train.json", rows)
+    return array(folder / _DATASET / "train.json", rows)
 
 
 def mini_o3_rl(folder: Path) -> Path:
     """VisualProbe_train with our pictures."""
-    return _visual_probe(folder, [(_question(at), number, picture(at)) for at, number in enumerate(NUMBERS)])
+    return _visual_probe(folder, [(question(at), number, picture(at)) for at, number in enumerate(NUMBERS)])
 
 
 def mini_o3_figures(folder: Path) -> Path:
@@ -118,25 +98,7 @@ def chain_of_focus_sft(folder: Path) -> Path:
             names.append(f"images/{file.name}")
         return {"messages": messages, "images": names}
 
-    return _json(folder / "cof_sft_data_5.4k.json", _conversations(folder, "chain-of-focus", row))
-
-
-def chain_of_focus_rl(folder: Path) -> Path:
-    """CoF-RL-Data: parquet for verl; pictures are named by where their authors had them."""
-    # xtong-zhang/Chain-of-Focus@431ff0d, verl/recipe/zoomin/data_progress/prepare_zoomin_data.py, process_fn
-    rows = []
-    for at, number in enumerate(NUMBERS):
-        path, question = f"{COF}/{_saved(folder, f'{at}.png', picture(at))}", _question(at)
-        given = {"question": question, "image_path": path, "ground_truth": number}
-        tool = {"create_kwargs": given, "execute_kwargs": {"image_path": path}}
-        info = {"split": "train", "index": at, "answer": number, "question": question, "need_tools_kwargs": True}
-        rows.append({
-            "data_source": "rl_multiresolution", "agent_name": "tool_agent", "images": [{"image": path}],
-            "prompt": _prompt(f"<image> Question: {question}\nThink in the mind first."),
-            "ability": "vision", "reward_model": {"style": "rule", "ground_truth": number},
-            "extra_info": {**info, "tools_kwargs": {"image_zoom_in_tool": tool}},
-        })  # fmt: skip
-    return parquet(folder / "train.parquet", rows)
+    return array(folder / "cof_sft_data_5.4k.json", _conversations(folder, "chain-of-focus", row))
 
 
 VIGORL: Sequence[Sequence[Sequence[str]]] = tuple(
@@ -165,23 +127,7 @@ def vigorl_sft(folder: Path, side: int | None = None) -> Path:
         for number, replies in enumerate(chains):
             row = _chain(folder, f"{at}_{number}", spoken, at, replies)
             rows.append({"messages": row["messages"], "images": row["images"]})
-    return _json(folder / "vigorl_multiturn.json", rows)
-
-
-def vigorl_rl(folder: Path) -> Path:
-    """vigorl_SA_RL: lines of problems; their pictures are named from the folder around that of the file."""
-    # Gabesarch/grounded-rl@e7970c0, src/trainer/rl/verl/utils/dataset.py, examples/config.yaml, run_vigorl.sh
-    rows = [
-        {
-            "problem": f"<image>{_question(at)}",
-            "answer": number,
-            "images": [_saved(folder, f"visual_search/images/{at}.png", picture(at))],
-        }
-        for at, number in enumerate(NUMBERS)
-    ]
-    file = folder / "visual_search" / "vigorl_SA_RL.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
+    return array(folder / "vigorl_multiturn.json", rows)
 
 
 def wide_base(folder: Path) -> Path:
@@ -194,14 +140,12 @@ def wide_base(folder: Path) -> Path:
 
 def _chain(folder: Path, name: str, spoken: Protocol, at: int, replies: Sequence[str]) -> Row:
     """A conversation in a chat protocol about a picture, with what its tools show, and the names of its images."""
-    session = Session(spoken, _question(at), [picture(at)], tools=known())
+    session = Session(spoken, question(at), [picture(at)], tools=known())
     for reply in replies:
         taken = session.feed(Reply(reply))
         assert not isinstance(taken, Rejected), taken
     told = [{"role": each.role, "content": content_of(each)} for each in session.trace().messages]
-    images = [
-        _saved(folder, f"images/{name}_{number}.png", shown.pixels) for number, shown in enumerate(session.images)
-    ]
+    images = [save(folder, f"images/{name}_{number}.png", shown.pixels) for number, shown in enumerate(session.images)]
     return {"messages": told, "images": images}
 
 

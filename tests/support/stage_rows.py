@@ -4,12 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from support import published_pairs, rows_of_thinkers
+import msgspec
+from support import published_pairs
+from support.published import writer
 from support.published_crops import _chain
-from support.published_rows import NUMBERS, Row, _json, _question, _saved, embedded, parquet, picture
+from support.row_files import NUMBERS, Row, array, embedded, parquet, picture, question, save, saved
 
 from virc.data.rows.record import MARK
 from virc.models.chat_protocol import of_system
+from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 from virc.systems import texts
 
@@ -39,6 +42,7 @@ _REDRAWN: Sequence[Sequence[str]] = tuple(
 _REPLIES = {"v-thinker": _INLINE, "thyme": _INLINE, "deepeyes-v2": _IN_TURNS, "rrvf": _REDRAWN}
 PAGES = {"page": "a page about a number", "report_1": "a report with a red number", "report_2": "last week's weather"}
 """Texts of pages that the tool `search` finds, by name."""
+pyvision_rl = writer("pyvision_rl")
 _REPORT = "Which number does the report have?"
 
 
@@ -53,40 +57,25 @@ def code_sft(system: str, folder: Path) -> Path:
             said = {"role": "assistant", "content": "".join(each["content"] for each in told[start:])}
             told = [*told[:start], said]
         rows.append({"messages": told, "images": row["images"]})
-    return _json(folder / "solutions.json", rows)
+    return array(folder / "solutions.json", rows)
 
 
 def code_rl(system: str, folder: Path) -> Path:
     """Rows with the fields that the reward's program reads."""
     if system == "deepeyes-v2":
         # Visual-Agent/DeepEyesV2@0373e6e, verl/utils/reward_score/__init__.py and deepeyesv2.py
-        info = {"index": "search_0", "question": _question(0), "answer": NUMBERS[0]}
-        prompt = [{"role": "user", "content": f"{MARK}{_question(0)}"}]
+        info = {"index": "search_0", "question": question(0), "answer": NUMBERS[0]}
+        prompt = [{"role": "user", "content": f"{MARK}{question(0)}"}]
         told = {"data_source": "search", "env_name": "deepeyes_v2", "ability": "search", "prompt": prompt}
         model = {"style": "model", "ground_truth": NUMBERS[0]}
         row = {**told, "images": [embedded(0)], "reward_model": model, "extra_info": info}
         return parquet(folder / "search.parquet", [row])
     # We-Math/V-Thinker@77a5ab8119d7, scripts/plugin/agent_rm.py, and yfzhang114/Thyme@b9285b7a0c5f, README.md, 4.1
-    image = _saved(folder, "images/0.png", picture(0))
+    image = saved(folder, "images/0.png", 0)
     if system == "rrvf":  # of no publication
-        return _json(folder / "problems.json", [{"id": "0", "question": _question(0), "answer": "-", "image": image}])
-    row = {"question": f"{MARK}{_question(0)}", "solution": NUMBERS[0], "images": [image]}
-    return _json(folder / "problems.json", [row])
-
-
-def pyvision_rl(folder: Path) -> Path:
-    """Rows of agents-x-project/PyVision-RL@62ca599, rl_dataset.py, transfer_to_rl_form_image_w_mm_hint."""
-    told = {"data_source": "deepeyes", "ability": "visual_search", "env_name": "pyvision_gym_w_image_hint"}
-    rows = [
-        {
-            **told, "prompt": [{"role": "user", "content": f"<image>\n{_question(at)}"}],
-            "reward_model": {"ground_truth": number, "style": "model"},
-            "extra_info": {"answer": number, "index": at, "question": _question(at), "split": "train"},
-            "mm_hint": {"hint_path": _saved(folder, f"images/{at}.png", picture(at)), "hint_type": "image"},
-        }
-        for at, number in enumerate(NUMBERS)
-    ]  # fmt: skip
-    return _json(folder / "pyvision_image_rl_data.json", rows)
+        return array(folder / "problems.json", [{"id": "0", "question": question(0), "answer": "-", "image": image}])
+    row = {"question": f"{MARK}{question(0)}", "solution": NUMBERS[0], "images": [image]}
+    return array(folder / "problems.json", [row])
 
 
 def vrag_rl(folder: Path) -> Path:
@@ -105,15 +94,22 @@ def vrag_sft(folder: Path) -> Path:
     told: list[Row] = [{"role": "user", "content": asked}]
     for each in said:
         told += [{"role": "assistant", "content": f"<think>Look.</think>\n{each}"}, {"role": "user", "content": MARK}]
-    pages = [_saved(folder, f"images/{at}.png", picture(at)) for at in range(2)]
-    return _json(folder / "search_sft.json", [{"messages": told[:-1], "images": pages}])
+    pages = [saved(folder, f"images/{at}.png", at) for at in range(2)]
+    return array(folder / "search_sft.json", [{"messages": told[:-1], "images": pages}])
 
 
 def actial_sft(folder: Path) -> Path:
     """Rows of ours of one and of two pictures, as the published layout is not known."""
-    said = "<think>Look.</think>\n<answer>A</answer>"
-    asked = {"Which way was the camera turned? A. left B. right": [said], "Which number is it?": [said]}
-    return rows_of_thinkers.taught(folder, "actial", asked, [2, 1])
+    spoken = of_system(systems.get("actial"))
+    asked = {"Which way was the camera turned? A. left B. right": 2, "Which number is it?": 1}
+    image, rows = saved(folder, "images/0.png", 0), list[Row]()
+    for text, pictures in asked.items():
+        first = spoken.first.format(images="\n".join([MARK] * pictures), question=text)
+        told = {"system": spoken.system, "user": first, "assistant": "<think>Look.</think>\n<answer>A</answer>"}
+        messages = [{"role": role, "content": content} for role, content in told.items()]
+        rows.append({"id": text, "messages": messages, "images": [image] * pictures})
+    (folder / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
+    return array(folder / "taught.json", rows)
 
 
 def _vts_step(thought: str, action: str, **arguments: object) -> Mapping[str, str]:
@@ -138,9 +134,9 @@ def vts_v(folder: Path) -> Path:
             _vts_step("Now it can be read.", "terminate_action", final_response=number),
         ]
         shown = (whole, whole.crop((0, 0, width, height)))
-        images = [_saved(folder, f"images/{at}-{number}.png", each) for number, each in enumerate(shown)]
+        images = [save(folder, f"images/{at}-{number}.png", each) for number, each in enumerate(shown)]
         traces.append({"images": images, "messages": messages})
-    return _json(folder / "llavaov_sft_train.json", traces)
+    return array(folder / "llavaov_sft_train.json", traces)
 
 
 def visrl_boxes(folder: Path) -> Path:

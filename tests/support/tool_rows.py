@@ -12,7 +12,8 @@ import msgspec
 from PIL import Image
 from support.loopback import Connection, Loopback
 from support.published_crops import _chain, _middle
-from support.published_rows import NUMBERS, PLACES, SIDE, SIZE, _json, _question, _saved, _verl_row, parquet, picture
+from support.published_rows import verl_row
+from support.row_files import NUMBERS, PLACES, SIDE, SIZE, array, parquet, picture, question, saved
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME
@@ -88,17 +89,17 @@ def openthinkimg_sft(folder: Path, pictures: int = 3) -> Path:
             row = _chain(folder, f"{at}_{number}", spoken, at, replies)
             told = [{"from": tags[m["role"]], "value": m["content"]} for m in row["messages"] if m["role"] in tags]
             rows.append({"system": spoken.system, "conversations": told, "images": row["images"]})
-    return _json(folder / "openthinkimg_sft.json", rows)
+    return array(folder / "openthinkimg_sft.json", rows)
 
 
 def openthinkimg_rl(folder: Path, pictures: int = 3) -> Path:
     """Problems as OpenThinkIMG's program of RL reads them: a JSON array."""
     # zhaochen0110/OpenThinkIMG@45d295f, r1_v/open_r1/tool_grpo.py, load_image_from_path and make_conversation_image
     rows = [
-        {"question": _question(at), "label": number, "image_path": _saved(folder, f"images/{at}.png", picture(at))}
+        {"question": question(at), "label": number, "image_path": saved(folder, f"images/{at}.png", at)}
         for at, number in enumerate(NUMBERS[:pictures])
     ]
-    return _json(folder / "openthinkimg_rl.json", rows)
+    return array(folder / "openthinkimg_rl.json", rows)
 
 
 def _marked(at: int) -> str:
@@ -139,7 +140,7 @@ def _trajectories(folder: Path, system: str, chains: Sequence[Sequence[Sequence[
         for number, replies in enumerate(of_one)
     ]
     (folder / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
-    return _json(folder / "trajectories.json", rows)
+    return array(folder / "trajectories.json", rows)
 
 
 def vitar_rl(folder: Path, pictures: int = 3) -> Path:
@@ -147,7 +148,7 @@ def vitar_rl(folder: Path, pictures: int = 3) -> Path:
     # JLINEkai/ViTAR@1448fb2, verl/utils/dataset/rl_dataset.py and verl/workers/reward_manager/naive.py: the columns
     rows = []
     for at, number in enumerate(NUMBERS[:pictures]):
-        row = _verl_row("med_box", at, [picture(at)], _question(at), number)
+        row = verl_row("med_box", at, [picture(at)], question(at), number)
         told = {"role": "system", "content": "You answer questions about medical images."}
         rows.append({**row, "prompt": [told, *row["prompt"]], "env_name": "visual_toolcrop"})
     return parquet(folder / "med_box_all.parquet", rows)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import stage_rows
-from support import preference_rows, published_pairs
+from support import preference_rows
 from support.called import virc
+from support.published import writer
 
 from virc.core.errors import DataError
 from virc.data.check.result import USUAL_SYSTEM
@@ -86,11 +87,11 @@ def converted(write: Callable[[Path], Path], folder: Path) -> Any:
     return stage_rows.request(next((folder / "to").glob("*.jsonl")), PairsRequest)
 
 
-@pytest.mark.parametrize("write", [published_pairs.mmpr, published_pairs.trl_plain])
-def test_published_pairs_need_no_chat_protocol(write: Callable[[Path], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mmpr", "trl_plain"])
+def test_published_pairs_need_no_chat_protocol(name: str, tmp_path: Path) -> None:
     """They are questions and answers alone: who publishes such rows has no words around them."""
-    found = check(converted(write, tmp_path))
+    found = check(converted(writer(name), tmp_path))
     assert (found.rows, found.otherwise, found.faults) == (3, 0, {})
     assert found.protocol.tools == ()
     assert not found.protocol.grammar.calls
-    assert found.protocol.system == ("Be brief." if write is published_pairs.trl_plain else USUAL_SYSTEM)
+    assert found.protocol.system == ("Be brief." if name == "trl_plain" else USUAL_SYSTEM)

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from rewards.prompts import answer, prompt
-from support import rows_of_thinkers
 from support.scripted_judge import judged as judge
 
 from virc.core.errors import DataError
@@ -13,13 +12,13 @@ from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.sample import sample
 
-SQUARE = rows_of_thinkers.square(0)
+SQUARE = [14, 14, 98, 98]
 ELSEWHERE = [150, 110, 190, 150]
 SAID = f"The square <box>{SQUARE}</box> is red."
 
 
 def reward_of(reply: str, judged: str = "N", **columns: Any) -> float | None:
-    known = prompt([rows_of_thinkers.SIZE], right="red", strict="own", **{"boxes": [SQUARE], **columns})
+    known = prompt([(252, 196)], right="red", strict="own", **{"boxes": [SQUARE], **columns})
     read = sample(reply, known)
     return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find("grip"), judge(judged))).total
 

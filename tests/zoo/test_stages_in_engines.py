@@ -20,6 +20,7 @@ from support import (
     published_pairs,
     published_rewards,
     published_rows,
+    row_files,
     rows_of_thinkers,
     stage_rows,
     tool_rows,
@@ -185,7 +186,7 @@ def _servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What tools of rollouts ask: pages of the tool `search`, vision models, and a teacher."""
     (pages := tmp_path / "pages").mkdir()
     for at, (name, text) in enumerate(stage_rows.PAGES.items()):
-        published_rows.picture(at % 2).save(pages / f"{name}.jpg")
+        row_files.picture(at % 2).save(pages / f"{name}.jpg")
         (pages / f"{name}.txt").write_text(text)
     monkeypatch.setenv("VIRC_PAGES", str(pages))
     with ExitStack() as stack:
