@@ -36,6 +36,7 @@ from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
 from virc.models.costs import Budget, read_prices
 from virc.models.load import Choice, choice_of
+from virc.reasoning.media import Pages, media_choice
 from virc.reasoning.protocol import Protocol
 from virc.scoring.judge import JUDGE_KEY
 from virc.solving.ablation import CropAblation
@@ -101,6 +102,9 @@ def evaluate(
     samples: int = 1,
     strategy: str | Sequence[str] | None = None,
     temperature: float | None = None,
+    page: Pages | None = None,
+    fps: float | None = None,
+    frames: int | None = None,
     prices: str | Path | None = None,
     max_cost: float | None = None,
     max_pixels: int | None = None,
@@ -133,6 +137,7 @@ def evaluate(
         endpoint: an OpenAI-compatible server of the other models; one that it does not list is looked for on this
             machine. None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.
+        page, fps, frames: which parts of clips and documents are shown, as in `virc.solve`.
         extra_body, thinking: of requests to the endpoint, as in `virc.solve`; `prices` as there.
         max_cost: no problem is asked once the answers of this call have cost that much; None: no limit.
         limit: number of problems, from the first; None: all.
@@ -171,8 +176,8 @@ def evaluate(
     if traces not in get_args(Traces):
         raise UsageError(f"traces is {traces!r}", f"choose {', '.join(get_args(Traces))}")
     check_named_judges(judge_endpoints, strategy)
-    config = SolveConfig(**of_config | {"strategy": None})
-    check_arguments(config, without=("tolerate",))
+    config = SolveConfig(**of_config | {"strategy": None}, media=media_choice(page, None, fps, frames))
+    check_arguments(config, without=("tolerate", "media"))
     strategy_names = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
     graders = Graders(
         judge_endpoint, judge_model, os.environ.get(JUDGE_KEY), judge_endpoints, None if system is None else str(system)

@@ -212,7 +212,8 @@ def shown_images(
     def opened_files(pictures: Sequence[Picture]) -> Iterator[Shown]:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
         sources = (sources_of([each], config.offline, deadline, config.base, row.trusted)[0] for each in pictures)
-        for part in unfolded(sources, pictures, config.solving.media, check=partial(check_time, deadline)):
+        check, choice = partial(check_time, deadline), config.solving.media
+        for part in unfolded(sources, pictures, choice, check=check, row=row.passed):
             terms = Terms(seconds=deadline.left())
             image = shown(*part.file, opened.chat_protocol, opened.backend.grid, terms)
             image.place, image.medium = part.place, part.medium

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -282,7 +282,7 @@ class Unfolded(msgspec.Struct, frozen=True):
 
 def unfolded(
     sources: Iterable[Source], given: Sequence[Picture], choice: MediaChoice, report: Reporter | None = None,
-    check: Callable[[], None] = check_stop, strict: bool = False,
+    check: Callable[[], None] = check_stop, strict: bool = False, row: Mapping[str, Any] = {},
 ) -> Iterator[Unfolded]:  # fmt: skip
     """Yield the pictures of files: those in a clip or document, else the file itself.
 
@@ -290,6 +290,7 @@ def unfolded(
         report: is told what is shown of what.
         check: called while a file is read; raises where nobody waits for the answer any more.
         strict: whether a choice of parts that no file has is refused.
+        row: the fields of a row, which may say what part of its clip it is about.
 
     Raises:
         UsageError: it is.
@@ -297,7 +298,7 @@ def unfolded(
         SetupError: a package that reads it is missing.
     """
     if reader := media_reader():
-        yield from reader.unfolded(sources, given, choice, report, check, strict)
+        yield from reader.unfolded(sources, given, choice, report, check, strict, row)
     else:
         yield from (Unfolded((read(*each), each[1]), picture) for each, picture in zip(sources, given, strict=True))
 

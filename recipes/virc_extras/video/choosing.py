@@ -1,12 +1,13 @@
 """Which pages and times a user means."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
-from virc.core.errors import UsageError
+from virc.core.errors import DataError, UsageError
 from virc.reasoning.media import MediaChoice, Pages, Times
-from virc_extras.video.sampling import from_clock
+from virc_extras.video.sampling import from_clock, sampled_times, times_at_rate, usual_times
 
 _MAX_PAGE, _MAX_CHOSEN = 10**6, 1000
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)")
@@ -36,6 +37,31 @@ def choice_of(
     if max(len(pages), len(times)) > _MAX_CHOSEN:
         raise UsageError(f"over {_MAX_CHOSEN} pages or times are named", "name fewer")
     return MediaChoice(pages, times, fps, frames)
+
+
+def choice_in_row(choice: MediaChoice, row: Mapping[str, Any]) -> MediaChoice:
+    """Return which parts of its clip a row shows: its columns `start` and `end`, in seconds, bound them.
+
+    Raises:
+        DataError: there are no frames between them, or they may be its answer, as it has no other.
+    """
+    start, end = (row.get(name) for name in ("start", "end"))
+    if choice.at or type(start) not in (int, float) or type(end) not in (int, float):
+        return choice
+    if not any(row.get(name) is not None for name in ("answer", "solution")):
+        sentence = "its columns start and end are a part of its clip, or the answer"
+        raise DataError(sentence, "rename them, or add a column answer")
+    return choice_between(choice, start, end)
+
+
+def choice_between(choice: MediaChoice, start: Any, end: Any) -> MediaChoice:
+    """Return the same choice in a part of a clip, in seconds. Raises DataError: it has no frames."""
+    if not all(type(each) in (int, float) for each in (start, end)) or not 0 <= start < end:
+        raise DataError(f"the part of its clip from {start!r} to {end!r} has no frames")
+    length = end - start
+    times = sampled_times(length, length, choice.frames) if choice.frames else usual_times(length, length)
+    times = times_at_rate(length, choice.fps) if choice.fps and not choice.frames else times
+    return choice_of(at=[start + each for each in times])
 
 
 def _words(given: Times | Pages | None) -> Iterator[str]:

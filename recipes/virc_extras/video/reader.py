@@ -1,7 +1,7 @@
 """Clips and documents of a problem as the pictures in them: what the core asks of this extra (`virc.media`)."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
@@ -10,7 +10,7 @@ from virc.reasoning.media import MediaChoice
 from virc.solving.image_source import Picture as Given
 from virc.solving.image_source import Source, Unfolded, read_head
 from virc_extras.video import clip, document
-from virc_extras.video.choosing import choice_of
+from virc_extras.video.choosing import choice_in_row, choice_of
 from virc_extras.video.kinds import HEAD
 from virc_extras.video.limits import MAX_PICTURES
 from virc_extras.video.parts import Medium, OpenedMedium
@@ -29,7 +29,7 @@ def medium_of(head: bytes) -> Medium | None:
 
 def unfolded(
     sources: Iterable[Source], given: Sequence[Given], choice: MediaChoice, report: Reporter | None,
-    check: Callable[[], None], strict: bool,
+    check: Callable[[], None], strict: bool, row: Mapping[str, Any] = {},
 ) -> Iterator[Unfolded]:  # fmt: skip
     """Yield the pictures of files, each file when it is reached; arguments and errors as of the core's `unfolded`."""
     if strict:
@@ -37,7 +37,7 @@ def unfolded(
         check_choice(choice, sources)
     count = 0
     for number, (source, picture) in enumerate(zip(sources, given, strict=True), 1):
-        for each in _pictures(source, picture, choice, number if len(given) > 1 else None, report, check):
+        for each in _pictures(source, picture, choice, row, number if len(given) > 1 else None, report, check):
             count += 1
             if each.place and count > MAX_PICTURES:
                 sentence = f"the clips and documents have over {MAX_PICTURES} pictures together"
@@ -74,15 +74,16 @@ def _medium_in(source: Source) -> Medium | None:
 
 
 def _pictures(
-    source: Source, picture: Given, choice: MediaChoice, number: int | None, report: Reporter | None,
-    check: Callable[[], None],
+    source: Source, picture: Given, choice: MediaChoice, row: Mapping[str, Any], number: int | None,
+    report: Reporter | None, check: Callable[[], None],
 ) -> Iterable[Unfolded]:  # fmt: skip
     (content, name), medium = source, _medium_in(source)
     if medium is None:
         assert isinstance(content, bytes)
         check_known(content[:HEAD], name)
         return [Unfolded((content, name), picture)]
-    found = medium.parts(content, name, choice, check)
+    chosen = choice_in_row(choice, row) if "at" in medium.CHOICES else choice
+    found = medium.parts(content, name, chosen, check)
     if report:
         report.note(found.summary)
     if report and found.left_out:

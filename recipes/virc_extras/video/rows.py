@@ -30,9 +30,8 @@ from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.media import PLACES, USUAL_MEDIA, MediaChoice, MediaPlace
 from virc.solving.image_source import Source, Unfolded, read_head
 from virc.solving.sources.columns import MEDIA, key_of
-from virc_extras.video.choosing import choice_of
+from virc_extras.video.choosing import choice_between, choice_in_row, choice_of
 from virc_extras.video.reader import medium_of, unfolded
-from virc_extras.video.sampling import sampled_times, times_at_rate, usual_times
 
 _PICTURES = ("images", "image", "image_path", "image_paths", "frames")
 """Columns of pictures, which rows of clips may have beside them, or other rows of their file in their place."""
@@ -256,15 +255,10 @@ class _Rewriting:
             raise DataError("its clips are sampled in different ways", "«--frames N» is for all of them")
         fps, frames = asked[0].get("fps", self._choice.fps), asked[0].get("nframes", self._choice.frames)
         start, end = asked[0].get("video_start"), asked[0].get("video_end")
-        span: tuple[Any, Any] | None = _part_of(row) if start is None and end is None else (start or 0, end)
-        if span is None:
-            return choice_of(fps=None if frames else fps, frames=frames)
-        if not all(type(each) in (int, float) for each in span) or not 0 <= span[0] < span[1]:
-            raise DataError(f"the part of its clip from {span[0]!r} to {span[1]!r} has no frames")
-        length = span[1] - span[0]
-        times = sampled_times(length, length, frames) if frames else usual_times(length, length)
-        times = times_at_rate(length, fps) if fps and not frames else times
-        return choice_of(at=[span[0] + each for each in times])
+        chosen = choice_of(fps=None if frames else fps, frames=frames)
+        if start is None and end is None:
+            return choice_in_row(chosen, row)
+        return choice_between(chosen, start or 0, end)
 
     def _pictures(self, media: Sequence[_Medium], choice: MediaChoice) -> _Made:
         key = choice, tuple(file.data or file.name for each in media for file in each.files)
@@ -293,17 +287,6 @@ class _Rewriting:
             path = file.path()
             is_medium = medium_of(read_head(path)) is not None
             return (path if is_medium else contents(path, MAX_BYTES)), file.name
-
-
-def _part_of(row: Mapping[str, Any]) -> tuple[Any, Any] | None:
-    """The part of the clip that a row is about, in seconds, as MVBench has it; without an answer it may be that."""
-    start, end = (row.get(name) for name in ("start", "end"))
-    if type(start) not in (int, float) or type(end) not in (int, float):
-        return None
-    if not any(row.get(name) is not None for name in ("answer", "solution")):
-        sentence = "its columns start and end are a part of its clip, or the answer"
-        raise DataError(sentence, "rename them, or add a column answer")
-    return start, end
 
 
 def _listed(value: Any) -> list[Any]:

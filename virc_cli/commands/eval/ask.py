@@ -40,6 +40,9 @@ def command(
     samples: Annotated[int, option("N", "Answers per problem; the commonest counts.", min=1, max=1000)] = 1,
     strategy: options.Strategies = None,
     temperature: options.Temperature = None,
+    page: options.Page = None,
+    fps: options.Fps = None,
+    frames: options.Frames = None,
     trust_rows: options.TrustRows = False,
     concurrency: options.Concurrency = None,
     prices: options.Prices = None,
@@ -83,6 +86,7 @@ def command(
     from virc.config.validation import fields_given
     from virc.evaluation import api as evaluation
     from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, model_at, pipeline_of
+    from virc.reasoning.media import media_choice
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
     from virc.solving.solver import choose
@@ -101,6 +105,7 @@ def command(
             max_turns=asked.max_turns,
             crop_ablation=crop_ablation,
             strategy=each,
+            media=media_choice(page, None, fps, frames),
         )
         for seed in range(asked.seed, asked.seed + seeds)
         for each in strategies

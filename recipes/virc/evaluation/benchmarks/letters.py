@@ -16,7 +16,7 @@ _SIGNS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _LAST_WORDS = 5
 _SAID = re.compile(r"(?:correct\s+)?answer\s+is\s+\**([ABCD])\**", re.IGNORECASE)
 _SHORT = 10  # words
-_PREFIXES = (
+PREFIXES = (
     "The best answer is",
     "The correct answer is",
     "The answer is",
@@ -51,7 +51,7 @@ def inferred(answer: str, choices: Sequence[str]) -> str | None:
 
 
 def first_capital(
-    answer: str, choices: Sequence[str] = ("(A)", "(B)", "(C)", "(D)", "(E)"), prefixes: Sequence[str] = _PREFIXES
+    answer: str, choices: Sequence[str] = ("(A)", "(B)", "(C)", "(D)", "(E)"), prefixes: Sequence[str] = PREFIXES
 ) -> str:
     """The first of A to E in a reply behind one of the prefixes, else that of the first choice that holds the reply.
 

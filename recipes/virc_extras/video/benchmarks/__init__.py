@@ -1,0 +1,1 @@
+"""Published benchmarks of clips and documents; each file is one."""
