@@ -1,8 +1,8 @@
 r"""HoneyBee: a picture is described once, and solutions that share the description vote.
 
 Source: arXiv:2510.12225v1, section 5.5: the first of 64 replies is whole, and its caption is given to the others, drawn at
-temperature 0.7; the answer of most counts. Assumed: a reply cannot be begun for the model here, so the caption stands
-behind the question; and a reply without a box has no vote.
+temperature 0.7; the answer of most counts. Assumed: the caption, which is context there, stands behind
+the question; and a reply without a box has no vote.
 """
 
 import re

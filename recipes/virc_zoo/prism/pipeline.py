@@ -16,6 +16,9 @@ text = partial(texts.text, Path(__file__).parent)
 
 def solve(problem: Problem, roles: Roles) -> str:
     """Describe, then answer."""
-    description = roles.eyes.ask(problem.images, text("describe"), step="description")
-    told = f"{text('answer')}Description: {description}\nQuestion: {problem.question}\n"
+    description = roles.eyes.ask(problem.images, text("describe"), step="description").removesuffix("\n")
+    question = problem.question.removesuffix("\n")
+    if not question.lower().startswith(("question:", "hint:")):
+        question = f"Question: {question}"
+    told = f"{text('answer')}Description: {description}\n{question}\n"
     return roles.mind.ask(told, step="answer")

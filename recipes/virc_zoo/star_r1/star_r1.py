@@ -6,8 +6,8 @@
 changes as `index.attribute.value`; one that is written twice counts once, and a right one is taken by one of the answer
 alone, by that which agrees in most parts. `framed` is that of `visual_rft`.
 Source: arXiv:2505.15804 (STAR-R1), its rewards of format and of accuracy, as reported by reviews; its authors published
-no code. That enumerating and saying too little cost something is published; that each wrong object and each missing
-change costs 1 is assumed, and so is what counts twice.
+no code. The paper has a formula of what enumerating and saying too little cost, which the reviews leave out; that each
+wrong object and each missing change costs 1 is assumed, and so is what counts twice.
 """
 
 import re

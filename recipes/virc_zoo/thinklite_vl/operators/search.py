@@ -46,7 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         c: weight of the exploration in UCB.
         children: next steps that are drawn below a leaf.
         depth: most steps of a solution.
-        above: leave out rows that were solved within so many iterations; ThinkLite-VL: 5.
+        above: leave out rows that were solved within so many iterations; ThinkLite-VL: 6, its 5 from 0.
         unsolved: keep rows that were not solved, too.
         temperature: of each step.
         top_p: of each step.
