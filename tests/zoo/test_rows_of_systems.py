@@ -10,6 +10,7 @@ from PIL import Image
 
 from virc.core.errors import DataError
 from virc_zoo import sized_pictures
+from virc_zoo.code_as_thought import rows as code_as_thought
 from virc_zoo.mpcc import rows as mpcc
 from virc_zoo.openvlthinker import rows as openvlthinker
 from virc_zoo.perception_r1 import rows as perception_r1
@@ -97,7 +98,8 @@ def test_a_stored_reply_of_visurf_counts_as_the_mean_where_a_drawn_one_is_as_goo
     [(perception_r1, "images", (2000, 1500), (1551, 1163)), (perception_r1, "images", (28, 28), (56, 56)),
      (perception_r1, "images", (640, 480), (640, 480)), (thinklite_vl, "image", (100, 100), (512, 512)),
      (thinklite_vl, "image", (3000, 2000), (2508, 1672)), (vision_g1, "images", (300, 200), (548, 365)),
-     (vision_g1, "images", (2000, 1500), (1156, 867))],
+     (vision_g1, "images", (2000, 1500), (1156, 867)), (code_as_thought, "image", (100, 100), (512, 512)),
+     (code_as_thought, "image", (3000, 2000), (2508, 1672))],
 )  # fmt: skip
 def test_pictures_of_rows_have_the_published_size(
     rows: ModuleType, column: str, file: tuple[int, int], shown: tuple[int, int], tmp_path: Path
