@@ -19,8 +19,8 @@ from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
 from virc.models.costs import Budget
 from virc.models.load import Opened, described
-from virc.reasoning.images import OpenedImage, Shown
-from virc.reasoning.opening.pictures import as_shown, opened_all
+from virc.reasoning.images import OpenedImage
+from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import with_rows, without_answered, write_answers
 from virc.solving.asking import Asking
@@ -30,6 +30,7 @@ from virc.solving.image_source import (
     Picture,
     Source,
     Unfolded,
+    all_shown,
     is_pipe,
     page_file,
     report_losses,
@@ -94,7 +95,7 @@ def solve_images(
                 return Solution(None, known | seen, no_answer)
             on_open(opened)
             _estimate(opened, pictures, report)
-            shown = _all_shown(pictures, parts, opened)
+            shown = all_shown(pictures, parts, opened.chat_protocol, opened.backend.grid)
             opening.close()  # their full size is needed no longer
             if text := over_limit(opened, shown):
                 report.note(text)
@@ -148,16 +149,6 @@ def _sources(
 def _paged(parts: Sequence[Unfolded], page: int | None) -> list[File]:
     """The files of pictures, of those with several pages the one that is chosen."""
     return [each.file if each.place or not page else page_file(each.file, page, each.given) for each in parts]
-
-
-def _all_shown(pictures: Sequence[OpenedImage], parts: Sequence[Unfolded], opened: Opened) -> list[Shown]:
-    try:
-        shown = [as_shown(each, opened.chat_protocol, opened.backend.grid) for each in pictures]
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    for image, part in zip(shown, parts, strict=True):
-        image.place, image.medium = part.place, part.medium
-    return shown
 
 
 def read_question(file: str) -> str:

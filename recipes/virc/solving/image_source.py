@@ -29,8 +29,10 @@ from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, check_stop, within
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
 from virc.reasoning.media import MediaChoice, MediaPlace, is_medium, media_reader
-from virc.reasoning.opening.pictures import read
+from virc.reasoning.opening.pictures import as_shown, read
 from virc.reasoning.pixels.appearance import NOTES, has_gain_map
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
 from virc.solving.memory_images import InMemory, file_of_memory
 
 Picture = str | PathLike[str] | InMemory
@@ -301,6 +303,19 @@ def unfolded(
         yield from reader.unfolded(sources, given, choice, report, check, strict, row)
     else:
         yield from (Unfolded((read(*each), each[1]), picture) for each, picture in zip(sources, given, strict=True))
+
+
+def all_shown(
+    pictures: Sequence[OpenedImage], parts: Sequence[Unfolded], protocol: Protocol, grid: Grid
+) -> list[Shown]:
+    """The opened pictures of `parts` as a model sees them. Raises DataError: one cannot be shown."""
+    try:
+        shown = [as_shown(each, protocol, grid) for each in pictures]
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    for image, part in zip(shown, parts, strict=True):
+        image.place, image.medium = part.place, part.medium
+    return shown
 
 
 def standard_input() -> IO[bytes]:

@@ -13,14 +13,16 @@ from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.limits import bounded
 from virc.core.text import clause
 from virc.models.chat_protocol import of_system, offering
-from virc.reasoning.images import OpenedImage
+from virc.reasoning.media import USUAL_MEDIA
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Session
 from virc.reasoning.writing import written
 from virc.remote import failures
 from virc.solving import reading
+from virc.solving.image_source import all_shown, sources_of, unfolded
 from virc.systems.registry import System
 from virc.tools import registry as tools
 
@@ -49,13 +51,12 @@ def check_tool(name: str, system: System | None = None) -> str | None:
 
 
 def try_call(
-    name: str,
-    picture: OpenedImage,
-    arguments: Mapping[str, Any],
-    system: System | None,
-    coordinates: Coordinates | None,
+    name: str, picture: str, arguments: Mapping[str, Any], system: System | None, coordinates: Coordinates | None
 ) -> Tried:
     """Carry out a call as if a model wrote it, in the chat protocol of the system, else in that of virc.
+
+    Args:
+        picture: the file that the call is about; of a clip or document the usual frames or pages.
 
     Raises:
         UsageError: the chat protocol cannot write the call.
@@ -68,9 +69,12 @@ def try_call(
     except FormatError as error:
         whose = system.name if system else "virc"
         raise UsageError(f"the chat protocol of {whose} cannot write this call: {clause(error)}") from None
-    tried = _carried_out(name, reply, Session(protocol, _QUESTION, [picture], grid, tools=tools.known()))
+    parts = [*unfolded(sources_of([picture]), [picture], USUAL_MEDIA)]
+    with opened_all([part.file for part in parts]) as pictures:
+        shown = all_shown(pictures, parts, protocol, grid)
+        tried = _carried_out(name, reply, Session(protocol, _QUESTION, shown, grid, tools=tools.known()))
     if isinstance(tried, str):
-        example = reading.example([name], protocol, picture.size, grid)
+        example = reading.example([name], protocol, shown[0].size, grid)
         possible = parse(example, protocol.grammar).calls[0].arguments if example else None
         hint = f"«--arguments '{json.dumps(possible)}'»" if possible else None
         raise DataError(f"the call cannot be carried out: {tried}", hint)

@@ -169,3 +169,9 @@ def test_the_agent_and_mcp_get_the_same_frame() -> None:
     with serve([WATCH, answer("97")]) as server:
         called(tool_calls([Path()], server.url, tools=NAMES), "ask", image="phone", question="q", frames=1)
         assert last_turn(server) == FRAME
+
+
+def test_a_call_on_a_clip_is_tried_without_a_model() -> None:
+    done = virc("tools", "try", "watch", "phone", "--arguments", '{"start": 1.5}', "--to", "made")
+    assert (done.code, done.out.splitlines()[0]) == (0, "Frame 5 at 0:01.5:")
+    assert number_of(Image.open("made/image-1.png")) == FRAME[1]

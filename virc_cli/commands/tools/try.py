@@ -22,7 +22,7 @@ FAILURE: dict[str, object] = {"reply": None, "call": None, "sent": None, "images
 
 def command(
     tool: Annotated[str, argument("NAME|FILE", "A tool, or its file.")],
-    picture: Annotated[Path, argument("IMAGE", "The picture it is about.")],
+    picture: Annotated[Path, argument("IMAGE", "The picture, clip or document it is about.")],
     arguments: Annotated[str, option("JSON", "Arguments, as a model writes them.")] = "{}",
     system: System = None,
     coordinates: Annotated[
@@ -31,21 +31,17 @@ def command(
     to: Annotated[Path | None, option("DIR", "New folder for the images that it makes.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Carry out one call on a picture, as if a model wrote it.
+    """Carry out one call on a picture or clip, as if a model wrote it.
 
     Printed is what the model would be sent, for the question "What does the picture show?". The call is written and
     read in the chat protocol of --system, else in that of virc.
 
     Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool or its server fails.
     """
-    from virc.core.files import expanded
     from virc.core.module_files import warn_not_copied
-    from virc.reasoning.opening.pictures import opened_all
     from virc.solving import tool_trial
 
-    written = _read(arguments)
-    with opened_all([(expanded(picture), str(picture))]) as pictures:
-        tried = tool_trial.try_call(tool, pictures[0], written, named_system(system), coordinates)
+    tried = tool_trial.try_call(tool, str(picture), _read(arguments), named_system(system), coordinates)
     warn_not_copied(output.warn)
     files = _saved(tried.images, to) if to else []
     if as_json:
