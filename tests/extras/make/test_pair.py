@@ -30,7 +30,8 @@ THREE: dict[str, Any] = {"replies": ["a", "b", "c"], "grades": ["x", "y", "z"]}
         ({"a": "A", "b": "B", "x": 1, "y": 1}, TWO, []), ({"a": "A", "b": "", "x": 1, "y": 0}, TWO, []),
         ({"a": "A", "b": "B", "x": 1}, TWO, []), ({"a": "A", "b": "B", "x": {"p": 0.1, "q": 0.2}, "y": 0.3}, TWO, []),
         ({"a": "A", "b": "B", "x": 1, "y": 0.5}, {**TWO, "margin": 0.6}, []),
-        ({"a": ["one ", " ", "two"], "b": "B", "x": {"p": 0.2, "q": 0.7}, "y": 0.8}, TWO, [("one\ntwo", "B", 0.1)]),
+        ({"a": ["is 5. ", " ", "two"], "b": "B", "x": {"p": 0.2, "q": 0.7}, "y": 0.8}, TWO,
+            [("\nis \n\ntwo", "B", 0.1)]),
         ({"a": "A", "b": "B", "c": "C", "x": 0.1, "y": 0.3, "z": 0.2}, THREE,
             [("B", "A", 0.2), ("B", "C", 0.1), ("C", "A", 0.1)]),
     ],
@@ -67,8 +68,8 @@ def test_answers_become_pairs_of_critic_v(tmp_path: Path) -> None:
         make(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
     records = [each.record for each in pairs.read(RowsFile(tmp_path / "pairs.jsonl", "pairs", "pairs"))]
     task = texts.text(systems.get("critic-v").file.parent, "critique")
-    asked = f"<image>#### Question\nWhat is there?\n#### Answer\nTwo blue cars.\n#### Task\n{task}"
+    asked = f"<image>\n\n#### Question\nWhat is there?\n#### Answer\nTwo blue cars.\n#### Task\n{task}"
     assert [[each.content for each in record.messages] for record in records if record] == [
-        [asked, "#### Critique\n" + better] for better in ("The cars are red.", "The cars are red.\nIt is so.")
+        [asked, "#### Critique\n\n" + better] for better in ("The cars are red.", "The cars are red. \nIt is so.")
     ]
-    assert [record.rejected for record in records if record] == ["#### Critique\nThere is one car."] * 2
+    assert [record.rejected for record in records if record] == ["#### Critique\n\nThere is one car."] * 2

@@ -78,9 +78,14 @@ def _said(text: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """A reply as text, empty where there is none."""
-    lines = value if isinstance(value, list) else [value]
-    return "\n".join(line.strip() for line in lines if isinstance(line, str) and line.strip())
+    """A reply as text, empty where there is none; of a list each line behind a line break.
+
+    As published, where lines are numbered and each number with a dot becomes the break, those within a line, too.
+    """
+    if not isinstance(value, list):
+        return value.strip() if isinstance(value, str) else ""
+    lines = [line.strip() for line in value if isinstance(line, str) and line.strip()]
+    return re.sub(r"\d+\. ", "\n", " ".join(f"{number}. {line}" for number, line in enumerate(lines, 1)))
 
 
 def _grade(value: Any) -> float | None:
