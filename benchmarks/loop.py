@@ -1,7 +1,7 @@
 """One `virc solve` for each picture, and other ways to the same answers: `python benchmarks/loop.py [PICTURES]`.
 
 Drawn diagrams are solved by tiny: in a loop with the model in each process, in a loop that asks a `virc serve` of this
-machine (setting `local_server`), and by one `virc batch`. The ways take turns. Processor time is that of the
+machine (setting `endpoint`), and by one `virc batch`. The ways take turns. Processor time is that of the
 commands; that of the server is printed beside it. By transformers all ways must give the same answers.
 """
 
@@ -68,8 +68,8 @@ def main(pictures: int = 20) -> None:
         )
         rows = [json.loads(line) for line in (held / "problems.jsonl").read_bytes().splitlines()]
         config = Path(temporary) / "config.yaml"
-        config.write_text(f"local_server: {port}\n")
-        loops = {"loop": (HERE, {}), "loop with local_server": ([], {"VIRC_CONFIG": str(config)})}
+        config.write_text(f"endpoint: http://127.0.0.1:{port}/v1\n")
+        loops = {"loop": (HERE, {}), "loop with a server": ([], {"VIRC_CONFIG": str(config)})}
         batches = {"batch": HERE}
         if find_spec("xllamacpp"):
             loops["loop by llama.cpp"], batches["batch by llama.cpp"] = ([], {}), []
@@ -88,7 +88,7 @@ def main(pictures: int = 20) -> None:
             for name, words in batches.items():
                 wall, cpu, _ = run(["batch", "--quiet", *words, str(held / "problems.jsonl")])
                 walls[name].append(wall / pictures), cpus[name].append(cpu / pictures)
-    assert answers["loop"] == answers["loop with local_server"]
+    assert answers["loop"] == answers["loop with a server"]
     first = median(walls["loop"]), median(cpus["loop"])
     print(f"{pictures} pictures; a picture takes, in seconds (and as a ratio to the loop):")
     for name, each in walls.items():

@@ -9,13 +9,11 @@ import msgspec
 import pytest
 
 from virc.core.errors import ConfigError, EngineError
-from virc.core.events import Event, Reporter
-from virc.core.timeouts import LateError
-from virc.models import chat_protocol, load, local_server, registry
+from virc.models import chat_protocol, load, registry
 from virc.models.calibration import Calibration
 from virc.models.chat_protocol import ServedModel
-from virc.models.load import Choice, Opened
-from virc.models.registry import EMBEDDED_FOLDER, Weights
+from virc.models.load import Choice
+from virc.models.registry import EMBEDDED_FOLDER
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
 from virc.reasoning.protocol import FILE_NAME, own_protocol
@@ -95,76 +93,6 @@ def test_a_name_whose_boxes_are_others_is_not_believed(names: tuple[str, ...], b
     assert setup.why.startswith(why)
     assert setup.chat_protocol.box == box
     assert "does not see the crop" in setup.warnings[0]
-
-
-@pytest.mark.parametrize("protocol", [None, "default"])
-def test_a_model_that_a_server_here_has_loaded_is_asked_there(
-    protocol: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, compared, events = list[Choice](), list[Any](), list[Event]()
-    entry: local_server.Entry | None = local_server.Entry("http://127.0.0.1:9/v1", "served")
-
-    def find(weights: Weights, spoken: Any, port: int) -> tuple[local_server.Entry | None, str]:
-        compared.append((weights.name, spoken, port))
-        return entry, "nothing listens"
-
-    def open_model(choice: Choice, _: Path) -> Opened:
-        asked.append(choice)
-        return Opened("served", SimpleNamespace(), OWN, warnings=("slow",))  # type: ignore[arg-type]
-
-    monkeypatch.setattr(load.local_server, "find", find)
-    monkeypatch.setattr(load, "open_model", open_model)
-    choice = Choice(None, api_key="k", headers="A: b", protocol=protocol, max_pixels=9000)
-    found = load.open_running(choice, 9, Reporter(events.append))
-    assert found
-    assert found.embedded
-    assert found.warnings == ("slow", load.DEMONSTRATION)
-    assert asked == [
-        msgspec.structs.replace(
-            choice, endpoint="http://127.0.0.1:9/v1", model="served", api_key=None, headers=None
-        )  # no secret goes there
-    ]
-    assert (compared[0][0], compared[0][1] is None, compared[0][2]) == ("tiny", protocol is not None, 9)
-    entry = None
-    assert load.open_running(choice, 9, Reporter(events.append)) is None
-    assert [event.text for event in events] == [
-        "tiny is loaded in virc serve at http://127.0.0.1:9/v1, which is asked",
-        "nothing listens: the model is loaded in this process",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (LateError(), "127.0.0.1:9 did not answer within 0.5 s"),
-        ((200, []), "127.0.0.1:9 serves nothing, not tiny"),
-        ((200, [{"id": "a"}, {"id": "tiny", "virc_weights": "0"}]), "127.0.0.1:9 serves another a, tiny"),
-        (
-            (200, [{"id": "a"}, {"id": "b", "virc_weights": "ours"}]),
-            "127.0.0.1:9 serves a, b with another chat protocol",
-        ),
-        ((200, [{"id": "a"}, {"id": "b", "virc_weights": "ours", "virc_protocol": "ours"}]), ""),
-    ],
-)
-def test_a_server_here_is_used_for_these_very_files_alone(
-    answer: Any, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = Weights("tiny", EMBEDDED_FOLDER)
-    ours = {"virc_weights": local_server.fingerprint(weights), "virc_protocol": msgspec.to_builtins(OWN)}
-
-    def answers(port: int, seconds: float) -> tuple[int, bytes]:
-        if isinstance(answer, Exception):
-            raise answer
-        status, listed = answer
-        listed = [{key: ours[key] if value == "ours" else value for key, value in each.items()} for each in listed]
-        return status, msgspec.json.encode({"object": "list", "data": listed})
-
-    monkeypatch.setattr(local_server, "models_answer", answers)
-    found, why = local_server.find(weights, OWN, 9)
-    assert why == said
-    assert found == (None if said else local_server.Entry("http://127.0.0.1:9/v1", "b"))
-    if "another chat protocol" in said:  # that was chosen by a file
-        assert local_server.find(weights, None, 9)[0] == local_server.Entry("http://127.0.0.1:9/v1", "b")
 
 
 def test_a_gguf_file_is_of_the_system_that_was_asked_for_whatever_its_name(tmp_path: Path) -> None:

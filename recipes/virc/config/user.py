@@ -37,7 +37,6 @@ Secret = Annotated[str, Meta(description="a key")]  # refused where it is used, 
 Device = Annotated[str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)\Z", description="cpu, cuda, cuda:N or mps")]
 Pixels = Annotated[int, Meta(gt=0, le=2**31, description="a whole number of pixels, 1 or more")]
 Tokens = Annotated[int, Meta(ge=1, le=2**20, description="a whole number of tokens, 1 or more")]
-Port = Annotated[int, Meta(ge=1, le=65_535, description="the port of virc serve on this machine, usually 8000")]
 Seconds = Annotated[float, Meta(gt=0, le=1e6, description="a number of seconds above 0, at most a million")]
 
 
@@ -48,8 +47,6 @@ Switch = Annotated[str, Meta(pattern=r"^(on|off)\Z", description="on or off")]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a user may set once. None: for model the embedded one, for device the best found, else no limit.
 
-    `local_server` is the port of a `virc serve` on this machine, which is asked where it has the model loaded that
-    would be loaded otherwise; None: no server is looked for.
     `num_ctx` is the context that Ollama is asked for. `extra_body` has further fields of requests to the endpoint, and
     `thinking` says whether its model thinks; None: as the server has it. `api_key` and `headers` of requests to the
     endpoint, one a line, come from the environment only and are never kept in the file.
@@ -63,7 +60,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: Tokens | None = None
     family: Text | None = None
     timeout: Seconds | None = None
-    local_server: Port | None = None
     num_ctx: Tokens | None = None
     extra_body: Fields | None = None
     thinking: Switch | None = None

@@ -23,11 +23,10 @@ from virc.backends.interface import Backend
 from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, SetupError, UsageError
-from virc.core.events import Reporter
 from virc.core.extras import install
 from virc.families import registry as families
 from virc.families.registry import Family
-from virc.models import chat_protocol, local_server, provenance
+from virc.models import chat_protocol, provenance
 from virc.models import registry as models
 from virc.models.calibration import Calibration
 from virc.probing.result import Probed, kept_probe, shortcomings
@@ -294,21 +293,6 @@ def _is_here(choice: Choice, workspace: Path = Path()) -> bool:
         return models.find(choice.model or "", workspace, choice.system, with_gguf=True) is not None
     except ConfigError:
         return False
-
-
-def open_running(choice: Choice, port: int, report: Reporter) -> Opened | None:
-    """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model."""
-    weights = models.find(choice.model, Path(), choice.system, with_gguf=True)
-    protocol = None if choice.protocol else prompt_setup_here(weights, Choice(family=choice.family)).chat_protocol
-    found, why = local_server.find(weights, protocol, port)
-    if found is None:
-        report.note(f"{why}: the model is loaded in this process")
-        return None
-    report.note(f"{weights.name} is loaded in virc serve at {found.endpoint}, which is asked")
-    there = msgspec.structs.replace(choice, endpoint=found.endpoint, model=found.name, api_key=None, headers=None)
-    opened, embedded = open_model(there, Path()), _is_embedded(weights)
-    demonstration = (DEMONSTRATION,) if embedded and choice.model is None else ()
-    return msgspec.structs.replace(opened, warnings=(*opened.warnings, *demonstration), embedded=embedded)
 
 
 def _is_embedded(weights: models.Weights) -> bool:

@@ -43,24 +43,13 @@ def local_servers(ports: Iterable[int] | None = None) -> list[LocalServer]:
         return [found for found in pool.map(_asked, ports) if found]
 
 
-def models_answer(port: int, seconds: float) -> client.Answer:
-    """What a port of this machine's loopback, and no other machine, answers to /v1/models, without a key.
-
-    Raises:
-        LateError: it took longer; some servers trickle.
-        OSError, ValueError: nothing answers, or something else.
-    """
-
+def _asked(port: int) -> LocalServer | None:
     def ask(_: object) -> client.Answer:
         url = f"http://127.0.0.1:{port}/v1/models"
-        return client.ask(url, seconds=2 * seconds, max_bytes=_MAX_BYTES, redirects=0)
+        return client.ask(url, seconds=2 * _SECONDS, max_bytes=_MAX_BYTES, redirects=0)
 
-    return within(time.monotonic() + seconds, ask)
-
-
-def _asked(port: int) -> LocalServer | None:
     try:
-        status, content = models_answer(port, _SECONDS)
+        status, content = within(time.monotonic() + _SECONDS, ask)  # some servers trickle
         if status in (401, 403):
             return LocalServer(f"http://127.0.0.1:{port}/v1", f"{PORTS.get(port, 'a server')}, which wants a key", ())
         listed = read_models([content])

@@ -20,7 +20,6 @@ from virc.envs import hardware, making
 from virc.models import load as opened
 from virc.models import registry as models
 from virc.models.load import Choice
-from virc.models.local_server import fingerprint
 from virc.models.registry import Weights
 from virc.serving import address, settings
 from virc.serving.settings import Engine
@@ -228,7 +227,7 @@ def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     grid = opened.grid_here(weights, prompt_setup, request.choice())
     # Where the unit of boxes is not known, the protocol is a guess, which is not published.
     protocol = None if plain or prompt_setup.unknown else prompt_setup.chat_protocol
-    return settings.published(grid, protocol, fingerprint(weights), image_ids)
+    return settings.published(grid, protocol, image_ids)
 
 
 def _with_device(config: Config) -> Config:

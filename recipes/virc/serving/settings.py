@@ -95,9 +95,9 @@ def _longest(weights: Weights) -> int | None:
     return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
-def published(grid: Grid, protocol: Protocol | None, fingerprint: str, image_ids: bool) -> str:
+def published(grid: Grid, protocol: Protocol | None, image_ids: bool) -> str:
     """What a client needs to ask a model as it was trained, as JSON; `protocol` is None for a model of plain chat."""
-    fields: dict[str, object] = {"virc_grid": grid, "virc_weights": fingerprint}
+    fields: dict[str, object] = {"virc_grid": grid}
     if protocol:
         fields["virc_protocol"] = protocol
     if image_ids:

@@ -14,7 +14,7 @@ from virc.core.events import Reporter
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.models.costs import Prices, read_prices
-from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running, unlisted_here
+from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, unlisted_here
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.one import SolveConfig
@@ -37,7 +37,6 @@ class Setup(msgspec.Struct, frozen=True):
         opened: a model that is open already, in place of `choice`.
         or_here: whether a model that the endpoint does not list is loaded in this process, if it is on this machine.
         graders: what grades solutions, if the strategy has them graded.
-        local_server: the port of this machine where `virc serve` may have the model loaded; None: it is not looked for.
         prices: by which replies are paid; None: as their server says.
     """
 
@@ -46,7 +45,6 @@ class Setup(msgspec.Struct, frozen=True):
     trace: Path | None = None
     offline: bool = False
     opened: Opened | None = None
-    local_server: int | None = None
     graders: Graders = NO_GRADERS
     or_here: bool = False
     prices: Prices | None = None
@@ -86,12 +84,8 @@ def set_up(
     solving = msgspec.structs.replace(
         solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
     )
-    here = found["endpoint"].source != "default" or found["device"].source == "flag"
-    local_server = None if here else values.local_server
-    return Setup(
-        choice, solving, Path(trace) if trace else None, offline, local_server=local_server, graders=graders,
-        prices=read_prices(prices) if prices else None,
-    )  # fmt: skip
+    paid = read_prices(prices) if prices else None
+    return Setup(choice, solving, Path(trace) if trace else None, offline, graders=graders, prices=paid)
 
 
 def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:
@@ -117,8 +111,6 @@ def _opened(setup: Setup, report: Reporter) -> Opened:
         choice = local
     if choice.endpoint:
         return open_model(choice)
-    if setup.local_server and (running := open_running(choice, setup.local_server, report)):
-        return running
     report.start(f"loading the model {choice.model or models.default(choice.system)}")
     return open_model(choice)
 

@@ -14,7 +14,7 @@ _MAX_NAME = 1000
 
 class ListedModel(msgspec.Struct, frozen=True):
     """One entry of /v1/models; `virc serve` publishes its chat protocol, its patch grid, that it keeps images by id,
-    that it runs the loop itself, and a hash of its model's files.
+    and that it runs the loop itself.
     """
 
     id: str
@@ -23,7 +23,6 @@ class ListedModel(msgspec.Struct, frozen=True):
     virc_grid: Any = None
     virc_image_ids: Any = None
     virc_agent: Any = None
-    virc_weights: Any = None
     max_model_len: Any = None
     root: Any = None
     meta: Any = None
@@ -48,7 +47,7 @@ class ListedModel(msgspec.Struct, frozen=True):
     @property
     def weights(self) -> tuple[str, ...]:
         meta = self.meta if isinstance(self.meta, dict) else {}  # llama.cpp sends one
-        marks = (self.root, self.virc_weights, meta.get("n_params"), meta.get("size"))
+        marks = (self.root, meta.get("n_params"), meta.get("size"))
         return tuple(str(mark)[:_MAX_NAME] for mark in marks if type(mark) in (str, int))
 
 
