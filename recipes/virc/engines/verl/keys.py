@@ -52,7 +52,6 @@ _ACTOR: Mapping[str, Key] = {
     "ulysses_sequence_parallel_size": Key(why=_DEFAULT, default=1),
     "use_dynamic_bsz": Key(why=_DEFAULT, default=False),
     "use_kl_loss": Key(follows=("kl_loss_coef",), default=False),
-    "checkpoint.contents": Key(why="verl 0.9.1 calls it save_contents; a checkpoint holds what a run goes on from"),
     "fsdp_config.mixed_precision.param_dtype": Key(follows=("precision",)),
     "fsdp_config.mixed_precision.reduce_dtype": Key(follows=("precision",)),
     "fsdp_config.mixed_precision.buffer_dtype": Key(follows=("precision",)),
@@ -139,7 +138,6 @@ _ROLLOUT: Mapping[str, Key] = {
     "val_kwargs.temperature": Key(default=0),
     "agent.max_turns": Key(why=_COUNTS),
     "agent.single_response_max_tokens": Key(why=_COUNTS),
-    "agent.tool_using_cumulative_reward_per_turn": Key(why="the reward of the system counts calls"),
     "engine_kwargs.vllm.mm_processor_cache_gb": Key(fixed="images are seen once; it was disable_mm_preprocessor_cache"),
     "engine_kwargs.vllm.enable_tower_connector_lora": Key(fixed="rollouts are drawn with the whole adapter"),
     "engine_kwargs.vllm.disable_mm_preprocessor_cache": Key(why="verl 0.9.1 has no such key: mm_processor_cache_gb"),
@@ -149,7 +147,6 @@ _ALGORITHM: Mapping[str, Key] = {
     "filter_groups.enable": Key(same="dynamic_sampling", default=False),
     "filter_groups.max_num_gen_batches": Key(why="groups are drawn until a batch is full", default=0),
     "filter_groups.metric": Key(why="groups are compared by their rewards", default="reward"),
-    "filter_groups.std_sort_enable": Key(why="groups are not sorted by their deviation"),
     "kl_ctrl.kl_coef": Key(
         why="it acts on nothing: the distance to the base is in the loss, `kl_loss_coef`", default=0.001
     ),
@@ -178,7 +175,6 @@ _DATA: Mapping[str, Key] = {
     "train_files": Key(follows=("data", "variant"), why=_PATH, default="~/data/rlhf/gsm8k/train.parquet"),
     "truncation": Key(why="nothing reads it", default="error"),
     "trust_remote_code": Key(why="no code that comes with a model is run", default=False),
-    "val_batch_size": Key(why="verl 0.9.1 validates all rows together"),
     "val_files": Key(follows=("validation", "variant"), why=_PATH, default="~/data/rlhf/gsm8k/test.parquet"),
     "val_max_samples": Key(
         follows=("validation",), why="verl reads a file of them even where it does not validate", default=-1
@@ -216,7 +212,6 @@ _TRAINER: Mapping[str, Key] = {
 _OTHERS = {
     "reward.custom_reward_function.path": Key(fixed="the reward is the setting `reward`"),
     "reward.num_workers": Key(preset="device", default=8),
-    "reward_model.enable": Key(why="verl 0.9.1 calls it reward.reward_model.enable, and has it off by default"),
     "reward_model.reward_manager": Key(why="verl 0.9.1 has no manager `prime`: its own `naive` asks the same function"),
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": Key(preset="device", default=8),
     "+actor_rollout_ref.actor.freeze_vision_tower": Key(why="verl does not read it; see the setting `frozen_modules`"),
