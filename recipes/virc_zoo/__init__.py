@@ -5,6 +5,7 @@ A folder has what there is of a system:
     system.yaml                its models, chat protocol, data and stages
     field.yaml                 what it is as published, what it needs, and what of that is not here
     NAME.py                    a total of rewards, which any system may name
+    _painting.py               what is painted on frames of its clips, see `painted_frames`
     judge.yaml                 the question of a total to its judge
     texts.yaml                 where the texts of its authors stand, and our own words in their place
     rows.py                    what layouts read of its rows

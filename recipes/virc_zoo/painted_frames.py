@@ -2,7 +2,7 @@
 
     python -m virc_zoo.painted_frames video-com CLIP... --to FOLDER
 
-A system's `painting.py` has `painter(count, seconds)`, which is told how many frames a clip has and how long it is, and
+A system's `_painting.py` has `painter(count, seconds)`, which gets the number of frames of a clip and its length, and
 returns what paints a text on one frame, `paint(image, number, seconds)`: its number from 1, and its time. New clips
 have the frames of the given ones at their times, upright, as H.264 in MP4, and no sound.
 """
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--to", type=Path, required=True)
     given = parser.parse_args()
-    painter: Painter = importlib.import_module(f"virc_zoo.{given.system.replace('-', '_')}.painting").painter
+    painter: Painter = importlib.import_module(f"virc_zoo.{given.system.replace('-', '_')}._painting").painter
     given.to.mkdir(parents=True, exist_ok=True)
     for clip in given.clips:
         painted_clip(clip, given.to / f"{clip.stem}.mp4", painter)

@@ -1,15 +1,18 @@
 """The likeness of texts by a server of embeddings: what it is asked, what is kept, and how it fails."""
 
 import asyncio
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from PIL import Image
 from support.faults import body, status
-from support.servers import EMBEDDINGS, Body, Fault, Server, serve
+from support.servers import EMBEDDINGS, Body, Fault, Server, image_bytes, serve
 
 from virc.core.errors import NetworkError
+from virc.reasoning.images import Shown
 from virc.rewards.judging import Judge, Verdict
 
 ANGLES = {"cat": 0, "kitten": 10, "dog": 90, "void": 180}
@@ -21,7 +24,7 @@ def embed(text: str) -> Sequence[float]:
     return (2 * math.cos(angle), 2 * math.sin(angle))
 
 
-def alike(url: str, *pairs: tuple[str, str], **options: Any) -> list[Verdict]:
+def alike(url: str, *pairs: tuple[str, str | Shown], **options: Any) -> list[Verdict]:
     async def all_of_them() -> list[Verdict]:
         judge = Judge(url, **options)
         try:
@@ -46,6 +49,16 @@ def test_a_server_is_asked_for_each_text_in_floats() -> None:
         assert asked(server) == [{**texts[at], "truncate_prompt_tokens": -1} for at in (1, 0)]  # of vLLM
         keys = [request.headers["authorization"] for request in server.requests if request.path == EMBEDDINGS]
         assert keys == ["Bearer secret"] * 2
+
+
+@pytest.mark.integration
+def test_a_server_is_asked_for_an_image_as_vllm_takes_it() -> None:
+    image = Shown(Image.new("RGB", (56, 28), "red"))
+    with serve(embed=lambda content: (1, 1) if isinstance(content, list) else (1, 0)) as server:
+        assert alike(server.url, ("cat", image))[0].value == pytest.approx(math.sqrt(0.5))
+        (part,) = asked(server)[1]["messages"][0]["content"]
+        assert Image.open(io.BytesIO(image_bytes(part))).getpixel((0, 0)) == (255, 0, 0)
+        assert "truncate_prompt_tokens" not in asked(server)[1]
 
 
 @pytest.mark.integration

@@ -6,7 +6,7 @@ Each function writes three rows below a folder and returns the file.
 from pathlib import Path
 
 from support.published import writer
-from support.row_files import array
+from support.row_files import array, lines
 
 openvlthinker_sft = writer("openvlthinker_sft")
 honeybee = writer("honeybee")
@@ -33,16 +33,32 @@ def curr_reft(folder: Path, stage: str) -> Path:
     return writer(f"curr_reft_{stage}")(folder)
 
 
+def clip(folder: Path, name: str, frames: int = 60) -> str:
+    """Draw a clip below a folder, and return its name."""
+    from extras.video.drawn_clips import written
+
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(written("mp4", frames=frames).data)
+    return name
+
+
 def temporal_r1(folder: Path) -> Path:
     """Temporal-R1: clips, and when an event is in each, as shares of its length."""
     # verl/utils/dataset_video.py: the columns, and video_length of clips that are not of Charades
-    from extras.video.drawn_clips import written
-
     rows = []
     for at, span in enumerate(([0.0, 0.5], [0.25, 0.75], [0.5, 1.0])):
-        name = folder / "videos" / f"{at}.mp4"
-        name.parent.mkdir(parents=True, exist_ok=True)
-        name.write_bytes(written("mp4", frames=60).data)
-        row = {"video": f"videos/{at}.mp4", "problem": f"When is event {at} in the video?", "solution": span}
-        rows.append({**row, "video_length": 2.0, "dataset": "activitynet"})
+        asked = {"video": clip(folder, f"videos/{at}.mp4"), "problem": f"When is event {at} in the video?"}
+        rows.append({**asked, "solution": span, "video_length": 2.0, "dataset": "activitynet"})
     return array(folder / "train.json", rows)
+
+
+def videorft(folder: Path, name: str) -> Path:
+    """VideoRFT: clips with a problem of some kind; those of `CoT` with a thought."""
+    # src/r1-v/src/open_r1/sft_video.py and grpo.py: the columns; src/eval_bench.py: `options`
+    rows = []
+    for at, (kind, answer) in enumerate([("multiple choice", "A"), ("numerical", "7"), ("free-form", "a red ball")]):
+        asked = {"problem_id": at, "problem": f"What is on card {at}?", "problem_type": kind, "options": []}
+        told = {"process": "<think>It is shown. I see it.</think>"} if name == "CoT" else {}
+        place = {"data_type": "video", "path": f"./{clip(folder, f'clips/{at}.mp4')}"}
+        rows.append({**asked, **told, "solution": f"<answer>{answer}</answer>", **place})
+    return lines(folder / f"VideoRFT-{name}-Data.jsonl", rows)

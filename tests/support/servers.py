@@ -60,7 +60,7 @@ class Script:
     fault_on: str = CHAT
     times: int | None = None
     kept: dict[str, Body] | None = None
-    embed: Callable[[str], Sequence[float]] | None = None
+    embed: Callable[[Any], Sequence[float]] | None = None
 
 
 class Server(Loopback):
@@ -163,9 +163,10 @@ class Exchange(Connection):
             facts = {"id": "chatcmpl-scripted", "created": 0, "model": body["model"]}
             self.send_json({**facts, "object": "chat.completion", "choices": [choice], "usage": usage})
 
-    def _embed(self, body: Body, embed: Callable[[str], Sequence[float]]) -> None:
-        """As OpenAI's API documents it; an empty text is refused there."""
-        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    def _embed(self, body: Body, embed: Callable[[Any], Sequence[float]]) -> None:
+        """As OpenAI's API documents it, where an empty text is refused; or the content of messages, as vLLM has it."""
+        given = body["input"] if "input" in body else [each["content"] for each in body["messages"]]
+        texts = [given] if isinstance(given, str) else given
         if not all(texts):
             self.send_json(error("'$.input' is invalid. Please check the API reference."), 400)
             return
@@ -204,8 +205,8 @@ def serve(turns: Turns = (), *, port: int = 0, **options: Any) -> Iterator[Serve
             (as a server that dropped the rest would) only the system message and the last `keep` messages;
             `usage` and `stream`: whether the server knows them; `cost`: of a reply, as it says; `fault`: what to do
             wrong, `fault_on` which path (CHAT or MODELS), for the first `times` requests (None: always); `kept`: where
-            the server keeps images by id as vLLM does, and says so in /v1/models; `embed`: the vector of a text, of a
-            server of embeddings.
+            the server keeps images by id as vLLM does, and says so in /v1/models; `embed`: the vector of a text,
+            or of the parts of a message, of a server of embeddings.
     """
     server = Server(Script(turns, **options), port)
     with server.running():

@@ -21,7 +21,8 @@ from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 CASES = [key for key, case in TABLE.items() if case.form in ("sft", "prompts", "batch") and not case.wide]
 CASES.remove(("vts-v", "instruct"))  # whose crops are drawn in another size than its tool makes
-CASES.remove(("temporal-r1", "rl"))  # whose clips `virc data check` refers to `virc data convert`
+OF_CLIPS = {"temporal-r1", "videorft"}
+"""Whose clips `virc data check` refers to `virc data convert`."""
 
 
 def assert_asked_as_published(system: System, *files: Path) -> None:
@@ -50,13 +51,16 @@ def test_a_stage_takes_published_rows_once_converted(
     monkeypatch.setenv(CONTROLLER, "http://127.0.0.1:9")
     case, found = TABLE[system, stage], systems.get(system)
     file = case.write(tmp_path / "published")
-    checked = virc("data", "check", file, "--system", system, "--workers", 1, "--json")
-    assert (checked.code, checked.json["good"]) == (0, checked.json["rows"]), checked.out + checked.err
+    if system in OF_CLIPS:
+        pytest.importorskip("av")
+    else:
+        checked = virc("data", "check", file, "--system", system, "--workers", 1, "--json")
+        assert (checked.code, checked.json["good"]) == (0, checked.json["rows"]), checked.out + checked.err
     words = ("--system", system, "--to", tmp_path / "data" / "own", "--format", case.form)
     done = virc("data", "convert", file, *words)
     assert done.code == 0, done.err
     converted = only_source(tmp_path / "data" / "own").file
-    if case.form == "prompts" and system != "curr-reft":  # whose rows have those words already
+    if case.form == "prompts" and system not in {"curr-reft", *OF_CLIPS}:  # whose rows have those words already
         assert_asked_as_published(found, file, converted)
     assert virc("data", "check", converted, "--system", system, "--workers", 1).code == 0
     monkeypatch.chdir(tmp_path)

@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 
 from virc_extras.video.frames import Clip
 from virc_zoo import painted_frames
-from virc_zoo.video_com import painting
+from virc_zoo.video_com import _painting as painting
 
 
 def frames_of(clip: Path) -> tuple[float, list[tuple[float, Image.Image]]]:

@@ -152,6 +152,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("v-thinker", "instruct"): Case(partial(stage_rows.code_sft, "v-thinker"), "sft", wide=True),
     ("v-thinker", "rl"): Case(partial(stage_rows.code_rl, "v-thinker"), "prompts", {"prompt_length": 2048}, VERDICT),
     ("vicrit", "rl"): Case(thinkers.vicrit, "prompts", UNCHECKED),
+    ("videorft", "instruct"): Case(partial(thinkers.videorft, name="CoT"), "sft"),
+    ("videorft", "rl"): Case(partial(thinkers.videorft, name="RL"), "prompts", {"prompt_length": 2048}, "no"),
     ("vigorl", "instruct"): Case(crops.vigorl_sft, "sft", wide=True),
     ("vigorl", "search"): Case(crops.vigorl_rl, "prompts", {"prompt_length": 2048}, wide=True),
     ("vppo", "rl"): Case(rows.easy_r1, "prompts", UNCHECKED | ALIKE),

@@ -172,15 +172,17 @@ class Judge:
         ask = Ask((Message("system", self._asked["system"]), user), images)
         return await self.verdict(name, ask, SAMPLING, TRIES, read)
 
-    async def similarity(self, name: str, one: str, other: str) -> Verdict:
-        """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty. Raises as `ask`.
+    async def similarity(self, name: str, one: str, other: str | Shown) -> Verdict:
+        """The cosine of the embeddings of two texts, or of a text and an image, -1 to 1; 0 where a text is empty.
 
-        The endpoint serves a model of embeddings: `/v1/embeddings` is asked for each text, which is cut to `MAX_TEXT`.
+        Raises as `ask`. The endpoint serves a model of embeddings: `/v1/embeddings` is asked for each text, which is
+        cut to `MAX_TEXT`, and for the image as vLLM takes it.
         """
-        texts = [text.strip()[:MAX_TEXT] for text in (one, other)]
+        texts = [text.strip()[:MAX_TEXT] for text in (one, other) if isinstance(text, str)]
         if not all(texts):
             return Verdict(0.0, "an empty text is like none")
-        ask = Ask([Message("user", text) for text in texts], ())
+        images = [] if isinstance(other, str) else [other]
+        ask = Ask([*(Message("user", text) for text in texts), *(Message("user", "", (0,)) for _ in images)], images)
         found = await self.verdict(name, ask, _EMBEDDING, 1, read_cosine)
         return Verdict(found.value, f"a cosine of {found.value:.3f}")
 
@@ -210,10 +212,11 @@ class Judge:
         if sampling is _EMBEDDING:
             vectors = list[list[float]]()
             truncate = backend.kind == "vllm"  # it cuts long texts if asked to, as sentence-transformers does
-            for text in (message.text for message in ask.messages):
-                draw = partial(self._link.embedding, backend.model, text, truncate)
-                one_text = Ask([Message("user", text)], ())
-                vectors.append(await self._cached(one_text, _EMBEDDING, -1, list[float], draw))
+            for message in ask.messages:
+                one = Ask([message], ask.images if message.images else ())
+                of = one.images[0] if one.images else message.text
+                draw = partial(self._link.embedding, backend.model, of, truncate)
+                vectors.append(await self._cached(one, _EMBEDDING, -1, list[float], draw))
             return repr(cosine(*vectors))
         found = await self._cached(ask, sampling, number, _Cached, lambda: _Cached(backend.reply(ask, sampling).text))
         return found.reply

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from virc.backends.chat.causes import AskedServer, as_error
 from virc.backends.chat.errors import GATEWAY, StatusError, WireError, parsed
-from virc.backends.chat.images import Pieces
+from virc.backends.chat.images import Pieces, whole
 from virc.backends.chat.listing import ListedModel, decoded, read_embedding, read_models
 from virc.backends.chat.providers import says
 from virc.backends.chat.reply import ReceivedReply, read_reply
@@ -31,6 +31,7 @@ from virc.core.http.library import http_library
 from virc.core.retry import Pace, pace_of, retried
 from virc.core.text import clause, plain
 from virc.core.timeouts import Deadline, LateError, within
+from virc.reasoning.images import Shown
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -168,10 +169,13 @@ class Link:
             whole=deadline.seconds,
         )
 
-    def embedding(self, model: str, text: str, cuts: bool) -> list[float]:
-        """The embedding of a text by OpenAI's API; `cuts`: it is vLLM, and is to cut a text that is too long."""
-        body: dict[str, object] = {"model": model, "input": text, "encoding_format": "float"}
-        body |= {"truncate_prompt_tokens": -1} if cuts else {}
+    def embedding(self, model: str, of: str | Shown, cuts: bool) -> list[float]:
+        """The embedding of a text by OpenAI's API, or of an image by vLLM's; `cuts`: vLLM is to cut a long text."""
+        body: dict[str, object] = {"model": model, "encoding_format": "float"}
+        if isinstance(of, str):
+            body |= {"input": of, **({"truncate_prompt_tokens": -1} if cuts else {})}
+        else:
+            body["messages"] = [{"role": "user", "content": [whole(of)]}]
         return self._answer(self._below("/embeddings"), lambda pieces, *_: read_embedding(pieces), body)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from virc.reasoning.calls import Size, view_of
 from virc.reasoning.coordinates import sides_of
 from virc.reasoning.history import input_grid
 from virc.reasoning.images import image_size
+from virc.reasoning.media import lines_of, places_of
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.trace import CallResult
@@ -525,7 +526,8 @@ def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], 
     inputs, images = len(record.images), [*record.images, *crops]
     grid, question = input_grid(protocol, QWEN2), record.question or ""
     shown_sizes = [smart_resize(*_file_size(picture), grid) for picture in images]
-    messages = opening(protocol, question, shown_sizes[:inputs])
+    lines = lines_of(places_of(record.extra, inputs), protocol)
+    messages = opening(protocol, question, shown_sizes[:inputs], lines)
     for number, text in enumerate(texts[: len(crops)]):
         messages.append(trace.Message("assistant", text.rstrip("\n")))
         index = inputs + number  # of the crop among all images

@@ -1,0 +1,1 @@
+"""VideoRFT: its reward and the other files of the system."""
