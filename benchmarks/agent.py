@@ -52,12 +52,18 @@ class Cost(NamedTuple):
     memory: float
 
 
-def body() -> bytes:
-    file = io.BytesIO()
+def bodies() -> list[bytes]:
+    """A request each with a file of its own, so that nothing is known of it before."""
+    file, made = io.BytesIO(), []
     photograph(ON_GRID).save(file, "JPEG", quality=92)
-    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-    content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "How many?"}]
-    return json.dumps({"model": "virc-scripted", "messages": [{"role": "user", "content": content}]}).encode()
+    start, rest = file.getvalue()[:2], file.getvalue()[2:]
+    for number in range(REQUESTS):
+        data = start + b"\xff\xfe\x00\x0a%08d" % number + rest  # a comment
+        url = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "How many?"}]
+        body = {"model": "virc-scripted", "messages": [{"role": "user", "content": content}]}
+        made.append(json.dumps(body).encode())
+    return made
 
 
 @contextmanager
@@ -81,7 +87,7 @@ def seconds(pid: int) -> float:
     return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
-def asked(port: int, content: bytes, clients: int, requests: int) -> list[float]:
+def asked(port: int, contents: Sequence[bytes], clients: int, requests: int) -> list[float]:
     """The latencies of so many requests in s."""
     left, took = list(range(requests)), list[float]()
 
@@ -90,7 +96,7 @@ def asked(port: int, content: bytes, clients: int, requests: int) -> list[float]
         headers = {"Content-Type": "application/json", "Authorization": "Bearer none"}
         with suppress(IndexError):
             while True:
-                left.pop()
+                content = contents[left.pop()]
                 began = time.perf_counter()
                 connection.request("POST", "/v1/chat/completions", content, headers)
                 with connection.getresponse() as response:
@@ -107,10 +113,10 @@ def asked(port: int, content: bytes, clients: int, requests: int) -> list[float]
     return took
 
 
-def measured(pid: int, port: int, content: bytes, clients: int) -> Cost:
-    asked(port, content, 1, 4)
+def measured(pid: int, port: int, contents: Sequence[bytes], clients: int) -> Cost:
+    asked(port, contents, 1, 4)
     before = seconds(pid)
-    took = asked(port, content, clients, REQUESTS)
+    took = asked(port, contents, clients, REQUESTS)
     status = Path(f"/proc/{pid}/status").read_text()
     memory = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     return Cost(1000 * (seconds(pid) - before) / REQUESTS, 1000 * median(took), memory)
@@ -118,7 +124,7 @@ def measured(pid: int, port: int, content: bytes, clients: int) -> Cost:
 
 def main(litellm: str, rounds: str = "5") -> None:
     """Print the medians of both, and their ratios."""
-    content, virc = body(), str(Path(sys.executable).with_name("virc"))
+    contents, virc = bodies(), str(Path(sys.executable).with_name("virc"))
     with server(SERVER) as (url, _):
         config = Path(tempfile.mkdtemp()) / "proxy.yaml"
         config.write_text(PROXY % url)
@@ -129,11 +135,11 @@ def main(litellm: str, rounds: str = "5") -> None:
             costs: list[tuple[Cost, Cost]] = []
             for _ in range(int(rounds)):
                 with running(ours, 8991) as pid:
-                    mine = measured(pid, 8991, content, clients)
+                    mine = measured(pid, 8991, contents, clients)
                 with running(theirs, 8992, env) as pid:
-                    costs.append((mine, measured(pid, 8992, content, clients)))
+                    costs.append((mine, measured(pid, 8992, contents, clients)))
             one, other = (Cost(*map(median, zip(*each, strict=True))) for each in zip(*costs, strict=True))
-            print(f"{clients} clients, {len(content) // 1000} kB a request:")
+            print(f"{clients} clients, {len(contents[0]) // 1000} kB a request:")
             for unit, agent, proxy in zip(("ms of processor time", "ms at the median", "MiB"), one, other, strict=True):
                 print(f"  virc {agent:7.1f}, LiteLLM {proxy:7.1f}, ratio {agent / proxy:.2f}  {unit}", flush=True)
 

@@ -19,7 +19,7 @@ from virc.core.text import clause
 from virc.reasoning.calls import Box, Call, Conversation, Point, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.checking import place_of
 from virc.reasoning.coordinates import parts_of
-from virc.reasoning.images import OpenedImage, Shown, as_shown, from_pillow, show, show_square
+from virc.reasoning.images import OpenedImage, Shown, as_shown, from_pillow, of_file, show, show_square
 from virc.reasoning.media import number_frame
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
@@ -159,11 +159,14 @@ class History:
             anew = [Planned(made, None, smart_resize(*made.size, self.grid)) for made in returned.images]
             return returned.text, anew + [Planned(each.pixels, None, each.size, each) for each in returned.shown]
         source, place = self.images[call.index], self.places[call.index]
-        pixels = source.pixels if call.box is None else self._pixels(source, place)
+        is_custom = not getattr(tool, "__name__", "").startswith(OF_THIS_PACKAGE)
+        if source.is_elsewhere and getattr(tool, "CUTS", False) and not is_custom:
+            pixels = Image.new(STAND_IN, source.size)
+        else:
+            pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
             box = boxed(call, source.size, place.size, self.protocol)
             call = msgspec.structs.replace(call, box=box, points=_onto(call.points, source.size, place.size))
-        is_custom = not getattr(tool, "__name__", "").startswith(OF_THIS_PACKAGE)
         given = pixels.copy() if is_custom else pixels  # a custom tool may draw on them
         returned = applied(tool, call, given)
         plans = (plan(made, given, place, call, self.protocol, self.grid) for made in returned.images)
@@ -202,6 +205,8 @@ class History:
             return self._ablated(call, source, planned)
         if planned.is_same:
             return source.repeated(call.index)
+        if source.is_elsewhere and isinstance(made, Rescaled) and made.pixels.mode == STAND_IN:
+            return of_file(source.part(made, planned.size), planned.size, call.index, call.box)
         shown = as_shown(resampled(made, planned.size), call.index, call.box, source.is_jpeg)
         shown.cut_from(self._root_pixels(planned))
         return shown

@@ -132,7 +132,10 @@ class Shown:
         server_limit: what that server said; empty: it was sent whole.
         place: of a part of a clip or document; None: it is a picture.
         medium: the clip or document that an input is a part of, for tools of the extra that reads it.
+        is_elsewhere: its pixels are in another process, where `part` cuts.
     """
+
+    is_elsewhere = False
 
     def __init__(
         self,
@@ -169,6 +172,10 @@ class Shown:
     def cut_from(self, full: Image.Image | bytes | None) -> None:
         """Have crops cut from these pixels, or from that file, in place of what is shown."""
         self.full_source = full
+
+    def part(self, made: Rescaled, size: Size) -> Encoded:
+        """What a tool makes of it that is in another process, at the size that it is shown at."""
+        raise NotImplementedError
 
     @property
     def full_size(self) -> Size:
@@ -278,8 +285,17 @@ def undecoded_jpeg(data: bytes, name: str) -> Shown | None:
         file = _sendable(image, data, meaning)
     if file is None or file.media != "jpeg":
         return None
-    shown = Shown(Image.new(STAND_IN, image.size), original=image.size, file=file, is_jpeg=True)
-    shown.rendering, shown._pixels = Rendering(notes=meaning.notes), None
+    shown = of_file(file, image.size, original=image.size)
+    shown.rendering = Rendering(notes=meaning.notes)
+    return shown
+
+
+def of_file(
+    file: Encoded, size: Size, parent: int | None = None, box: Box | None = None, original: Size | None = None
+) -> Shown:
+    """An image of (width, height) in pixels that is sent as this file, and decoded where its pixels are needed."""
+    shown = Shown(Image.new(STAND_IN, size), parent, box, None, None, original, file, file.media == "jpeg")
+    shown._pixels = None
     return shown
 
 
@@ -295,8 +311,8 @@ def _as_jpeg(
     pixels: Image.Image, parent: int | None = None, box: Box | None = None, original: Size | None = None
 ) -> Shown:
     """An image that is sent as JPEG. Its pixels are decoded from that JPEG, as the model sees those."""
-    shown = Shown(pixels, parent, box, original=original, file=as_jpeg(pixels), is_jpeg=True)
-    shown.encodings, shown._pixels = 1, None
+    shown = of_file(as_jpeg(pixels), pixels.size, parent, box, original)
+    shown.encodings = 1
     return shown
 
 

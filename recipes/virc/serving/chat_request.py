@@ -7,6 +7,7 @@ in `IGNORED`. Both call `read_body` for the parameters and `conversation` for th
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -256,6 +257,7 @@ def check_amount(body: bytes, param: str) -> None:
         raise RefusedError("the body holds too many objects", param)
 
 
+_ABSENT = msgspec.Raw()
 _OF_SERVER = ("endpoint", "pipeline", "role", "roles", "system")
 _HINT_OF_SERVER = "it is chosen when the server starts, and by no request"
 
@@ -263,10 +265,8 @@ _HINT_OF_SERVER = "it is chosen when the server starts, and by no request"
 def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     """The parameters of a body, undecoded, without those that are null: clients send that for what they do not set."""
     check_amount(body, "messages")
-    absent = msgspec.Raw()
-    kind = msgspec.defstruct("Given", [(name, msgspec.Raw, absent) for name in known], forbid_unknown_fields=True)
     try:
-        given = msgspec.json.decode(body, type=kind)
+        given = msgspec.json.decode(body, type=_all_raw(frozenset(known)))
     except msgspec.ValidationError as error:
         name = re.fullmatch(r"Object contains unknown field `(.*)`", str(error), re.DOTALL)
         if not name:
@@ -277,7 +277,13 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     except (ValueError, RecursionError):
         raise RefusedError("the body is not valid JSON") from None
     values = {name: getattr(given, name) for name in known}
-    return {name: raw for name, raw in values.items() if raw is not absent and bytes(memoryview(raw)[:5]) != b"null"}
+    return {name: raw for name, raw in values.items() if raw is not _ABSENT and bytes(memoryview(raw)[:5]) != b"null"}
+
+
+@cache
+def _all_raw(names: frozenset[str]) -> type[msgspec.Struct]:
+    fields = [(name, msgspec.Raw, _ABSENT) for name in names]
+    return msgspec.defstruct("Given", fields, forbid_unknown_fields=True)
 
 
 def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:

@@ -20,12 +20,14 @@ from virc.core.limits.image_memory import OWN, SETTING, Terms, TooLargeError, of
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning import images
-from virc.reasoning.history import show_input
+from virc.reasoning.calls import Call
+from virc.reasoning.history import History, show_input
 from virc.reasoning.opening import decoder
 from virc.reasoning.opening import pictures as opening
 from virc.reasoning.opening.decoder import DECODER
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import QWEN2, Grid
+from virc.tools.registry import known
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default")
 OF_FILES = msgspec.structs.replace(OURS, crops="file")
@@ -106,6 +108,23 @@ def test_a_large_photograph_is_decoded_small(monkeypatch: pytest.MonkeyPatch) ->
         assert sum(difference) / len(usual.pixels.tobytes()) < 3
         with pytest.raises(TooLargeError):  # whose crops need all of its pixels
             opening.shown(data, "it", OF_FILES, SMALL, of_client())
+
+
+@pytest.mark.integration
+@each_case(("kind", "tool"), [("PNG", "crop_image"), ("JPEG", "zoom_image"), ("JPEG", "enhance_image")])
+def test_a_clients_picture_is_cut_in_the_decoder_as_here(kind: str, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, more = picture(kind, (280, 140)), {"change": "contrast"} if tool == "enhance_image" else {}
+    call = Call(tool, 0, box=(20, 30, 83, 130), arguments=more)
+    own = History([images.open_file(data, "it")], OURS, SMALL, known())
+    theirs = History([opening.shown(data, "it", OURS, SMALL, of_client())], OURS, SMALL, known())
+    decoded, decodings = DECODER.decoded, list[str]()
+    monkeypatch.setattr(DECODER, "decoded", lambda *words: decodings.append("it") or decoded(*words))  # type: ignore[func-returns-value]
+    for is_new in (False, True):
+        if is_new:  # the decoder has no pixels, and decodes them again
+            DECODER.close()
+        (mine, _), (other, _) = (history.run(call)[1][0] for history in (own, theirs))
+        assert (other.size, other.box, other.is_jpeg, other.file) == (mine.size, mine.box, mine.is_jpeg, mine.file)
+    assert bool(decodings) == (tool == "enhance_image")
 
 
 @each_case("name", ["webp", "webp that fits", "animated webp", "png of two headers", "eps", "ico", "ppm"])

@@ -21,7 +21,7 @@ SETTING = "VIRC_IMAGE_MEMORY"
 WAIT = 60.0
 """Seconds that a picture of a client waits for others to be done with."""
 _DEFAULT = 256  # MiB
-_TRIMMED = 16 * 2**20  # bytes; the C library keeps what was freed, for each thread, unless it is told to give it back
+_TRIMMED = 64 * 2**20  # bytes; the C library keeps what was freed, for each thread, unless it is told to give it back
 _CHECK = 0.1  # seconds between two looks at whether anybody still waits
 _ARENA_MAX = -8  # of malloc.h
 

@@ -9,7 +9,7 @@ import atexit
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -21,17 +21,18 @@ from virc.core.errors import DataError, ErrorFields, VircError, error_of, sent_f
 from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError
 from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
-from virc.reasoning.calls import Size
-from virc.reasoning.encoded import without_metadata
+from virc.reasoning.calls import Box, Size
+from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
 from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, upright_rgb
-from virc.reasoning.opening.pricing import Price, price
-from virc.reasoning.resample import resampled
+from virc.reasoning.opening.pricing import RGB, Price, price
+from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 
 SECONDS = 30.0
 """Longest time for one picture."""
 _HEADER_CPU_SECONDS, _PIXELS_CPU_SECONDS = 1.0, 10.0  # a header takes milliseconds; other pictures wait meanwhile
 _OVERHEAD = 64 * 2**20  # bytes of address space for all that is no pixel
 _KEPT = 2**26  # bytes for a picture that stay with the process: to take memory anew costs as much as to decode
+_MAX_DECODED = 2**27  # bytes of decoded pictures that stay for the parts that are cut out of them
 _ROWS = 256  # that are handed over at once
 
 
@@ -41,6 +42,17 @@ class Fit(msgspec.Struct, frozen=True):
     size: Size  # of the picture as it is stored in its file
     wanted: tuple[Size, Size]  # if it is upright as stored, and if EXIF turns it by 90 degrees
     divisor: int = 1  # a JPEG is decoded at 1/`divisor` of its size first
+    key: int = 0  # what the decoder keeps the pixels under, if its file is sent as it is
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What is cut out of the picture with that key; box and sizes as of `Rescaled` and `resampled`."""
+
+    key: int
+    box: Box | None
+    wanted: Size
+    size: Size
+    is_jpeg: bool
 
 
 class _Task(msgspec.Struct):
@@ -51,11 +63,15 @@ class _Task(msgspec.Struct):
     has_file: bool = False  # none follow: the file is that of the task before
     most: int | None = None  # bytes of memory that the pixels may take; None: only the price is asked for
     fit: Fit | None = None  # None: the pixels are wanted at their size
+    part: Part | None = None
+    dropped: list[int] = []  # keys of pictures that nobody needs any more
     seconds: float = 0  # of CPU time
 
 
 class _Answer(msgspec.Struct):
-    """The decoder's answer, on one line: an error, a price, or a picture, whose pixels follow, row by row."""
+    """The decoder's answer, on one line: an error, a price, a picture, whose pixels follow, row by row, unless they are
+    kept; or the length in bytes of the file of a part, which follows.
+    """
 
     error: ErrorFields | None = None
     price: Price | None = None
@@ -64,6 +80,8 @@ class _Answer(msgspec.Struct):
     is_jpeg: bool = False
     rendering: Rendering = Rendering()
     is_sendable: bool = False  # its file without metadata
+    is_kept: bool = False
+    length: int = 0
 
 
 def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage, Size]:
@@ -101,6 +119,7 @@ class Decoder(BoundedProcess):
         super().__init__([sys.executable, "-P", "-m", __name__], env)
         self._priced: tuple[object, bytes] | None = None
         """The process that was asked last, and the file, which it still has."""
+        self.dropped: list[int] = []
 
     def price(self, data: bytes, name: str, check: Callable[[], None]) -> Price | None:
         return self._ask(data, _Task(name, len(data)), check)[0].price
@@ -109,13 +128,19 @@ class Decoder(BoundedProcess):
         self, data: bytes, name: str, most: int, fit: Fit | None, check: Callable[[], None]
     ) -> tuple[OpenedImage, Size]:
         answer, pixels = self._ask(data, _Task(name, len(data), most=most, fit=fit), check)
-        assert pixels
+        assert isinstance(pixels, Image.Image)
         sendable = without_metadata(data, pixels.size) if answer.is_sendable else None
         opened = OpenedImage(pixels, answer.is_jpeg, sendable, None if fit else data, answer.rendering)
         return opened, answer.original
 
-    def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Answer, Image.Image | None]:
-        """The process's answer to a task, and the pixels; `check` as of `Terms`."""
+    def part(self, data: bytes, name: str, most: int, part: Part, check: Callable[[], None]) -> Encoded:
+        """A part of a picture, as a file."""
+        file = self._ask(data, _Task(name, len(data), most=most, part=part), check)[1]
+        assert isinstance(file, bytes)
+        return Encoded("jpeg" if part.is_jpeg else "png", file)
+
+    def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Answer, Image.Image | bytes | None]:
+        """The process's answer to a task, and the pixels, or the file of a part; `check` as of `Terms`."""
         task.name = task.name.encode("utf-8", "replace").decode()  # half a character, as JSON of a client may hold it
         task.seconds = _PIXELS_CPU_SECONDS if task.most else _HEADER_CPU_SECONDS
         try:
@@ -123,6 +148,7 @@ class Decoder(BoundedProcess):
                 process, file = self._priced or (None, b"")
                 task.has_file = process is self.process and file is data
                 self._priced = (self.process, data) if task.most is None else None
+                task.dropped = [self.dropped.pop() for _ in range(len(self.dropped))]
                 answer, pixels = _exchange(tasks, answers, task, data)
         except EndedError as ended:
             reason = f"takes over {SECONDS:g} s" if ended.late else "ends the decoder"
@@ -134,14 +160,18 @@ class Decoder(BoundedProcess):
         return answer, pixels
 
 
-def _exchange(tasks: IO[bytes], answers: IO[bytes], task: _Task, data: bytes) -> tuple[_Answer, Image.Image | None]:
+def _exchange(
+    tasks: IO[bytes], answers: IO[bytes], task: _Task, data: bytes
+) -> tuple[_Answer, Image.Image | bytes | None]:
     tasks.write(msgspec.json.encode(task) + b"\n")
     if not task.has_file:
         tasks.write(data)
     tasks.flush()
     answer = msgspec.json.decode(answers.readline(), type=_Answer)
     if not answer.size:
-        return answer, None
+        return answer, _read_exactly(answers, answer.length)
+    if answer.is_kept:
+        return answer, Image.new(STAND_IN, answer.size)
     width, height = answer.size
     pixels = Image.new("RGB", answer.size)
     for top in range(0, height, _ROWS):
@@ -174,27 +204,42 @@ def _received(pipe: io.BufferedReader, size: int) -> bytes:
     return bytes(buffer)
 
 
-def _answered(task: _Task, data: bytes) -> tuple[_Answer, OpenedImage | None]:
+def _answered(task: _Task, data: bytes, kept: dict[int, Image.Image]) -> tuple[_Answer, Iterable[bytes]]:
+    """The answer, and what follows it."""
     _limit_memory(task.most or 0)
     limit_cpu_time(task.seconds)
     try:
         if task.most is None:
-            return _Answer(price=price(data, task.name)), None
+            return _Answer(price=price(data, task.name)), ()
+        if part := task.part:
+            source = kept.get(part.key) or open_file(data, task.name).pixels
+            pixels = resampled(Rescaled(source, part.wanted, part.box), part.size)
+            file = (as_jpeg(pixels) if part.is_jpeg else as_png(pixels)).data
+            return _Answer(length=len(file)), (file,)
         opened, original = decoded(data, task.name, task.fit)
     except VircError as error:
         if isinstance(error.__context__, MemoryError):
             error = DataError(f"{task.name} takes more memory to decode than its size in the header does")
-        return _Answer(sent_fields(error)), None
+        return _Answer(sent_fields(error)), ()
     except MemoryError:
-        return _Answer(sent_fields(DataError(f"{task.name} takes more memory than a picture may"))), None
+        return _Answer(sent_fields(DataError(f"{task.name} takes more memory than a picture may"))), ()
+    is_kept = task.fit is not None and opened.sendable is not None
+    if task.fit and is_kept:
+        kept[task.fit.key] = opened.pixels
     answer = _Answer(
         size=opened.size,
         original=original,
         is_jpeg=opened.is_jpeg,
         rendering=opened.rendering,
         is_sendable=opened.sendable is not None,
+        is_kept=is_kept,
     )
-    return answer, opened
+    return answer, () if is_kept else _rows(opened.pixels)
+
+
+def _rows(pixels: Image.Image) -> Iterator[bytes]:
+    for top in range(0, pixels.height, _ROWS):
+        yield pixels.crop((0, top, pixels.width, min(top + _ROWS, pixels.height))).tobytes()
 
 
 def main() -> None:
@@ -207,23 +252,25 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     tasks = os.fdopen(0, "rb")
-    file = b""
+    file, kept = b"", dict[int, Image.Image]()
     while line := tasks.readline():
         task = msgspec.json.decode(line, type=_Task)
+        for key in task.dropped:
+            kept.pop(key, None)
         if not task.has_file:
             file = b""
             _limit_memory(2 * task.length)
             file = _received(tasks, task.length)
-        answer, opened = _answered(task, file)
+        answer, pieces = _answered(task, file, kept)
         limit_cpu_time(0)
         out.write(msgspec.json.encode(answer) + b"\n")
-        if opened:
-            for top in range(0, opened.size[1], _ROWS):
-                part = opened.pixels.crop((0, top, opened.size[0], min(top + _ROWS, opened.size[1])))
-                out.write(part.tobytes())
-            file = b""
+        out.writelines(pieces)
         out.flush()
-        del opened
+        if task.most is not None:
+            file = b""
+        del pieces
+        while RGB * sum(each.width * each.height for each in kept.values()) > _MAX_DECODED:
+            del kept[next(iter(kept))]
         if (task.most or 0) > _KEPT:
             trim()
 

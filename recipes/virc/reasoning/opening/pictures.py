@@ -5,6 +5,7 @@ decoding takes (`_priced`), hold so much memory, and decode (`_decoded`). Files 
 in another process, and refused if they need more than the limit.
 """
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +19,16 @@ from virc.core.errors import DataError
 from virc.core.files import contents
 from virc.core.limits.image_memory import IMAGE_MEMORY, OWN, WAIT, Terms, limit
 from virc.reasoning.calls import Size
+from virc.reasoning.encoded import Encoded
 from virc.reasoning.history import input_grid, show_input
 from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, StoredImage, open_file, stored, undecoded_jpeg
-from virc.reasoning.opening.decoder import DECODER, Fit, decoded
+from virc.reasoning.opening.decoder import DECODER, Fit, Part, decoded
 from virc.reasoning.opening.pricing import RGB, Price, price
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resample import STAND_IN
+from virc.reasoning.resample import STAND_IN, Rescaled
 from virc.reasoning.resize import Grid, smart_resize
 
+_KEYS = itertools.count(1)  # never those of the pictures of another client
 Source = tuple[bytes | Path, str]
 """A file's bytes or its path; and what the user calls it, for messages."""
 
@@ -99,6 +102,8 @@ def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms
         picture, original = _decoded(data, name, most, fit, terms)
         image = show_input(picture, protocol, grid)
     image.original = original
+    if picture.pixels.mode == STAND_IN:
+        return _InDecoder(image, data, most, fit.key)
     is_changed = image.full_source is not None or image.size != original
     return _CutFromFile(image, data, terms.outside) if protocol.crops == "file" and is_changed else image
 
@@ -135,7 +140,7 @@ def _fit(size: Size, protocol: Protocol, grid: Grid) -> Fit | None:
         is_final = all(smart_resize(*each, model_grid) == each for each in (as_stored, turned))
     except ValueError:
         return None
-    return Fit(size, (as_stored, turned)) if is_final else None
+    return Fit(size, (as_stored, turned), key=next(_KEYS)) if is_final else None
 
 
 def _resampling_bytes(fit: Fit) -> int:
@@ -174,6 +179,26 @@ class _CutFromFile(Shown):
     def full(self) -> Image.Image:
         source = self.full_source
         return _LAST_DECODED.pixels(source, self._outside) if isinstance(source, bytes) else super().full
+
+
+class _InDecoder(_CutFromFile):
+    """An image that is sent as its file, and whose pixels are in the decoder: parts are cut out there."""
+
+    is_elsewhere = True
+
+    def __init__(self, shown: Shown, data: bytes, most: int, key: int) -> None:
+        super().__init__(shown, data, outside=True)
+        self._data, self._most, self._key = data, most, key
+        weakref.finalize(self, DECODER.dropped.append, key).atexit = False
+
+    @property
+    def pixels(self) -> Image.Image:
+        return self.full
+
+    def part(self, made: Rescaled, size: Size) -> Encoded:
+        part, terms = Part(self._key, made.box, made.size, size, self.is_jpeg), Terms(outside=True, seconds=WAIT)
+        with IMAGE_MEMORY.hold(self._most, "the picture is large", terms):
+            return DECODER.part(self._data, "the picture", self._most, part, terms.check)
 
 
 class _LastDecoded:

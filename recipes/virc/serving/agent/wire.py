@@ -50,7 +50,9 @@ def looked(look: ToolResult, unit: int) -> Iterator[Looked]:
     if not look.images:
         yield known
     for number, shown in look.images:
-        yield msgspec.structs.replace(known, image=number, size=shown.size, url=jpeg_url(shown.pixels))
+        is_sent = shown.is_jpeg and max(shown.size) <= _EDGE
+        url = shown.data_url if is_sent else jpeg_url(shown.pixels)
+        yield msgspec.structs.replace(known, image=number, size=shown.size, url=url)
 
 
 def jpeg_url(picture: Image.Image) -> str:
