@@ -59,11 +59,6 @@ def reply_of(backend: OpenAIBackend) -> str:
     return backend.reply(ask(), GREEDY).text
 
 
-def _after_move(server: Server, backend: OpenAIBackend) -> str:
-    backend.link.move(server.url, "key")
-    return reply_of(backend)
-
-
 @forks_a_child
 @each_case(
     ("work", "said"),
@@ -72,7 +67,6 @@ def _after_move(server: Server, backend: OpenAIBackend) -> str:
         (lambda server, backend: Link(server.url, None, 60, 0).models()[0].id, "virc-scripted"),
         (lambda _, backend: in_child(lambda: reply_of(backend)), ANSWER),
         (lambda server, backend: OpenAIBackend(server.url).link.answers(), "True"),
-        (_after_move, ANSWER),
         (lambda server, backend: backend.json_object("/v1/models")["object"], "list"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_stop_ends_the_request_of_a_silent_server_alone(
     with serve([ANSWER], fault=silence, times=1) as server:
         backend = OpenAIBackend(server.url, timeout=600.0)
         if not reused:
-            backend.link.move(server.url, None)
+            backend.link._reach(server.url, None)
         drawing = threading.Thread(target=draw, daemon=True)
         drawing.start()
         assert silence.began.acquire(timeout=60)

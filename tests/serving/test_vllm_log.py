@@ -1,16 +1,21 @@
-"""How vLLM starts and why it ended, from logs as vLLM 0.32 writes them; and how often it is started again."""
+"""How vLLM starts and why it ended, from logs as vLLM 0.32 writes them; and the agent in front."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.loopback import free_port, until
+from support.servers import serve as scripted
 
-from virc.core.events import Event, Reporter
+from virc.core.errors import EngineError
+from virc.core.http import client
 from virc.engines.vllm.log import reason
-from virc.serving import vllm_process
+from virc.serving import start
+from virc.serving.plan import ServePlan, VllmPlan
+from virc.serving.settings import Config
 
 PREFIX = "(EngineCore pid=19045) ERROR 11-20 19:55:17 [core.py:1510] "
 MISSING = "ValueError: There is no module or parameter named 'head.weight' in Qwen2Model."
@@ -40,36 +45,23 @@ def test_the_reason_is_what_was_raised_first_hand(log: str, said: str | None) ->
     assert reason(log.splitlines()) == said
 
 
-@pytest.mark.parametrize(("seconds", "starts"), [(1.0, 4), (601.0, 8)], ids=["at once", "seldom"])
-def test_an_engine_that_ends_seldom_is_always_started_again(
-    seconds: float, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, begun, closed, gave_up = [0.0], list[int](), list[int](), list[bool]()
-    monkeypatch.setattr(vllm_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+@pytest.mark.integration
+def test_an_agent_ends_when_its_vllm_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vllm.log").write_text("ValueError: no room\n")
+    ended = threading.Event()
+    process: Any = SimpleNamespace(wait=lambda seconds=None: 1 if ended.wait(seconds) else None)
+    with scripted([], models=("tiny",)) as behind:
+        hidden = Config(port=behind.server_address[1])
+        vllm = VllmPlan(hidden, "tiny", SimpleNamespace(), tmp_path / "vllm.log")  # type: ignore[arg-type]
+        plan = ServePlan(Config(port=free_port()), "tiny", "vllm", vllm=vllm)
+        monkeypatch.setattr(start, "prepare", lambda *_: plan)
+        monkeypatch.setattr(start.vllm_process, "started_for", lambda *_: nullcontext(process))
+        server = start.serve("tiny", agent=True)
 
-    def wait() -> int:
-        clock[0] += seconds
-        return 1
+        def kill() -> None:
+            until(lambda: client.ask(server.url.replace("/v1", "/health"), seconds=60).status == 200)
+            ended.set()
 
-    @contextmanager
-    def start_engine(keep: Callable[[Any], None]) -> Iterator[Any]:
-        begun.append(1)
-        (tmp_path / "vllm.log").write_text("ValueError: no room\n")
-        assert len(begun) - len(closed) == 1  # what ended is cleared away before another begins
-        keep(process := SimpleNamespace(wait=wait, end=lambda: None))
-        try:
-            yield process
-        finally:
-            closed.append(1)
-
-    events: list[Event] = []
-    with vllm_process.Supervised(start_engine, tmp_path / "vllm.log", Reporter(events.append)) as engine:
-        engine.watch(lambda: gave_up.append(True), lambda: len(begun) == 8)
-        assert engine._thread
-        engine._thread.join(60)
-    assert (len(begun), gave_up, engine.running) == (starts, [True] * (starts == 4), False)
-    said = [event.text for event in events if event.kind == "warning"]
-    assert "vLLM ended: no room; it is started again, 1 of at most 3 times in 30 minutes" in said[0]
-    if starts == 4:
-        assert "it was started again 3 times in 30 minutes" in str(engine.failure)
-        assert len(said) == 3
+        threading.Thread(target=kill, daemon=True).start()
+        with pytest.raises(EngineError, match="vLLM ended: no room"):
+            server.wait()

@@ -118,7 +118,6 @@ class Opened(msgspec.Struct, frozen=True):
         at_once: problems at a time, if no number is chosen.
         concurrent: whether it draws several replies at a time; most models in this process draw one after the other.
         answers: asks whether the endpoint can be reached now; None in this process.
-        move: continues at another address with another key; None in this process.
         context: longest conversation in tokens, if an endpoint tells it.
         why: where the chat protocol is from, one clause.
         family: of a stock model.
@@ -137,7 +136,6 @@ class Opened(msgspec.Struct, frozen=True):
     at_once: int = 1
     concurrent: bool = True
     answers: Callable[[], bool] | None = None
-    move: Callable[[str, str | None], None] | None = None
     context: int | None = None
     why: str = ""
     family: str | None = None
@@ -341,7 +339,6 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
         warnings=warnings,
         at_once=backend.at_once,
         answers=backend.link.answers,
-        move=backend.link.move,
         context=backend.context or setup.context,
         why=setup.why,
         family=setup.family,

@@ -2,7 +2,7 @@
 
 `serve` (Python) and `virc serve` make a `ServeRequest`; `plan.prepare` turns it into a `ServePlan`, and `start` starts
 that: `_vllm`, `_in_process` or `_agent`. An agent answers in this process; its replies are drawn by a model in this
-process, by a vLLM that is started for it alone (`Behind`), by another server, or by a solver that has several.
+process, by a vLLM that is started for it alone, by another server, or by a solver that has several.
 """
 
 import threading
@@ -19,12 +19,12 @@ from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.http.addresses import is_loopback
+from virc.core.processes import Process
 from virc.models import load as opened
 from virc.models.load import Opened
 from virc.serving import address, settings, vllm_process
 from virc.serving.plan import SECONDS, Agent, ServePlan, ServeRequest, VllmPlan, prepare
 from virc.serving.settings import Engine
-from virc.serving.vllm_process import Behind, Supervised
 from virc.solving.one import SolveConfig
 from virc.solving.solver import choose
 
@@ -40,7 +40,7 @@ class Server:
         url: its address, up to and with `/v1`.
         model: what clients call the model.
         log: the file that its engine writes to.
-        failure: why its engine was given up.
+        failure: why its engine ended.
     """
 
     failure: EngineError | None = None
@@ -222,18 +222,17 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
 
     config = plan.config
     listening = resources.enter_context(address.bound_socket(config))
-    behind = Behind(plan.vllm, report) if plan.vllm else None
-    engine = resources.enter_context(Supervised(behind.started, behind.plan.log, report)) if behind else None
+    engine = resources.enter_context(vllm_process.started_for(plan.vllm, report)) if plan.vllm else None
     solver: AgentSolver | None = None
     if plan.solver:
         solver = resources.enter_context(plan.solver.of_agent(report))
         model = solver.model(plan.name or plan.solver.name, agent.concurrency)
     else:
-        model = _agent_model(plan, behind, request, agent, report)
+        model = _agent_model(plan, request, agent, report)
     turns, inputs = settings.turns_and_inputs(config.limit_images)
     max_tokens = solver.max_tokens if solver else agent.max_tokens
     solve_config = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=max_tokens)
-    ready = (lambda: engine.running) if engine else (lambda: True)
+    ready = (lambda: engine.wait(0) is None) if engine else (lambda: True)
     protocol = model.chat_protocol
     solving = Solving(model.backend, protocol, solve_config, model.at_once, ready=ready, solver=solver)
     answers = model.answers or (lambda: True)
@@ -244,22 +243,28 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
         report.warn(f"whoever reaches {config.host} can ask this model", "«--api-key env:NAME»")
     listening.listen(http_server.MAX_CONNECTIONS)
 
+    log = plan.vllm.log if plan.vllm else None
+    has_failed = threading.Event()
+
+    def watch(engine: Process) -> None:
+        engine.wait()
+        if not app.state.queue.closing:  # a signal that ends all processes of a service ends vLLM first
+            has_failed.set()
+            running.stop()
+
     def run() -> None:
         if engine:
-            engine.watch(running.stop, lambda: app.state.queue.closing)
+            threading.Thread(target=watch, args=(engine,), name="virc-engine", daemon=True).start()
         running.answer(listening)
-        if engine and engine.failure:
-            raise engine.failure
+        if engine and log and has_failed.is_set():
+            raise vllm_process.ended(log, engine.wait())
 
-    log = plan.vllm.log if plan.vllm else None
     return Server(address.url(config), model.name, run, running.stop, resources.pop_all(), log)
 
 
-def _agent_model(
-    plan: ServePlan, behind: Behind | None, request: ServeRequest, agent: Agent, report: Reporter
-) -> Opened:
+def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> Opened:
     """The model of an agent: loaded into this process, else that of the vLLM behind it or of another server."""
-    if plan.weights and plan.name and not behind:
+    if plan.weights and plan.name and not plan.vllm:
         from virc.serving import in_process
 
         prompt_setup = opened.prompt_setup_here(plan.weights, request.choice())
@@ -270,15 +275,13 @@ def _agent_model(
             at_once = 1
         return Opened(plan.name, backend, prompt_setup.chat_protocol, at_once=at_once, context=backend.context)
     name, endpoint, key = request.model, agent.endpoint, agent.key
-    if behind:
-        name, endpoint, key = behind.plan.name, address.url(behind.plan.config), behind.plan.config.only_key
+    if plan.vllm:
+        name, endpoint, key = plan.vllm.name, address.url(plan.vllm.config), plan.vllm.config.only_key
     server: dict[str, Any] = {"model": name, "endpoint": endpoint, "api_key": key}
     server |= {"extra_body": agent.extra_body, "thinking": agent.thinking}
     model = opened.open_model(request.choice(system=request.system, timeout=agent.timeout, **server))
     for warning in model.warnings:
         report.warn(warning)
-    if behind:
-        behind.move = model.move
-    elif plan.config.name:
+    if plan.config.name and not plan.vllm:
         model = msgspec.structs.replace(model, name=plan.config.name)
     return msgspec.structs.replace(model, at_once=agent.concurrency or model.at_once)

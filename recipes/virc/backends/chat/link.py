@@ -118,11 +118,6 @@ class Link:
         self._client()  # an error of the environment is raised here
         self._pace = pace_of(str(self._origin))
 
-    def move(self, endpoint: str, api_key: str | None) -> None:
-        before = self._client
-        self._reach(endpoint, api_key)
-        before.close()
-
     def close(self) -> None:
         self._client.close()
 
