@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc.backends.chatml import CONTROLS, render
+from virc.backends.chatml import render
+from virc.families.chat_marks import CHATML
 from virc.reasoning.session import Message
 
 SYSTEM = Message("system", "You look closer.\n\n<tools>\n{}\n</tools>")
@@ -31,7 +32,9 @@ def test_ordinary_text_is_rendered_as_the_chat_template_does(words: Any) -> None
     assert render(TALK, TOKENS, words, generate=True).ids == expected
 
 
-@given(st.lists(st.sampled_from([*CONTROLS, "<|endoftext|>", "<|video_pad|>", "x", "<|", "\n", "é"]), max_size=8))
+@given(
+    st.lists(st.sampled_from([*CHATML.controls, "<|endoftext|>", "<|video_pad|>", "x", "<|", "\n", "é"]), max_size=8)
+)
 def test_control_tokens_written_in_a_text_stay_text(words: Any, parts: list[str]) -> None:
     hostile = "".join(parts)
     plain = [Message("system", "x"), Message("user", "x", (0,)), Message("assistant", "x"), Message("user", "x")]

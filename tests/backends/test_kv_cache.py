@@ -6,19 +6,27 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from virc.backends import checkpoint
 from virc.backends.chatml import Rendered, render
 from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load
 from virc.core.errors import EngineError
+from virc.families.registry import run_here
 from virc.reasoning.images import Shown, show
+from virc.reasoning.resize import Tiles
 from virc.reasoning.session import Message
 
 pytestmark = pytest.mark.filterwarnings("error::FutureWarning")  # of arguments that transformers is to drop
 
-FAMILIES = pytest.mark.parametrize("family", checkpoint.FAMILIES)
+FAMILIES = pytest.mark.parametrize("family", run_here())
 RECURRENT = ("qwen3_5", "qwen3_5_moe")
-TOLERANCE = {"qwen3_vl_moe": 1e-3, "qwen3_5": 2e-3, "qwen3_5_moe": 2e-3}
+TOLERANCE = {
+    "qwen3_vl_moe": 1e-3,
+    "glm4v": 1e-3,
+    "glm4v_moe": 1e-3,
+    "glm46v": 1e-3,
+    "qwen3_5": 2e-3,
+    "qwen3_5_moe": 2e-3,
+}
 """Of logits that spread by 8 to 11, elsewhere 1e-4. Gated delta nets round otherwise in chunks of 64 than id by id."""
 SIZES = ((230, 170), (60, 90), (150, 31), (90, 90))
 
@@ -42,7 +50,16 @@ def talk(turns: int) -> list[Message]:
 
 def rendered(backend: LocalBackend, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
     counts = [backend.cached.image_tokens(shown) for shown in images]
-    return render(messages, counts, backend._tokenizer, generate=True)
+    return render(messages, counts, backend._tokenizer, generate=True, marks=backend._marks)
+
+
+def shown_to(cached: CachedModel, ids: Any, pictures: Sequence[Image.Image]) -> dict[str, Any]:
+    """What the network gets of pictures: patches and which ids stand for them, or tiles."""
+    if isinstance(cached.grid, Tiles):
+        tiles = cached.processor(images=list(pictures), crop_to_patches=True, return_tensors="pt")
+        return {"pixel_values": tiles["pixel_values"]}
+    patches = cached.processor(images=list(pictures), do_resize=False, return_tensors="pt")
+    return {"mm_token_type_ids": (ids == cached.network.config.image_token_id).int(), **patches}
 
 
 def fresh(cached: CachedModel, ids: list[int], pictures: Sequence[Image.Image]) -> Any:
@@ -50,10 +67,8 @@ def fresh(cached: CachedModel, ids: list[int], pictures: Sequence[Image.Image]) 
     import torch
 
     tokens = torch.tensor([ids])
-    kinds = (tokens == cached.network.config.image_token_id).int()
-    patches = cached.processor(images=list(pictures), do_resize=False, return_tensors="pt")
     with torch.inference_mode():
-        return cached.network(input_ids=tokens, mm_token_type_ids=kinds, **patches).logits[0, -1]
+        return cached.network(input_ids=tokens, **shown_to(cached, tokens, pictures)).logits[0, -1]
 
 
 @pytest.fixture

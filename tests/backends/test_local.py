@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_kv_cache import FAMILIES, SIZES, picture, rendered
+from test_kv_cache import FAMILIES, SIZES, picture, rendered, shown_to
 
 from virc.backends.chatml import Rendered
 from virc.backends.interface import Sampling, ScoredReply, TooLongError
@@ -44,8 +44,12 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
 
     backend = load(tiny(family), device="cpu")
     network, words = backend.cached.network, backend._tokenizer
-    unsaid = ["<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
-    suppressed = [*words.convert_tokens_to_ids(unsaid), *range(len(words), network.config.get_text_config().vocab_size)]
+    marks = backend._marks
+    unsaid = {*marks.controls, "<|vision_pad|>", "<|video_pad|>", "<|video|>", "<video>"} & {*words.get_vocab()}
+    suppressed = [
+        *words.convert_tokens_to_ids(sorted(unsaid - {marks.stop})),
+        *range(len(words), network.config.get_text_config().vocab_size),
+    ]
     said: set[int] = set()
     ask = first(backend)
     for turn in range(4):
@@ -54,18 +58,17 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
         pictures = [shown.pixels for shown in ask.images]
         output = network.generate(
             input_ids=tokens,
-            mm_token_type_ids=(tokens == network.config.image_token_id).int(),
-            **backend.cached.processor(images=pictures, do_resize=False, return_tensors="pt"),
+            **shown_to(backend.cached, tokens, pictures),
             do_sample=False,
             max_new_tokens=12,
             suppress_tokens=suppressed,
         )
         expected = output[0, tokens.shape[1] :].tolist()
-        assert list(reply.token_ids or ()) == [token for token in expected if token != words.eos_token_id]
+        assert list(reply.token_ids or ()) == [token for token in expected if token not in backend._ends]
         said.update(reply.token_ids or ())
         if turn < 3:
             ask = after(backend, ask, reply)
-    assert len(said) > 10
+    assert len(said) > 4
 
 
 def test_a_reply_holds_its_opening_and_goes_on_from_it(backend: LocalBackend) -> None:

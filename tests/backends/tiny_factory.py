@@ -14,6 +14,14 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+MORE = {
+    "internvl": ("<img>", "</img>", "<IMG_CONTEXT>", "<video>"),
+    "glm": (
+        "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "<|begin_of_image|>",
+        "<|end_of_image|>", "<|image|>", "<|begin_of_video|>", "<|end_of_video|>", "<|video|>",
+    ),
+}  # fmt: skip
+"""Beginning of a family's name -> its special tokens, where they are not those of Qwen-VL alone."""
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -22,14 +30,30 @@ TEMPLATE = (
     "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+GLM_TEMPLATE = (
+    "[gMASK]<sop>{% for m in messages %}<|{{ m['role'] }}|>\n"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<|begin_of_image|><|image|><|end_of_image|>"
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
 THINKING = "<think>\n{% endif %}".join(TEMPLATE.rsplit("{% endif %}", 1))
 """The template of a model whose replies all begin with a thought."""
+_TEMPLATES = {
+    "internvl": TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>"),
+    "glm4v": GLM_TEMPLATE,
+    "glm4v_moe": GLM_TEMPLATE,
+    "glm46v": GLM_TEMPLATE,
+    "qwen3_5": THINKING,
+    "qwen3_5_moe": THINKING,
+}
 EXPERTS = {
     "num_experts": 8,
     "num_experts_per_tok": 2,
     "moe_intermediate_size": 96,
     "shared_expert_intermediate_size": 96,
 }
+WIDE = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "head_dim": 32}
 HYBRID = {  # three layers of four keep a recurrent state, as in the real models
     "num_hidden_layers": 4,
     "hidden_size": 128,
@@ -56,8 +80,8 @@ _CORPUS = [
 ]
 
 
-def tokenizer() -> Any:
-    """A byte-level BPE tokenizer with Qwen2's word pattern and ChatML's special tokens."""
+def tokenizer(family: str = "") -> Any:
+    """A byte-level BPE tokenizer with Qwen2's word pattern, ChatML's special tokens, and those of a family."""
     import transformers
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -74,9 +98,14 @@ def tokenizer() -> Any:
     bpe.train_from_iterator(_CORPUS * 20, trainer)
     wrap: Any = transformers.PreTrainedTokenizerFast
     fast = wrap(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    fast.add_tokens([AddedToken(name, special=True) for name in SPECIAL], special_tokens=True)
+    if family == "internvl":
+        named = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+        fast = wrap(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>",
+                    extra_special_tokens={**named, "video_token": "<video>"})  # fmt: skip
+    more = next((tokens for begins, tokens in MORE.items() if family.startswith(begins)), ())
+    fast.add_tokens([AddedToken(name, special=True) for name in (*SPECIAL, *more)], special_tokens=True)
     fast.add_tokens([AddedToken(name, special=False, normalized=False) for name in TAGS])
-    fast.chat_template = TEMPLATE
+    fast.chat_template = _TEMPLATES.get(family, TEMPLATE)
     return fast
 
 
@@ -88,16 +117,73 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     import torch
 
     torch.manual_seed(seed)
-    words = tokenizer()
-    words.chat_template = THINKING if family.startswith("qwen3_5") else TEMPLATE
-    model = _model(family, {name: words.convert_tokens_to_ids(name) for name in SPECIAL}, len(words))
+    words = tokenizer(family)
+    model = _model(family, words.get_vocab(), len(words))
     _widen(model)
-    model.generation_config.eos_token_id = words.convert_tokens_to_ids("<|im_end|>")
+    ends = ["<|endoftext|>", "<|user|>", "<|observation|>"] if family.startswith("glm") else ["<|im_end|>"]
+    named = words.convert_tokens_to_ids(ends)
+    model.generation_config.eos_token_id = named if len(named) > 1 else named[0]
     model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
     return folder
+
+
+def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object]) -> Any:
+    """A model of InternVL, whose tower sees tiles, or of GLM-V."""
+    import transformers
+
+    if family == "internvl":
+        tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = transformers.InternVLConfig(
+            text_config=text
+            | WIDE
+            | {"model_type": "qwen3", "rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+            vision_config=tower | {"image_size": [56, 56], "patch_size": [14, 14]},
+            image_token_id=ids["<IMG_CONTEXT>"],
+            image_seq_length=4,
+            tie_word_embeddings=True,
+        )
+        return transformers.InternVLForConditionalGeneration(config).eval()
+    tower = {
+        "depth": 2,
+        "hidden_size": 32,
+        "num_heads": 2,
+        "intermediate_size": 64,
+        "out_hidden_size": 128,
+        "image_size": 112,
+    }
+    text |= WIDE | {"pad_token_id": ids["<|endoftext|>"]}
+    text["rope_parameters"] = {
+        "rope_type": "default",
+        "rope_theta": 100.0,
+        "partial_rotary_factor": 0.5,
+        "mrope_section": [4, 2, 2],
+    }
+    name = {"glm4v": "Glm4v", "glm46v": "Glm46V"}.get(family, "Glm4vMoe")
+    if family == "glm4v_moe":
+        text |= {
+            "moe_intermediate_size": 96,
+            "n_routed_experts": 8,
+            "num_experts_per_tok": 2,
+            "n_shared_experts": 1,
+            "first_k_dense_replace": 1,
+            "n_group": 1,
+            "topk_group": 1,
+        }
+    config = getattr(transformers, f"{name}Config")(
+        text_config=text,
+        vision_config=tower,
+        image_token_id=ids["<|image|>"],
+        video_token_id=ids["<|video|>"],
+        image_start_token_id=ids["<|begin_of_image|>"],
+        image_end_token_id=ids["<|end_of_image|>"],
+        video_start_token_id=ids["<|begin_of_video|>"],
+        video_end_token_id=ids["<|end_of_video|>"],
+        tie_word_embeddings=family != "glm4v_moe",
+    )
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
 
 
 def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
@@ -115,6 +201,8 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
         "eos_token_id": ids["<|im_end|>"],
         "tie_word_embeddings": True,
     }
+    if not family.startswith("qwen"):
+        return _of_another_tower(family, ids, text)
     vision: dict[str, object] = {"depth": 2, "num_heads": 2, "patch_size": 14}
     sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64}
     if family == "qwen2_vl":
@@ -158,6 +246,13 @@ def _widen(model: Any) -> None:
 def _preprocessor(family: str) -> dict[str, object]:
     shared = {"temporal_patch_size": 2, "merge_size": 2, "image_processor_type": "Qwen2VLImageProcessor"}
     statistics = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    if family == "internvl":
+        tiles = {"size": {"height": 56, "width": 56}, "min_patches": 1, "max_patches": 12}
+        return statistics | tiles | {"image_processor_type": "GotOcr2ImageProcessorFast"}
+    if family.startswith("glm"):
+        kind = "Glm46VImageProcessor" if family == "glm46v" else "Glm4vImageProcessor"
+        size = {"shortest_edge": 4 * 2 * 28 * 28, "longest_edge": 4096 * 2 * 28 * 28}
+        return shared | statistics | {"image_processor_type": kind, "patch_size": 14, "size": size}
     if family.startswith("qwen3"):
         size = {"shortest_edge": 4 * 32 * 32, "longest_edge": 4096 * 32 * 32}
         return shared | statistics | {"patch_size": 16, "size": size}

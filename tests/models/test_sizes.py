@@ -35,7 +35,7 @@ TEXT = sizes.Text(
 VISION = sizes.Vision(hidden_size=4, depth=3, intermediate_size=6, out_hidden_size=8, patch_size=2)
 
 
-def small(family: sizes.Family, tied: bool = False, /, **text: int) -> sizes.Shape:
+def small(family: sizes.Known, tied: bool = False, /, **text: int) -> sizes.Shape:
     return sizes.Shape(family, msgspec.structs.replace(TEXT, **text), VISION, tied, 2)
 
 

@@ -1,4 +1,4 @@
-"""Messages to token ids, in ChatML as the Qwen families were trained on it. Needs no torch.
+"""Messages to token ids, with the special tokens of a family's chat template (`ChatMarks`). Needs no torch.
 
 Control tokens are put in as ids; text never becomes one, so a question that contains `<|im_end|>` stays a
 question. An assistant turn is encoded apart from its header, as it stands when it is sampled; a turn that was
@@ -10,10 +10,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from virc.families.chat_marks import CHATML, ChatMarks
 from virc.reasoning.session import Message
-
-END = "<|im_end|>"
-CONTROLS = ("<|im_start|>", END, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 
 
 class Tokenizer(Protocol):
@@ -54,45 +52,52 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 def render(
-    messages: Sequence[Message], image_tokens: Sequence[int], tokenizer: Tokenizer, generate: bool = False
+    messages: Sequence[Message],
+    image_tokens: Sequence[int],
+    tokenizer: Tokenizer,
+    generate: bool = False,
+    marks: ChatMarks = CHATML,
 ) -> Rendered:
     """Render a conversation, to which nothing is added (no default system message).
 
     Args:
-        image_tokens: for every image of the history, how many ids it takes: pixels / factor**2.
+        image_tokens: for every image of the history, how many ids it takes.
         generate: end with the header of an assistant turn, for the model to go on.
+        marks: those of the model's family.
     """
-    im_start, im_end, vision_start, vision_end, pad = (tokenizer.convert_tokens_to_ids(c) for c in CONTROLS)
-    newline = encode(tokenizer, "\n")
-    ids: list[int] = []
+    id_of = tokenizer.convert_tokens_to_ids
+    before, pad, behind = map(id_of, marks.image)
+    end = [id_of(marks.end)] if marks.end else []
+    after = encode(tokenizer, marks.after) if marks.after else []
+    ids = [id_of(token) for token in marks.begin]
     spans: list[Span] = []
     images: list[ImageSpan] = []
     begun = False  # whether the turn of the assistant goes on
     for number, message in enumerate(messages):
         apart = message.images or message.role == "assistant"
         if not begun:
-            ids.append(im_start)
-            ids += encode(tokenizer, f"{message.role}\n") if apart else []
+            ids.append(id_of(marks.header.format(role=message.role)))
+            ids += encode(tokenizer, marks.line.format(role=message.role)) if apart else []
         start = len(ids)
         if message.token_ids is not None:
             ids += message.token_ids
         elif not apart:
-            ids += encode(tokenizer, f"{message.role}\n{message.text}")
+            ids += encode(tokenizer, marks.line.format(role=message.role) + message.text)
         else:
             for part in message.parts():
                 if isinstance(part, str):
                     ids += encode(tokenizer, part)
                     continue
                 images.append(ImageSpan(part, len(ids) + 1, len(ids) + 1 + image_tokens[part]))
-                ids += [vision_start, *[pad] * image_tokens[part], vision_end]
+                ids += [before, *[pad] * image_tokens[part], behind]
         begun = _goes_on(messages, number, generate)
         if not begun:
-            ids.append(im_end)
+            ids += end
         spans.append(Span("tool" if message.inserted else message.role, start, len(ids)))
         if not begun:
-            ids += newline
+            ids += after
     if generate and not begun:
-        ids += [im_start, *encode(tokenizer, "assistant\n")]
+        ids += [id_of(marks.header.format(role="assistant")), *encode(tokenizer, marks.line.format(role="assistant"))]
     return Rendered(ids, spans, images)
 
 

@@ -14,10 +14,9 @@ from msgspec import Meta
 from virc.core.errors import ConfigError, errors_as
 from virc.core.files import PULL, contents, is_pointer
 from virc.core.text import clause, plain
-from virc.reasoning.resize import Grid
+from virc.families import registry as families
+from virc.reasoning.resize import Grid, Tiles
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
-"""`model_type` of the models that run in this process."""
 _MAX_BYTES = 64 * 2**20
 
 
@@ -43,9 +42,10 @@ def check_checkpoint(folder: Path) -> None:
 
 def not_in_process_error(name: str, kind: object, folder: str | None = None) -> ConfigError | None:
     """What to say of a model whose `model_type`, the `kind`, does not run in this process; None if it runs."""
-    if kind in FAMILIES:
+    known = families.run_here()
+    if kind in known:
         return None
-    *others, last = FAMILIES
+    *others, last = known
     return ConfigError(
         f"{name} is a model of type {plain(str(kind), 60)!r}, which does not run in this process: "
         f"{', '.join(others)} and {last} do",
@@ -128,6 +128,27 @@ def image_settings(folder: Path) -> dict[str, object]:
     raise ConfigError(f"{folder} is incomplete: preprocessor_config.json is missing or empty")
 
 
+def folder_grid(folder: Path, max_pixels: int | None = None) -> Grid:
+    """The patch grid or tiles of a model; `max_pixels` lowers its own limit, in pixels.
+
+    Raises:
+        ConfigError: a file of it is missing, or its settings make no sense.
+    """
+    settings = image_settings(folder)
+    grid = image_grid(settings, max_pixels)
+    if not isinstance(grid, Tiles):
+        return grid
+    config = read_json(folder / "config.json")
+    vision = config.get("vision_config")
+    try:
+        patch = vision["patch_size"]  # type: ignore[index]
+        patches = grid.side // (patch[0] if isinstance(patch, list) else patch)
+        each = int((patches * float(config.get("downsample_ratio", 0.5))) ** 2)  # type: ignore[arg-type]
+    except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
+        raise ConfigError(f"{folder / 'config.json'} does not say how many tokens a tile has") from error
+    return msgspec.structs.replace(grid, each=each)
+
+
 _DEFAULT_LIMITS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 _DEFAULT_GLM_LIMITS = {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15_000}
 """Limits in px of an image processor of Qwen-VL and of GLM-4V whose file names none (transformers 5.23.0)."""
@@ -141,6 +162,8 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     """
     size = settings.get("size")
     size = size if isinstance(size, Mapping) else {}
+    if str(settings.get("image_processor_type")).startswith("GotOcr2"):
+        return _tiles(settings, size).limited(max_pixels)
     is_glm = str(settings.get("image_processor_type")).startswith("Glm")  # which reads no `min_pixels`, `max_pixels`
     limits, stated = {**(_DEFAULT_GLM_LIMITS if is_glm else _DEFAULT_LIMITS), **size}, {} if is_glm else settings
     least = stated.get("min_pixels") or limits["shortest_edge"]
@@ -154,6 +177,16 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
         raise ConfigError(f"the model's smallest image, {least} pixels, is over its largest, {most}")
     frames = 2 if is_glm else 1  # that a picture counts as
     return Grid(patch * merge, least // frames, most // frames).limited(max_pixels)
+
+
+def _tiles(settings: Mapping[str, object], size: Mapping[Any, Any]) -> Tiles:
+    """Images are shown between one tile and the most in area: more is not seen."""
+    side, fewest, most = size.get("height", 384), settings.get("min_patches", 1), settings.get("max_patches", 12)
+    numbers = [number for number in (side, fewest, most) if type(number) is int and number > 0]
+    if len(numbers) < 3 or size.get("width", side) != side:
+        raise ConfigError(f"the model's image settings hold no square tiles: {side}, {fewest}, {most}")
+    side, fewest, most = numbers
+    return Tiles(28, side**2, most * side**2, side=side, fewest=fewest, most=most)
 
 
 _QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})

@@ -7,6 +7,7 @@ prefill. An image passes the vision tower once, unless the text before it change
 """
 
 import copy
+import inspect
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,14 +16,14 @@ from virc.backends.chatml import Rendered
 from virc.backends.devices import memory_refused
 from virc.core.errors import EngineError, SetupError, VircError
 from virc.reasoning.images import Shown
-from virc.reasoning.resize import Grid, smart_resize
+from virc.reasoning.resize import Grid, Tiles, smart_resize
 
 if TYPE_CHECKING:
     import torch
 
 
 class CachedModel:
-    """Feeds conversations to a model of one of `checkpoint.FAMILIES` and returns the logits of the next token.
+    """Feeds conversations to a model of a family that runs here and returns the logits of the next token.
 
     It can be interrupted at any point: `_cached_ids` never lists more ids than the cache has. Its image processor
     normalizes and cuts into patches, and never resizes.
@@ -35,6 +36,9 @@ class CachedModel:
     def __init__(self, network: Any, processor: Any, grid: Grid) -> None:
         self.network, self.processor, self.grid = network, processor, grid
         self._config = network.config
+        self._rotary = hasattr(network.model, "get_rope_index")
+        names = inspect.signature(network.forward).parameters
+        self._cache_name = "cache" if "cache" in names else "past_key_values"  # up to transformers 5.23
         self.tokens_fed = 0
         self.vision_encodings = 0
         self.clear()
@@ -53,8 +57,7 @@ class CachedModel:
         return bool(self._snapshots.layers)
 
     def image_tokens(self, shown: Shown) -> int:
-        width, height = self._size(shown)
-        return width * height // self.grid.factor**2
+        return self.grid.tokens(*self._size(shown))
 
     def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
         """Feed the new ids of a conversation: at least the last one, unless a snapshot has the logits after it.
@@ -85,7 +88,7 @@ class CachedModel:
         """Feed one more text id; returns the logits of the next token, shape (vocabulary,)."""
         import torch
 
-        positions = torch.full((3, 1, 1), self._next_position)
+        positions = torch.full((3, 1, 1) if self._rotary else (1, 1), self._next_position)
         logits = self._forward([token], positions, [])
         self._cached_ids.append(token)
         self._next_position += 1
@@ -118,9 +121,11 @@ class CachedModel:
         return keep
 
     def _positions(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
-        """Rotary positions of the whole conversation, computed by the model, shape (3, 1, ids)."""
+        """Positions of the whole conversation, shape (1, ids); rotary ones as the model computes them, (3, 1, ids)."""
         import torch
 
+        if not self._rotary:
+            return torch.arange(len(conversation.ids))[None]
         is_image = torch.zeros(1, len(conversation.ids), dtype=torch.int)
         for span in conversation.images:
             is_image[0, span.start : span.stop] = 1
@@ -140,11 +145,10 @@ class CachedModel:
             with torch.inference_mode():
                 output = self.network(
                     torch.tensor([ids], device=device),
-                    None,
-                    positions.to(device),
-                    self._cache,  # by its place: its name is past_key_values up to transformers 5.23, then cache
+                    position_ids=positions.to(device),
                     use_cache=True,
                     logits_to_keep=1,
+                    **{self._cache_name: self._cache},
                     **self._patches(new_images),
                 )
         except RuntimeError as error:
@@ -160,7 +164,7 @@ class CachedModel:
         return logits
 
     def _patches(self, new_images: Sequence[Shown]) -> dict[str, "torch.Tensor"]:
-        """Patches of the new images, and their grids (time, rows, columns); empty without images."""
+        """Patches of the new images, and their grids (time, rows, columns), or their tiles; empty without images."""
         if not new_images:
             return {}
         pictures = []
@@ -168,6 +172,12 @@ class CachedModel:
             size = self._size(shown)
             is_scaled = size != shown.size
             pictures.append(shown.pixels.resize(size, self.processor.resample) if is_scaled else shown.pixels)
+        if isinstance(self.grid, Tiles):
+            batch = self.processor(images=pictures, crop_to_patches=True, return_tensors="pt")
+            tiles = [self.grid.tiles(*picture.size) for picture in pictures]
+            if list(batch["num_patches"]) != tiles:
+                raise EngineError(f"the image processor made {list(batch['num_patches'])} of {tiles} tiles")
+            return {"pixel_values": batch["pixel_values"].to(self.network.device, self.network.dtype)}
         batch = self.processor(images=pictures, do_resize=False, return_tensors="pt")
         patch = self.processor.patch_size
         grids = [[1, picture.height // patch, picture.width // patch] for picture in pictures]

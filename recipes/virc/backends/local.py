@@ -1,4 +1,4 @@
-"""A model of the families Qwen2-VL to Qwen3.5 in this process, by transformers, without torchvision."""
+"""A model of a family that runs in this process, by transformers, without torchvision."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.backends import checkpoint, devices, lora
-from virc.backends.chatml import CONTROLS, END, Rendered, encode, render
+from virc.backends.chatml import Rendered, encode, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
@@ -16,6 +16,8 @@ from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
 from virc.core.work import forks
+from virc.families import registry as families
+from virc.families.chat_marks import CHATML, ChatMarks
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import up_to
 from virc.reasoning.session import Ask, Message, Reply
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _SMALL = 500_000_000
-_OPENED = re.compile(r"<\|im_start\|>assistant\n(<think>\n(?:\n</think>\n\n)?)\Z")
-_NEVER_SAID = (*(name for name in CONTROLS if name != END), "<|vision_pad|>", "<|video_pad|>")
+_OPENED = r"(<think>\n(?:\n</think>\n\n)?)\Z"
+_VIDEO = ("<|vision_pad|>", "<|video_pad|>", "<|video|>", "<video>")
 
 
 class LocalBackend:
@@ -64,10 +66,11 @@ class LocalBackend:
         self._lock, self._home = forks.Lock(), forks.HomeProcess()
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
-        self._ends = {tokenizer.convert_tokens_to_ids(END), *(ends if isinstance(ends, list) else [ends])}
+        self._marks = families.marks(config.model_type)
+        self._ends = {tokenizer.convert_tokens_to_ids(self._marks.stop), *(ends if isinstance(ends, list) else [ends])}
         longest: int = config.get_text_config().max_position_embeddings
         self.context = min(context or longest, longest)
-        self._never = never_said(tokenizer, config.get_text_config().vocab_size)
+        self._never = never_said(tokenizer, config)
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; those of `ask` with `token_ids` are fed as they were sampled.
@@ -124,7 +127,7 @@ class LocalBackend:
 
     def _render(self, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
         counts = [self.cached.image_tokens(shown) for shown in images]
-        return render(messages, counts, self._tokenizer, generate=True)
+        return render(messages, counts, self._tokenizer, generate=True, marks=self._marks)
 
     def _draw(
         self, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
@@ -207,8 +210,7 @@ def load(
     torch = _quiet_torch()
     folder = Path(folder)
     checkpoint.check_checkpoint(folder)
-    settings = checkpoint.image_settings(folder)
-    grid = checkpoint.image_grid(settings, max_pixels)
+    settings, grid = checkpoint.image_settings(folder), checkpoint.folder_grid(folder, max_pixels)
     if dtype not in (None, *_DTYPES):
         raise ConfigError(f"unknown dtype {dtype!r}", hint=", ".join(_DTYPES))
     where, warning = devices.choose(device)
@@ -223,11 +225,11 @@ def load(
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
     name = (adapter or folder).resolve().name
-    opening = thought_opening(tokenizer) if stock else ()
+    opening = thought_opening(tokenizer, families.marks(network.config.model_type)) if stock else ()
     return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context, opening)
 
 
-def thought_opening(tokenizer: Any) -> list[int]:
+def thought_opening(tokenizer: Any, marks: ChatMarks = CHATML) -> list[int]:
     """Ids that a thinking model's chat template puts behind the header of a reply, such as those of `<think>`.
 
     Transformers renders the template in a sandbox. A template that fails opens nothing.
@@ -238,7 +240,7 @@ def thought_opening(tokenizer: Any) -> list[int]:
         )
     except Exception:  # no template, or one that raises whatever it likes
         return []
-    found = _OPENED.search(str(text))
+    found = re.search(re.escape(marks.opening("assistant")) + _OPENED, str(text))
     return encode(tokenizer, found[1]) if found else []
 
 
@@ -250,7 +252,7 @@ def _load(
     try:
         # The automatic class would rebuild tokenizer.json by its family's rules; a model may have rules of its own.
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-        processor = _image_processor().from_dict(settings)
+        processor = _image_processor(str(settings.get("image_processor_type"))).from_dict(settings)
         network = read_network(folder, number).to(where)
         if adapter:
             lora.merge(network, adapter)
@@ -272,7 +274,7 @@ def _quiet_torch() -> Any:
         import torch
         import transformers
 
-        _image_processor()
+        _image_processor("")
     except ImportError as error:
         message = f"a model in this process needs torch and transformers 5.16 or newer: {error}"
         raise SetupError(message, hint=f"{install('local')}, or «--endpoint URL» of a server") from None
@@ -282,11 +284,12 @@ def _quiet_torch() -> Any:
     return torch
 
 
-def _image_processor() -> Any:
-    """The class that needs no torchvision; the automatic one does."""
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+def _image_processor(named: str) -> Any:
+    """The class of a name in settings, Qwen-VL's for any other, that needs no torchvision; the automatic one does."""
+    from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name as class_of
 
-    return Qwen2VLImageProcessorPil
+    name = named.removesuffix("Fast").removesuffix("Pil")
+    return class_of(f"{name}Pil") or class_of("Qwen2VLImageProcessorPil")
 
 
 def read_network(folder: Path, number: Any) -> Any:
@@ -303,20 +306,20 @@ def read_network(folder: Path, number: Any) -> Any:
 
 
 def _check_tokens(folder: Path, tokenizer: Any, config: Any) -> None:
-    """Refuse a tokenizer without ChatML, or one that would take a control token out of a user's text."""
-    known = tokenizer.get_vocab()
-    for name in CONTROLS:
+    """Refuse a tokenizer without the marks of its family, or one that would take one out of a user's text."""
+    known, marks = tokenizer.get_vocab(), families.marks(config.model_type)
+    for name in marks.controls:
         written = tokenizer.encode(name, add_special_tokens=False, split_special_tokens=True)
         if name not in known or known[name] in written:
-            raise ConfigError(f"{folder} is no ChatML model: its tokenizer has no special token {name}")
-    if known["<|image_pad|>"] != config.image_token_id:
+            raise ConfigError(f"{folder} is no model of its family: its tokenizer has no special token {name}")
+    if known[marks.image[1]] != config.image_token_id:
         raise ConfigError(f"{folder} contradicts itself: tokenizer and config name different image tokens")
 
 
-def never_said(tokenizer: Any, vocabulary: int) -> "torch.Tensor":
+def never_said(tokenizer: Any, config: Any) -> "torch.Tensor":
     """Ids that a reply never holds: image and header tokens, and numbers past the tokenizer's last."""
     import torch
 
-    known = tokenizer.get_vocab()
-    named = [known[name] for name in _NEVER_SAID if name in known]
-    return torch.tensor([*named, *range(max(known.values()) + 1, vocabulary)])
+    known, marks = tokenizer.get_vocab(), families.marks(config.model_type)
+    named = [known[name] for name in (*marks.controls, *_VIDEO) if name in known and name != marks.stop]
+    return torch.tensor([*named, *range(max(known.values()) + 1, config.get_text_config().vocab_size)])

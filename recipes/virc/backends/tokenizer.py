@@ -1,13 +1,14 @@
-"""The tokenizer of a Qwen-VL model, read by the library tokenizers; torch is not imported."""
+"""The tokenizer of a model, read by the library tokenizers; torch is not imported."""
 
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from virc.backends.chatml import CONTROLS
+from virc.backends.checkpoint import read_json
 from virc.core.errors import ConfigError
 from virc.core.files import contents
 from virc.core.text import clause
+from virc.families import registry as families
 
 _MAX_BYTES = 256 * 2**20
 
@@ -25,7 +26,7 @@ def tokenizer(base: Path) -> Any:
         raise ConfigError(f"{file} is no tokenizer: {clause(error)}") from error
     found.no_truncation()
     found.no_padding()
-    for token in CONTROLS:
+    for token in families.marks(read_json(base / "config.json").get("model_type")).controls:
         if len(found.encode(token, add_special_tokens=False)) != 1:
-            raise ConfigError(f"the tokenizer of {base} has no token {token}", "name a Qwen-VL model as the base")
+            raise ConfigError(f"the tokenizer of {base} has no token {token}", "name another model as the base")
     return found

@@ -160,7 +160,7 @@ def with_config(item: Item) -> Item:
         return item
     repo, commit = item.listing.repo, item.listing.commit
     family = families.by_name(repo.id)
-    runs_here = set(family.model_types) <= set(checkpoint.FAMILIES) if family else item.want.model is not None
+    runs_here = set(family.model_types) <= set(families.run_here()) if family else item.want.model is not None
     if repo.kind == "model" and not item.want.judge and not runs_here:
         with suppress(VircError):
             return msgspec.structs.replace(item, config=small_file(repo, commit, config))

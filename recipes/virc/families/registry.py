@@ -19,9 +19,11 @@ from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, errors_as
 from virc.core.files import expanded, is_file
 from virc.core.text import did_you_mean, plain
+from virc.families.chat_marks import CHATML, ChatMarks
 from virc.reasoning.grammar import HERMES, Grammar
 from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
 from virc.reasoning.resize import QWEN2, Grid
+from virc.stages.sft import Part
 from virc.systems import registry as systems
 from virc.systems import speech
 from virc.tools import registry as tools
@@ -72,6 +74,13 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         arguments: name of an argument of a tool of its own -> ours; null: it is read and not used.
         given: arguments that hold where the model leaves them out.
         max_tokens: longest reply in tokens; more for models that think before they answer.
+        marks: the special tokens of its chat template.
+        parts: part of a model -> pieces of the names of its weights; all others are the language model.
+        here: model types that run in this process.
+        sft: model type -> its template in LLaMA-Factory.
+        sft_keys: further keys that LLaMA-Factory needs for them.
+        rl: model types that verl trains.
+        refused: model type -> what an engine cannot do with it yet, and which version can.
         notes: what a user should know.
     """
 
@@ -91,6 +100,13 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: Mapping[str, str | None] = {}
     given: Mapping[str, Any] = {}
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] = 2048
+    marks: ChatMarks = CHATML
+    parts: Mapping[Part, tuple[str, ...]] = {}
+    here: tuple[str, ...] = ()
+    sft: Mapping[str, str] = {}
+    sft_keys: Mapping[str, Any] = {}
+    rl: tuple[str, ...] = ()
+    refused: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
 
 
@@ -122,6 +138,43 @@ def get(name: str) -> Family:
 def by_model_type(model_type: object) -> Family | None:
     """The family of models with that `model_type` in their `config.json`."""
     return next((family for family in discover().values() if model_type in family.model_types), None)
+
+
+def run_here() -> tuple[str, ...]:
+    """The model types that run in this process."""
+    return tuple(kind for family in discover().values() for kind in family.here)
+
+
+def marks(model_type: object) -> ChatMarks:
+    """The special tokens of a model's chat template: those of its family, else ChatML's."""
+    family = by_model_type(model_type)
+    return family.marks if family else CHATML
+
+
+def template(model_type: str) -> str:
+    """The template of LLaMA-Factory in which a base of that type is trained. Raises ConfigError: there is none."""
+    return _trained(model_type).sft[model_type]
+
+
+def sft_keys(model_type: str) -> Mapping[str, Any]:
+    """Further keys that LLaMA-Factory needs for a base of that type."""
+    return _trained(model_type).sft_keys
+
+
+def check_rl(model_type: str) -> None:
+    """Raises ConfigError: verl does not train models of that type."""
+    _trained(model_type, is_rl=True)
+
+
+def _trained(model_type: str, is_rl: bool = False) -> Family:
+    family = by_model_type(model_type)
+    if family and model_type in (family.rl if is_rl else family.sft):
+        return family
+    sentence = f"models of type {plain(model_type, 60)!r} are not trained here"
+    if family and model_type in family.refused:
+        raise ConfigError(sentence, family.refused[model_type])
+    known = (kind for each in discover().values() for kind in (each.rl if is_rl else each.sft))
+    raise ConfigError(sentence, f"known are {', '.join(known)}")
 
 
 def by_name(name: str) -> Family | None:

@@ -9,6 +9,7 @@ from virc.backends import checkpoint, lora_config
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import plain
+from virc.families import registry as families
 from virc.models import provenance as origin
 from virc.models import registry as models
 from virc.models.provenance import Kind, Origin
@@ -159,6 +160,5 @@ def _step(folder: Path) -> int | None:
 
 def _check_family(folder: Path) -> None:
     family = checkpoint.model_type(folder)
-    if family not in checkpoint.FAMILIES:
-        known = ", ".join(checkpoint.FAMILIES)
-        raise ConfigError(f"models of type {str(family)[:50]!r} cannot be merged", f"supported are {known}")
+    if family not in (known := families.run_here()):
+        raise ConfigError(f"models of type {str(family)[:50]!r} cannot be merged", f"supported are {', '.join(known)}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
 import msgspec
 from msgspec import Meta
 
-from virc.backends.checkpoint import image_grid, image_settings, model_type
+from virc.backends.checkpoint import folder_grid, model_type
 from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Backend
@@ -584,7 +584,7 @@ def gguf_of(weights: models.Weights) -> GGUF:
 def grid_here(weights: models.Weights, setup: PromptSetup, choice: Choice) -> Grid:
     """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say."""
     if weights.gguf is None:
-        return image_grid(image_settings(weights.folder))
+        return folder_grid(weights.folder)
     known = families.discover().get(setup.family or "", families.UNKNOWN)
     return weights.gguf.grid or (families.get(choice.family) if choice.family else known).grid
 

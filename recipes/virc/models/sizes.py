@@ -1,32 +1,33 @@
 """The sizes of a model, read from its config.json, and how many parameters follow from them; no engine is asked.
 
 `shapes/` holds those fields of the config.json of the published bases, so that a model can be judged before it is
-downloaded: layers, widths, heads, vocabulary, and the same of the vision tower.
+downloaded: layers, widths, heads, vocabulary, and the same of the vision tower. Models of families whose layers are
+not written down here are counted by the shapes of their weights, which must be here.
 """
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from virc.backends.checkpoint import tensors as tensors_of
+from virc.backends.checkpoint import weight_files
 from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
+from virc.families.parts import PARTS, part_of
 from virc.stages.sft import Lora, Part
 
 _FOLDER = Path(__file__).parent / "shapes"
 _MAX_BYTES = 2**20
 
 Size = Annotated[int, Meta(ge=1, le=2**24)]
-Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
-PARTS: Mapping[Part, str] = {
-    "vision": r".*visual\.(?!merger\.).*",
-    "projector": r".*visual\.merger\..*",
-    "language": r"(?!.*visual\.).*",
-}
-"""Which weights and layers of a family belong to a part: an expression for their whole names, prefixes included."""
+Known = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+"""Model types whose layers follow from their config.json."""
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -111,18 +112,25 @@ class Shape(msgspec.Struct, frozen=True):
     """The sizes of a model.
 
     Args:
+        family: its model type.
         tied: the embedding of tokens is the last layer too.
         weight_bytes: of one parameter in its files.
+        layers, counts: linear layers and parameters of each part, where they were counted by its weights.
     """
 
-    family: Family
+    family: str
     text: Text
     vision: Vision
     tied: bool
     weight_bytes: int
+    layers: tuple[Linear, ...] = ()
+    counts: Mapping[Part, int] = {}
 
     def linears(self) -> Iterator[Linear]:
         """Every linear layer; those of blocks that are alike together."""
+        if self.layers:
+            yield from self.layers
+            return
         text = self.text
         biased = self.family != "qwen3_vl"
         for name, inputs, outputs, bias in (
@@ -162,6 +170,8 @@ class Shape(msgspec.Struct, frozen=True):
 
     def parameters(self) -> dict[Part, int]:
         """Number of parameters of each part, as transformers builds it."""
+        if self.counts:
+            return dict(self.counts)
         counted: dict[Part, int] = {"vision": 0, "projector": 0, "language": 0}
         for linear in self.linears():
             counted[linear.part] += linear.parameters
@@ -220,11 +230,6 @@ class Shape(msgspec.Struct, frozen=True):
                 yield linear
 
 
-def part_of(name: str) -> Part:
-    """The part that a weight or a layer belongs to, by its name."""
-    return next(part for part, pattern in PARTS.items() if re.fullmatch(pattern, name))
-
-
 def of_folder(folder: Path) -> Shape:
     """Raises ConfigError: its config.json cannot be read, or is of another kind of model."""
     return _read(folder / "config.json")
@@ -250,13 +255,42 @@ def of_base(name: str, workspace: Path) -> Shape | None:
     return of_folder(folder)
 
 
+_DIGITS = re.compile(r"\.\d+(?=\.)")
+
+
+def _of_weights(shape: Shape, folder: Path) -> Shape:
+    """A shape with what the weights of its folder say: those with two dimensions are linear layers or embeddings."""
+    tensors = {name: size for file in weight_files(folder) for name, (_, size, _) in tensors_of(folder / file).items()}
+    counts: dict[Part, int] = dict.fromkeys(PARTS, 0)
+    layers: Counter[Linear] = Counter()
+    for name, size in tensors.items():
+        part = part_of(name, shape.family)
+        counts[part] += math.prod(size)
+        module = _DIGITS.sub("", name.removesuffix(".weight"))
+        if len(size) == 2 and name.endswith(".weight") and not re.search(r"embed|\.experts\.|\.gate$", module):
+            bias = f"{name.removesuffix('weight')}bias" in tensors
+            layers[Linear(module, part, 1, size[1], size[0], bias)] += 1
+    alike = (msgspec.structs.replace(layer, count=count) for layer, count in layers.items())
+    return msgspec.structs.replace(shape, layers=tuple(alike), counts=counts)
+
+
+def _named_alike(vision: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of another vision tower by the names of Qwen-VL's."""
+    patch = vision.get("patch_size", 14)
+    depth = vision.get("depth", vision.get("num_hidden_layers", 1))
+    return {**vision, "depth": depth, "patch_size": patch[0] if isinstance(patch, list) else patch}
+
+
 def _read(file: Path) -> Shape:
     with errors_as(ConfigError, f"{file} does not say how large the model is", caught=UNREADABLE):
         config = msgspec.json.decode(contents(file, _MAX_BYTES), type=dict[str, Any])
         nested = msgspec.convert(config.get("text_config") or {}, dict[str, Any])
-        family = msgspec.convert(config.get("model_type"), Family)
+        family = msgspec.convert(config.get("model_type"), str)
         text = msgspec.convert({**config, **nested}, Text)
-        vision = msgspec.convert(config.get("vision_config"), Vision)
+        towers = msgspec.convert(config.get("vision_config"), dict[str, Any])
+        is_known = family in get_args(Known)
+        vision = msgspec.convert(towers if is_known else _named_alike(towers), Vision)
         tied = msgspec.convert(config.get("tie_word_embeddings", nested.get("tie_word_embeddings", False)), bool)
     kind = config.get("dtype") or config.get("torch_dtype") or nested.get("dtype")
-    return Shape(family, text, vision, tied, 4 if kind == "float32" else 2)
+    shape = Shape(family, text, vision, tied, 4 if kind == "float32" else 2)
+    return shape if is_known else _of_weights(shape, file.parent)

@@ -34,6 +34,45 @@ class Grid(msgspec.Struct, frozen=True):
             raise ConfigError(f"max_pixels {max_pixels} {reason}")
         return msgspec.structs.replace(self, max_pixels=min(self.max_pixels, max_pixels))
 
+    def tokens(self, width: int, height: int) -> int:
+        """Tokens of an image of that size in px, whose sides are multiples of the factor."""
+        return width * height // self.factor**2
+
+
+class Tiles(Grid, frozen=True):
+    """What an image processor wants that cuts an image into square tiles, with the whole image as one more.
+
+    Args:
+        side: of a tile, in px.
+        fewest, most: tiles of an image, without the whole image.
+        each: tokens of a tile.
+    """
+
+    side: int = 448
+    fewest: int = 1
+    most: int = 12
+    each: int = 256
+
+    def tiles(self, width: int, height: int) -> int:
+        """Tiles of an image of that size in px, the whole image included.
+
+        They are as many a row and a column as is nearest to the image's ratio of sides. Of equally near ones those with
+        more tiles are taken if the image has more than half of their area (transformers, `got_ocr2`).
+        """
+        across = range(1, self.most + 1)
+        grids = [(x, y) for x in across for y in across if self.fewest <= x * y <= self.most]
+        best, nearest = (1, 1), math.inf
+        for columns, rows in sorted(grids, key=math.prod):
+            apart = abs(width / height - columns / rows)
+            is_large = width * height > self.side**2 * columns * rows / 2
+            if apart < nearest or (apart == nearest and is_large):
+                best, nearest = (columns, rows), apart
+        count = math.prod(best)
+        return count if count == 1 else count + 1
+
+    def tokens(self, width: int, height: int) -> int:
+        return self.tiles(width, height) * self.each
+
 
 QWEN2 = Grid()
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.backends.checkpoint import image_grid, image_settings
+from virc.backends.checkpoint import folder_grid
 from virc.core.errors import ConfigError, DataError, errors_as
 from virc.core.text import plain
 from virc.data.rows import verl as verl_rows
@@ -166,7 +166,7 @@ async def _of_rollout(
 
 
 def grid_of(settings: Settings) -> Grid:
-    return image_grid(image_settings(Path(settings.base)), settings.max_pixels) if settings.base else QWEN2
+    return folder_grid(Path(settings.base), settings.max_pixels) if settings.base else QWEN2
 
 
 def settings_for(file: str, data_source: object) -> str:

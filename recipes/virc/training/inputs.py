@@ -19,6 +19,7 @@ from virc.data.formats.registry import PUBLISHED, RowsFile, only_source, read_in
 from virc.data.rows.llamafactory import INFO
 from virc.data.rows.numbered import NumberedRow
 from virc.download.data_files import data_files
+from virc.families.parts import part_of
 from virc.models import registry as models
 from virc.models import sizes
 from virc.reasoning.protocol import FILE_NAME
@@ -121,7 +122,8 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
             raise ConfigError(wrong, merge)
         frozen = resolved.config.frozen if resolved.kind == "rl" else ()  # LLaMA-Factory trains all of an adapter
-        adapted = {sizes.part_of(name) for name in checkpoint.tensors(base.adapter / lora_config.WEIGHTS)}
+        kind, weights = checkpoint.model_type(base.folder), checkpoint.tensors(base.adapter / lora_config.WEIGHTS)
+        adapted = {part_of(name, kind) for name in weights}
         if also := adapted.intersection(frozen):
             wrong = f"the adapter {base.name} is on parts that are frozen: {', '.join(sorted(also))} (frozen_modules)"
             left = [part for part in frozen if part not in also]

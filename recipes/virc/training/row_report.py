@@ -71,7 +71,7 @@ def check_rows(prepared: Prepared, result: Result, report: Reporter) -> None:
 def _check_sizes(prepared: Prepared, result: Result, report: Reporter) -> None:
     """Report images that are shown smaller. Raises DataError: boxes in pixels would not fit them any more."""
     config, base = prepared.resolved.config, prepared.base
-    base_limit = checkpoint.image_grid(checkpoint.image_settings(base.folder)).max_pixels
+    base_limit = checkpoint.folder_grid(base.folder).max_pixels
     at_limit = config.max_pixels >= base_limit
     limit = f"the {base_limit:,} pixels that {base.name} sees" if at_limit else f"max_pixels, {config.max_pixels:,}"
     no_use = f"«--set max_pixels» cannot raise the limit of {base.name}, {base_limit:,} pixels"

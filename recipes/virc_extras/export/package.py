@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from virc.backends.checkpoint import image_grid, image_settings
+from virc.backends.checkpoint import folder_grid
 from virc.config import yaml as plain_yaml
 from virc.core.errors import UsageError, VircError
 from virc.core.files import fresh_folder, write_whole
@@ -151,7 +151,7 @@ def write(system: System, wanted: Wanted) -> Settings:
             system=IN_FOLDER if system.is_own else system.name, digest=digest_of(kept), stage=stage,
             overlays=wanted.overlays, assignments=wanted.assignments,
             rows=_rows(wanted.rows, system, inside) if wanted.rows else None,
-            grid=image_grid(image_settings(weights.folder)) if weights else QWEN2,
+            grid=folder_grid(weights.folder) if weights else QWEN2,
         )  # fmt: skip
         (inside / SETTINGS).write_text(json.dumps(msgspec.to_builtins(settings), indent=1) + "\n")
         words = _words(system, wanted.target, name, settings, protocol.tools)

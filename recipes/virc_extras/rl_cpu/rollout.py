@@ -152,8 +152,7 @@ class Server:
         self._ends = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
         # A model's own settings, penalties among them, would take effect.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
-        vocabulary = self._model.config.get_text_config().vocab_size
-        self._barred = never_said(self._tokenizer, vocabulary)
+        self._barred = never_said(self._tokenizer, self._model.config)
         self._step: int | None = None
         self._waiting: list[Request] = []
         self._drawing: asyncio.Task[None] | None = None

@@ -67,8 +67,7 @@ def test_a_start_waits_for_its_peers_for_a_stated_time(
 @pytest.mark.parametrize("sides", [("",), ("chosen_", "rejected_"), ("", "kl_")])
 def test_no_token_of_an_image_is_learnt_on_any_side(start: Any, sides: tuple[str, ...]) -> None:
     class Processor:
-        template = SimpleNamespace(mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>"))
-        tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7}[mark] for mark in marks])
+        tokenizer = SimpleNamespace(get_vocab=lambda: {"<img>": 8, "<IMG_CONTEXT>": 7, "x": 3})
 
         def preprocess_dataset(self, examples: str) -> dict[str, Any]:
             inputs = {f"{side}input_ids": [[1, 8, 7, 3], [3]] for side in sides}

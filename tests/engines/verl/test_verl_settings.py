@@ -120,7 +120,7 @@ def test_trackers_write_into_the_runs_folder_unless_the_user_says_where(monkeypa
 
 
 LAYERS = {
-    "vision": ("model.visual.blocks.0.attn.qkv", "model.visual.deepstack_merger_list.0.linear_fc1"),
+    "vision": ("model.visual.blocks.0.attn.qkv", "model.visual.patch_embed.proj"),
     "projector": ("model.visual.merger.mlp.0", "model.visual.merger.linear_fc2"),
     "language": ("model.language_model.layers.0.self_attn.q_proj",),
 }

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from virc.config.validation import Fault
-from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
 from virc.engines.llamafactory.keys import KEYS, LORA, PREFERENCE_KEYS
+from virc.families import registry as families
 from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages import dpo
 from virc.stages.context import Place
@@ -25,8 +25,6 @@ DEEPSPEED = "deepspeed.json"
 INFO = "dataset_info.json"
 START, PREFERENCES = "virc.engines.llamafactory.start", "virc.engines.llamafactory.preferences.start"
 
-TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
-"""`model_type` in a base's config.json -> LLaMA-Factory's template."""
 READS: Mapping[str, tuple[str, ...]] = {
     "sigmoid": ("pref_loss", "pref_beta", "dpo_label_smoothing"),
     "kto": ("pref_beta", "kto_chosen_weight", "kto_rejected_weight"),
@@ -108,7 +106,8 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "dataset": place.dataset,
         "dataset_dir": str(place.files),
         "media_dir": str(place.media),
-        "template": template(place.model_type),
+        "template": families.template(place.model_type),
+        **families.sft_keys(place.model_type),
         "overwrite_cache": True,
         "disable_shuffling": True if config.order == "written" else None,
         "preprocessing_num_workers": 2 * config.loaders or None,
@@ -158,12 +157,6 @@ def resume_folder(config: Config, place: Place) -> Path | None:
     An adapter it loads by itself, and so does DeepSpeed its own state.
     """
     return place.files / RESUME if place.resume and not (config.lora or config.zero) else place.resume
-
-
-def template(model_type: str) -> str:
-    if model_type not in TEMPLATES:
-        raise ConfigError(f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}")
-    return TEMPLATES[model_type]
 
 
 def deepspeed(config: Config) -> dict[str, Any]:

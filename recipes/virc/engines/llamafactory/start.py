@@ -22,8 +22,8 @@ from transformers.integrations import integration_utils
 
 from virc.core.orphans import end_with_parent
 from virc.engines.environment import check_finite
+from virc.families import registry as families
 
-_OF_IMAGES = ("vision_bos_token", "image_token", "vision_eos_token")
 _MORE = {
     "grad_norm": "grad_norm", "margin": "rewards/margins", "accuracy": "rewards/accuracies",
     "chosen": "rewards/chosen", "rejected": "rewards/rejected",
@@ -109,6 +109,19 @@ def keep_gradients_out(model: Any) -> None:
             tower.patch_embed.register_forward_hook(lambda module, given, patches: patches.detach())  # after peft's
 
 
+def name_parts(visual: Any) -> None:
+    """Tell `visual`, LLaMA-Factory's module of parts, which weights belong to which part of the families' models.
+
+    It knows no parts of some types, of which it then freezes nothing, and not all weights of GLM-4V's vision tower.
+    """
+    for family in families.discover().values():
+        for kind in family.sft:
+            parts = {f"{part}_keys": list(family.parts[part]) for part in ("projector", "vision")}
+            visual._register_composite_model(
+                kind, parts["projector_keys"], parts["vision_keys"], ["language_model", "lm_head"], ["patch_embed"]
+            )
+
+
 def leave_images_out(processor: Any, ignored: int) -> None:
     """Keep the trainer from learning ids of images: it would learn crops in a turn of the assistant as the model's own.
 
@@ -118,8 +131,9 @@ def leave_images_out(processor: Any, ignored: int) -> None:
     preprocess = processor.preprocess_dataset
 
     def preprocessed(self: Any, examples: Any) -> Any:
-        marks = (getattr(self.template.mm_plugin, name, None) for name in _OF_IMAGES)
-        image_ids = set(self.tokenizer.convert_tokens_to_ids([mark for mark in marks if mark]))
+        known = self.tokenizer.get_vocab()
+        marks = {mark for family in families.discover().values() for mark in family.marks.image}
+        image_ids = {known[mark] for mark in marks if mark in known}
         columns = preprocess(self, examples)
         for name in [each for each in columns if each.endswith("labels")]:
             rows = zip(columns[name.removesuffix("labels") + "input_ids"], columns[name], strict=True)
@@ -201,10 +215,12 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     signal.signal(signal.SIGTERM, _end)
     meet()
+    from llamafactory.model.model_utils import visual  # type: ignore[import-not-found]
     from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
     write_more(callbacks.LogCallback)
+    name_parts(visual)
     mend_swanlab(integration_utils.SwanLabCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])

@@ -14,10 +14,12 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.chatml import END, encode, render
+from virc.backends.chatml import encode, render
 from virc.core.errors import DataError, EngineError
 from virc.core.text import plain
 from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
+from virc.families import registry as families
+from virc.families.chat_marks import CHATML, ChatMarks
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.media import MediaPlace
@@ -42,11 +44,12 @@ class Speech(msgspec.Struct, frozen=True):
     end: int
     ends: frozenset[int]
     never: tuple[int, ...]
+    marks: ChatMarks = CHATML
 
     def encode(self, ask: Ask) -> list[int]:
         """Ids of a conversation up to the header of the reply to come."""
         counts = [_tokens(shown, self.grid) for shown in ask.images]
-        return render(ask.messages, counts, self.tokenizer, generate=True).ids
+        return render(ask.messages, counts, self.tokenizer, generate=True, marks=self.marks).ids
 
 
 @cache
@@ -59,14 +62,16 @@ def speech(folder: str, max_pixels: int | None = None) -> Speech:
     place = Path(folder)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True)
     config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
-    end = tokenizer.convert_tokens_to_ids(END)
+    marks = families.marks(config.model_type)
+    end = tokenizer.convert_tokens_to_ids(marks.stop)
     named = transformers.GenerationConfig.from_pretrained(place, local_files_only=True).eos_token_id
     return Speech(
         tokenizer,
-        checkpoint.image_grid(checkpoint.image_settings(place), max_pixels),
+        checkpoint.folder_grid(place, max_pixels),
         end,
         frozenset({end, *(named if isinstance(named, list) else [named])}),
-        tuple(never_said(tokenizer, config.get_text_config().vocab_size).tolist()),
+        tuple(never_said(tokenizer, config).tolist()),
+        marks,
     )
 
 
@@ -235,4 +240,4 @@ def _tokens(shown: Shown, grid: Grid) -> int:
     width, height = shown.size
     if width % grid.factor or height % grid.factor:
         width, height = smart_resize(width, height, grid)
-    return width * height // grid.factor**2
+    return grid.tokens(width, height)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virc.engines.environment import check_finite
-from virc.models.sizes import PARTS, part_of
+from virc.families.parts import PARTS, part_of
 
 _WITH_A_MEAN = ("qwen2_vl", "qwen2_5_vl")
 
@@ -16,9 +16,9 @@ _WITH_A_MEAN = ("qwen2_vl", "qwen2_5_vl")
 def frozen() -> tuple[str, ...]:
     """The parts that this process keeps. Raises ValueError: one is unknown, or they are the whole model."""
     parts = tuple(filter(None, os.environ.get("VIRC_FROZEN", "").split(",")))
-    if unknown := sorted(set(parts) - PARTS.keys()):
+    if unknown := sorted(set(parts) - {*PARTS}):
         raise ValueError(f"VIRC_FROZEN names no parts of a model: {', '.join(unknown)}")
-    if set(parts) == PARTS.keys():
+    if set(parts) == {*PARTS}:
         raise ValueError("VIRC_FROZEN leaves nothing to train")
     return parts
 
@@ -27,7 +27,9 @@ def freeze(model: Any, parts: Sequence[str]) -> int:
     """Take the gradients from parts of a model; returns how many weights (tensors) are frozen."""
     count = 0
     for part in parts:
-        weights = [weight for name, weight in model.named_parameters() if part_of(name) == part]
+        weights = [
+            weight for name, weight in model.named_parameters() if part_of(name, model.config.model_type) == part
+        ]
         if not weights:
             raise ValueError(f"the model has no part {part} to freeze")
         for weight in weights:

@@ -13,7 +13,7 @@ from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
 from virc.engines.key_table import under
 from virc.engines.verl.keys import KEYS
-from virc.models.sizes import PARTS
+from virc.families.parts import pattern
 from virc.stages import token_weights
 from virc.stages.context import Place
 from virc.stages.rl import Config
@@ -128,7 +128,7 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
         "lora_rank": config.lora.rank,
         "lora_alpha": config.lora.alpha,
         "target_modules": "all-linear" if config.lora.targets == ("all",) else list(config.lora.targets),
-        "exclude_modules": "|".join(PARTS[part] for part in config.frozen) or None,
+        "exclude_modules": "|".join(pattern(part, place.model_type) for part in config.frozen) or None,
         "lora_adapter_path": str(place.adapter) if place.adapter else None,
         # Only vLLM takes an adapter with the weights.
         "lora.merge": config.rollout_engine == "transformers",

@@ -1,9 +1,9 @@
 """How many tokens the rows of a file have, images included, and which of them are too long.
 
 `count` checks and counts any rows in one pass, by a function that is run in several processes (`Measure`). `lengths` is
-that function for LLaMA-Factory, which is not run: it follows what 0.9.5 does with the templates qwen2_vl and
-qwen3_vl_nothink. A message with its marks is one text for the tokenizer; an image is resized by LLaMA-Factory, then
-again by the base's own image processor. The function for prompts of RL is in `preflight.rl`.
+that function for LLaMA-Factory, which is not run: it follows what 0.9.5 does with the templates of the families. A
+message with its marks is one text for the tokenizer; an image is resized by LLaMA-Factory, then again by the base's own
+image processor. The function for prompts of RL is in `preflight.rl`.
 """
 
 import math
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends.checkpoint import image_grid, image_settings, read_json
+from virc.backends.checkpoint import folder_grid, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.errors import DataError
 from virc.core.files import is_file, writing
@@ -28,20 +28,20 @@ from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import key, name_of
 from virc.data.rows.record import MARK, Message, Picture
 from virc.data.rows.remembered import remembered
-from virc.engines.llamafactory.plan import template
+from virc.families import registry as families
+from virc.families.chat_marks import ChatMarks
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import StoredImage, open_image
 from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import Coordinates
-from virc.reasoning.resize import Grid, within_area
+from virc.reasoning.resize import Grid, Tiles, within_area
 
 _BATCH = 64  # rows that a process gets together
 _BATCHES_HERE = 32  # this process has counted them before another has started
 _MAX_NAMED = 5
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes if a row has no system message."""
-_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _MIN_SIDE = 28  # in px; LLaMA-Factory makes no side shorter
 
 
@@ -209,34 +209,40 @@ class Counting(BaseCounting, frozen=True):
 def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Counting:
     """Raises ConfigError: a file of it is missing or makes no sense, or LLaMA-Factory has no template for it."""
     model_type = str(read_json(base / "config.json").get("model_type"))
-    template(model_type)
+    families.template(model_type)
     tokenizer(base)
-    return Counting(base, model_type, image_grid(image_settings(base)), min_pixels, max_pixels, cutoff)
+    return Counting(base, model_type, folder_grid(base), min_pixels, max_pixels, cutoff)
 
 
 def usual_system(model_type: str) -> str:
     """The system message that LLaMA-Factory's template writes if a row has none; empty: it writes none."""
-    return _SYSTEMS.get(template(model_type), "")
+    return _SYSTEMS.get(families.template(model_type), "")
 
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     base_tokenizer = tokenizer(counting.base)
-    turns = [_turn_texts(row) for row in rows]
+    marks = families.marks(counting.model_type)
+    turns = [_turn_texts(row, marks) for row in rows]
     base_tokenizer.encode_special_tokens = False
     encoded = base_tokenizer.encode_batch_fast([text for texts in turns for text in texts], add_special_tokens=False)
     counts = iter(map(len, encoded))
     return [_length(counting, row, sum(islice(counts, len(texts)))) for row, texts in zip(rows, turns, strict=True)]
 
 
-def _turn_texts(row: Text) -> list[str]:
-    """The texts of all but the system message as the tokenizer gets them, with one token in the place of an image's."""
+def _turn_texts(row: Text, marks: ChatMarks) -> list[str]:
+    """The texts of all but the system message as the tokenizer gets them, with one token in the place of an image's.
+
+    A template without ends writes the line behind the header of a reply as a part of the reply.
+    """
+    header, line = marks.header.format(role="assistant"), marks.line.format(role="assistant")
+    before, of_reply = (line, "") if marks.end else ("", line)
     texts = []
     for message in row.messages:
-        text = message.content.replace(MARK, _IMAGE)
+        text = message.content.replace(MARK, "".join(marks.image))
         if message.role == "user":
-            texts.append(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
+            texts.append(marks.written("user", text) + header + before)
         elif message.role != "system":
-            texts.append(f"{text}<|im_end|>\n")
+            texts.append(f"{of_reply}{text}{marks.end or ''}{marks.after}")
     return texts
 
 
@@ -251,6 +257,8 @@ def image_tokens(size: Size, counting: Counting) -> int:
     if width * height < counting.min_pixels:
         ratio = math.sqrt(counting.min_pixels / (width * height))
         width, height = int(width * ratio), int(height * ratio)
+    if isinstance(counting.grid, Tiles):
+        return counting.grid.tokens(width, height)
     width, height = max(width, _MIN_SIDE), max(height, _MIN_SIDE)
     # The base's image processor brings that to its grid.
     factor = counting.grid.factor
@@ -258,9 +266,15 @@ def image_tokens(size: Size, counting: Counting) -> int:
 
 
 def _length(counting: Counting, row: Text, text: int) -> Length:
-    system = row.messages[0].content if row.messages[0].role == "system" else ""
-    system = system or _SYSTEMS.get(template(counting.model_type), "")
-    text += _system_tokens(counting.base, system) - len(row.files)  # without the token in the place of each image
+    system, marks = (
+        row.messages[0].content if row.messages[0].role == "system" else "",
+        families.marks(counting.model_type),
+    )
+    system = system or _SYSTEMS.get(families.template(counting.model_type), "")
+    text += len(marks.begin) + (not marks.end)  # a template without ends has one behind the last reply
+    text += _system_tokens(counting.base, system, marks) - len(
+        row.files
+    )  # without the token in the place of each image
     try:
         images = [_stored(file) for file in row.files]
         sizes = [image.size for image in images]
@@ -291,7 +305,7 @@ def _fitting_max_pixels(counting: Counting, text: int, sizes: Sequence[Size]) ->
         limited = msgspec.structs.replace(counting, max_pixels=cells * area)
         return text + sum(image_tokens(size, limited) for size in sizes) <= counting.cutoff
 
-    if low > high or not fits(low):
+    if isinstance(counting.grid, Tiles) or low > high or not fits(low):  # tiles follow from the ratio of the sides
         return 0
     # Bisection: `low` fits, and nothing over `high` does.
     while low < high:
@@ -301,8 +315,8 @@ def _fitting_max_pixels(counting: Counting, text: int, sizes: Sequence[Size]) ->
 
 
 @lru_cache(64)
-def _system_tokens(base: Path, system: str) -> int:
-    text = f"<|im_start|>system\n{system}<|im_end|>\n"
+def _system_tokens(base: Path, system: str, marks: ChatMarks) -> int:
+    text = marks.written("system", system)
     return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from virc.backends.chatml import render
-from virc.backends.checkpoint import image_grid, image_settings, read_json
+from virc.backends.checkpoint import folder_grid, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
@@ -41,6 +41,7 @@ from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
 from virc.data.rows.remembered import decoded, remembered
+from virc.families import registry as families
 from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning import turns
 from virc.reasoning.calls import Size
@@ -77,7 +78,8 @@ class Counting(BaseCounting, frozen=True):
 def counting(base: Path, max_pixels: int) -> Counting:
     tokenizer(base)
     model_type = str(read_json(base / "config.json").get("model_type"))
-    return Counting(base, model_type, image_grid(image_settings(base), max_pixels))
+    families.check_rl(model_type)
+    return Counting(base, model_type, folder_grid(base, max_pixels))
 
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
@@ -102,8 +104,8 @@ def _length(counting: Counting, row: Text) -> Length:
     # A row of one unit ends with its reference reply, if it has one; this is no part of the prompt.
     prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
     messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
-    per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
-    tokens = len(render(messages, per_image, _plain(counting.base), generate=True).ids)
+    per_image, marks = [counting.grid.tokens(*size) for size in sizes], families.marks(counting.model_type)
+    tokens = len(render(messages, per_image, _plain(counting.base), generate=True, marks=marks).ids)
     # Prompts announce sizes on the grid of Qwen2.5-VL, without the limit that this base has.
     unlimited = msgspec.structs.replace(counting, grid=QWEN2)
     announced = [shown(size, unlimited, index in inputs) for index, size in enumerate(files)]

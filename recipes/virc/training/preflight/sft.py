@@ -29,14 +29,13 @@ from virc.data.rows.llamafactory import INFO, ValuesOfFile, guessed
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
+from virc.families import registry as families
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.preflight import lengths as counts
 from virc.training.preflight.lengths import Counted, Counting, Length, Text, counting, key_of, lengths, usual_system
 from virc.training.preflight.types import Result, SftRequest
 
-TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
-"""Type of a model -> the unit in which such models were trained to write boxes."""
 _UNITS: dict[Coordinates, str] = {
     "pixel": "pixels",
     "permille": "thousandths of the sides",
@@ -84,7 +83,7 @@ def checked(
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {shlex.quote(str(source.file))}")
     rules = counting(request.base, config.min_pixels, config.max_pixels, config.cutoff_len)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
-        layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
+        layout = msgspec.structs.replace(source.laid_out.layout, coordinates=_unit_of(rules.model_type))
         source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
     with fresh_folder(request.folder) as new:
         of_base = msgspec.structs.replace(rules, pictures=None if request.is_trial else new)
@@ -189,14 +188,21 @@ def _chat_protocol_given(request: SftRequest, source: RowsFile, found: Survey) -
 
 
 def check_coordinates(source: RowsFile, base: str, model_type: str, written: Coordinates) -> None:
-    trained = TAKES[model_type]
-    if written in _UNITS and _UNITS[written] != _UNITS[trained]:
+    trained = _unit_of(model_type)
+    if trained and written in _UNITS and _UNITS[written] != _UNITS[trained]:
         file = shlex.quote(str(source.file))
         raise DataError(
             f"boxes of {source.name} are counted in {_UNITS[written]}, and {base}, of type {model_type}, counts "
             f"in {_UNITS[trained]}",
             f"choose another base, or virc data convert {file} --to DIR --coordinates {trained}",
         )
+
+
+def _unit_of(model_type: str) -> Coordinates | None:
+    """The unit in which models of a type were trained to write boxes; None: they were not."""
+    family = families.by_model_type(model_type)
+    unit = family.coordinates if family else None
+    return "permille" if unit == "thousand" else unit
 
 
 def write_rows(source: RowsFile, rows: Iterable[NumberedRow], store: PictureStore) -> None:

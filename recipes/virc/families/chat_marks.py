@@ -1,0 +1,43 @@
+"""The special tokens that a family's chat template writes around messages and pictures."""
+
+import msgspec
+
+
+class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a conversation is written for the models of a family; the defaults are ChatML with the pictures of Qwen-VL.
+
+    Args:
+        begin: special tokens before the first message.
+        header: the special token that begins a message; `{role}` stands for its role.
+        line: the text between the header and the message; `{role}` as well.
+        end: the special token behind a message; None: the header of the next message ends it.
+        after: the text behind the end.
+        stop: the special token that ends a reply, where no `end` does.
+        image: special tokens before a picture, for each of its tokens, and behind it.
+    """
+
+    begin: tuple[str, ...] = ()
+    header: str = "<|im_start|>"
+    line: str = "{role}\n"
+    end: str | None = "<|im_end|>"
+    after: str = "\n"
+    stop: str = "<|im_end|>"
+    image: tuple[str, str, str] = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Every special token that a conversation may hold."""
+        headers = dict.fromkeys(self.header.format(role=role) for role in ("system", "user", "assistant"))
+        ends = (self.end,) if self.end else ()
+        return (*self.begin, *headers, *ends, *self.image)
+
+    def opening(self, role: str) -> str:
+        """What stands before a message of that role."""
+        return (self.header + self.line).format(role=role)
+
+    def written(self, role: str, text: str) -> str:
+        """A message of that role as one text, up to the header of the next."""
+        return f"{self.opening(role)}{text}{self.end or ''}{self.after}"
+
+
+CHATML = ChatMarks()
