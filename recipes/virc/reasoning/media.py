@@ -13,6 +13,8 @@ from virc.reasoning.protocol import FRAME, Protocol, fill
 
 PLACES = "image_places"
 """The column of a row that says where each picture of its question comes from; null of one that is no frame or page."""
+FILES = "image_media"
+"""The column of a row with the clips and documents of its question, for tools that look into them again."""
 Times = float | str | Sequence[float | str]
 Pages = int | str | Sequence[int | str]
 
@@ -86,8 +88,26 @@ def _line_of(place: MediaPlace, protocol: Protocol) -> str:
 
 def number_frame(shown: Any, protocol: Protocol) -> None:
     """Find the number of a frame in its clip's file, if the chat protocol says it (`Shown`, whose place it changes)."""
-    if shown.medium and shown.place.seconds is not None and FRAME in (protocol.frame_line or ""):
+    wants_number = shown.medium and FRAME in (protocol.frame_line or "")
+    if wants_number and shown.place.seconds is not None and shown.place.frame is None:
         shown.place = shown.medium.numbered(shown.place)
+
+
+def give_media(images: Sequence[Any], fields: Mapping[str, Any]) -> None:
+    """Give pictures of a row's question (`Shown`) their places, and the clips and documents that tools look into.
+
+    Raises:
+        DataError: `image_places` or `image_media` is wrong.
+    """
+    places = places_of(fields, len(images))
+    for shown, place in zip(images, places, strict=True):
+        shown.place = place
+    if fields.get(FILES) is not None and (reader := media_reader()):
+        counts = parts_of_files(places)
+        files = reader.opened_again(fields[FILES], len(counts))
+        media = [medium for medium, count in zip(files, counts, strict=True) for _ in range(count)]
+        for shown, medium in zip(images, media, strict=True):
+            shown.medium = medium
 
 
 def parts_of_files(places: Sequence[MediaPlace | None]) -> list[int]:

@@ -24,7 +24,9 @@ import msgspec
 from virc.core.errors import DataError
 from virc.data.rows.record import Message, Record, content_of, inputs_of
 from virc.reasoning.calls import Size
+from virc.reasoning.history import show_input
 from virc.reasoning.images import Shown
+from virc.reasoning.media import give_media
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session, Unit
@@ -139,8 +141,9 @@ def samples_of(
 
     A new session gets the replies, which lead to the same images in it. Raises DataError: an image is unreadable.
     """
-    images = [SeenImage(record.images[index]).pixels().pixels for index in inputs_of(record)]
-    files = [image.size for image in images]
+    pixels = [SeenImage(record.images[index]).pixels().pixels for index in inputs_of(record)]
+    files, images = [image.size for image in pixels], [show_input(image, protocol, grid) for image in pixels]
+    give_media(images, record.extra)
     session = Session(
         protocol,
         record.question or "",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
+from typing import Any
 
 import msgspec
 
@@ -28,6 +29,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
         group: the prompt that it is to; replies to one prompt are compared.
         values: further values of the reward: its terms by name, None or NaN where one does not apply.
         tokens: of the reply, what tools showed in it included.
+        media: the clips and documents of its row, as the column `image_media` has them.
         trace: its conversation; with no units where the reply is one unit after a conversation that was there.
     """
 
@@ -37,6 +39,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     trace: Trace
     images: Sequence[str] = ()
+    media: Sequence[Any] | None = None
 
     @property
     def terms(self) -> dict[str, float]:

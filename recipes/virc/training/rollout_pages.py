@@ -18,6 +18,7 @@ from virc.data.rows.record import Message, Picture, Record, content_of
 from virc.reasoning.calls import ToolError
 from virc.reasoning.history import History
 from virc.reasoning.images import Shown
+from virc.reasoning.media import FILES, PLACES, give_media
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import QWEN2, Grid
@@ -82,13 +83,14 @@ def shown(rollout: Rollout, grid: Grid = QWEN2) -> tuple[Trace, list[Shown]]:
         Shown(resampled(each, (record.width, record.height)), original=each.size, full=each)
         for each, record in zip(given, trace.images, strict=False)
     ]
+    give_media(asked, {PLACES: [record.place for record in trace.images[: len(asked)]], FILES: rollout.media})
     history = History(asked, trace.protocol, grid, tools.known())
     for result in (result for unit in trace.units for result in unit.results if result.call and result.images):
         assert result.call
         for index, made in zip(result.images, history.planned(result.call)[1], strict=True):
             record = trace.images[index]
             pixels = resampled(made.made, (record.width, record.height))
-            history.add(Shown(pixels, record.parent, record.box), made.place)
+            history.add(made.shown or Shown(pixels, record.parent, record.box), made.place)
     return trace, history.images
 
 

@@ -21,9 +21,14 @@ def recognises(head: bytes) -> bool:
     return clip_format(head) is not None
 
 
+def check_ready(name: str) -> None:
+    """Raise SetupError if the package is missing that reads the file of that name."""
+    require("av", f"reading the clip {name}", "video")
+
+
 def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[[], None]) -> MediaParts:
     """The frames of a clip: at the times of `choice`, or one a second, 32 at most."""
-    require("av", f"reading the clip {name}", "video")
+    check_ready(name)
     check_file(source, name)
     wish = Wish(choice.at or None, fps=choice.fps, frames=choice.frames)
     facts, shown = READER.pictures(KIND, source, name, wish, check)

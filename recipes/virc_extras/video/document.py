@@ -20,9 +20,14 @@ def recognises(head: bytes) -> bool:
     return is_document(head)
 
 
+def check_ready(name: str) -> None:
+    """Raise SetupError if the package is missing that reads the file of that name."""
+    require("pypdfium2", f"reading the document {name}", "pages")
+
+
 def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[[], None]) -> MediaParts:
     """The pages of a document: those of `choice`, or the first 32."""
-    require("pypdfium2", f"reading the document {name}", "pages")
+    check_ready(name)
     check_file(source, name)
     facts, shown = READER.pictures(KIND, source, name, Wish(pages=choice.pages or None), check)
     summary = f"{name} has {counted(facts.pages, 'page')}: {len(shown)} shown"

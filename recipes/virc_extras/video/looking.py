@@ -24,7 +24,7 @@ def medium_of(conversation: Conversation, kind: str, number: int | None) -> Open
     Raises:
         ToolError: there is none, or several and none is named.
     """
-    opened: dict[int, Any] = {id(each.medium): each.medium for each in conversation.shown if each.medium}
+    opened: dict[int | None, Any] = {each.medium.number: each.medium for each in conversation.shown if each.medium}
     found: list[OpenedMedium] = [each for each in opened.values() if kind == each.kind.KIND]
     if not found:
         raise ToolError(f"the question has no {kind}")
@@ -67,7 +67,9 @@ def looked(conversation: Conversation, medium: OpenedMedium, wish: Wish, numbers
     Raises:
         ToolError: the problem would have too many pictures of clips and documents.
         DataError: the file can no longer be read.
+        SetupError: a package that reads it is missing, as in the environment of an engine.
     """
+    medium.kind.check_ready(medium.name)
     shown = sum(each.place is not None for each in conversation.shown)
     more = len(wish.at or wish.pages or ()) or wish.frames or 0
     if shown + more > MAX_PICTURES:

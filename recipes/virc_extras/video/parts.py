@@ -33,6 +33,9 @@ class Medium(Protocol):
     CHOICES: tuple[str, ...]
     """The fields of `MediaChoice` that it heeds."""
 
+    def check_ready(self, name: str) -> None:
+        """Raise SetupError if the package is missing that reads the file of that name."""
+
     def recognises(self, head: bytes) -> bool:
         """Whether a file that begins so is of this kind."""
 
@@ -52,6 +55,16 @@ class Medium(Protocol):
         """What a part is called, such as `frame 2 at 0:01`; `number` is that among those shown of the file, from 1."""
 
 
+class StoredMedium(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A clip or document as a row of RL names it: its path, what it is called, and the rest as of `OpenedMedium`."""
+
+    path: str
+    kind: str
+    name: str
+    facts: Facts
+    number: int | None = None
+
+
 class OpenedMedium(msgspec.Struct, eq=False):
     """A clip or document of a problem, which tools look into again.
 
@@ -65,6 +78,13 @@ class OpenedMedium(msgspec.Struct, eq=False):
     name: str
     number: int | None
     facts: Facts
+
+    def stored(self) -> StoredMedium | None:
+        """How a row names it; None: there is no file on the disk."""
+        if isinstance(self.content, bytes):
+            return None
+        facts = msgspec.structs.replace(self.facts, times=(), rounding=0)
+        return StoredMedium(str(self.content.absolute()), self.kind.KIND, self.name, facts, self.number)
 
     def times(self) -> Facts:
         """The times of a clip's frames, which are read when somebody asks for them."""

@@ -1,24 +1,29 @@
 """Clips and documents of a problem as the pictures in them: what the core asks of this extra (`virc.media`)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
-from virc.core.errors import DataError, UsageError
+import msgspec
+
+from virc.core.errors import DataError, UsageError, errors_as
 from virc.core.events import Reporter
 from virc.reasoning.images import is_known, parse_header, readable
-from virc.reasoning.media import MediaChoice
+from virc.reasoning.media import FILES, MediaChoice
 from virc.solving.image_source import Picture as Given
 from virc.solving.image_source import Source, Unfolded, read_head
 from virc_extras.video import clip, document
 from virc_extras.video.choosing import choice_in_row, choice_of
 from virc_extras.video.kinds import HEAD
 from virc_extras.video.limits import MAX_PICTURES
-from virc_extras.video.parts import Medium, OpenedMedium
+from virc_extras.video.parts import Medium, OpenedMedium, StoredMedium
 from virc_extras.video.worker import Picture
 
 __all__ = ["choice_of", "medium_of", "unfolded"]
 
 _MEDIA = cast(Sequence[Medium], (clip, document))
+_MAX_KEPT = 1024  # media of rows, of which the times of frames are kept
 _FORMATS = "; clips: MP4, QuickTime, Matroska, WebM, AVI, MPEG-TS; documents: PDF"
 
 
@@ -43,6 +48,25 @@ def unfolded(
                 sentence = f"the clips and documents have over {MAX_PICTURES} pictures together"
                 raise DataError(sentence, "«--frames» and «--page» show fewer")
             yield each
+
+
+def opened_again(given: object, count: int) -> list[OpenedMedium | None]:
+    """The `count` files of a row's question, by what the row says of them. Raises DataError: it is something else."""
+    with errors_as(DataError, f"its {FILES} cannot be read", caught=msgspec.ValidationError):
+        files = msgspec.convert(given, list[StoredMedium | None])
+    if len(files) != count:
+        raise DataError(f"its {FILES} has {len(files)} files, and its question {count}")
+    return [_opened_again(each) if each else None for each in files]
+
+
+@lru_cache(_MAX_KEPT)
+def _opened_again(stored: StoredMedium) -> OpenedMedium:
+    medium = next((each for each in _MEDIA if stored.kind == each.KIND), None)
+    if medium is None:
+        raise DataError(
+            f"its {FILES} has the kind {stored.kind!r}", f"a kind is {' or '.join(each.KIND for each in _MEDIA)}"
+        )
+    return OpenedMedium(medium, Path(stored.path), stored.name, stored.number, stored.facts)
 
 
 def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:

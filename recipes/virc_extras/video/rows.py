@@ -27,10 +27,11 @@ from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Picture
 from virc.data.rows.verl import plain_fields
 from virc.reasoning.images import MAX_BYTES
-from virc.reasoning.media import PLACES, USUAL_MEDIA, MediaChoice, MediaPlace
+from virc.reasoning.media import FILES, PLACES, USUAL_MEDIA, MediaChoice, MediaPlace, parts_of_files
 from virc.solving.image_source import Source, Unfolded, read_head
 from virc.solving.sources.columns import MEDIA, key_of
 from virc_extras.video.choosing import choice_between, choice_in_row, choice_of
+from virc_extras.video.parts import StoredMedium
 from virc_extras.video.reader import medium_of, unfolded
 
 _PICTURES = ("images", "image", "image_path", "image_paths", "frames")
@@ -56,11 +57,12 @@ class _Medium(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """The stored pictures of a row with their places, and how many of them each of its media has."""
+    """The stored pictures of a row with their places, how many of them each of its media has, and their files."""
 
     names: list[str]
     places: list[MediaPlace | None]
     counts: list[int]
+    files: list[StoredMedium | None]
 
 
 def column_of_media(file: Path) -> str | None:
@@ -231,7 +233,8 @@ class _Rewriting:
             return fields
         known = {"question": asked} if asked and "question" not in fields else {}
         places = made.places[: texts[0].text.count(MARK)] if is_solved and texts else made.places
-        return fields | known | {PLACES: msgspec.to_builtins(places)}
+        files = made.files[: len(parts_of_files(places))]
+        return fields | known | {PLACES: msgspec.to_builtins(places), FILES: msgspec.to_builtins(files)}
 
     def _files(self, value: Any) -> list[Picture]:
         """The files of an element of a column: one, or the frames of a clip that somebody else took out of it."""
@@ -265,10 +268,12 @@ class _Rewriting:
         if key not in self._made:
             files = [(file, number) for number, each in enumerate(media) for file in each.files]
             sources = [self._source(file) for file, _ in files]
-            made = _Made([], [], [0] * len(media))
+            made = _Made([], [], [0] * len(media), [])
             at = -1
             for part in unfolded(sources, [name for _, name in sources], choice, None, lambda: None, strict=False):
-                at += part.place is None or part.place.index == 1
+                if part.place is None or part.place.index == 1:
+                    at += 1
+                    made.files.append(part.medium and part.medium.stored())
                 made.names.append(self._store.add(_stored(part, files[at][0].name)))
                 made.places.append(
                     part.medium.numbered(part.place) if part.place and part.place.page is None else part.place

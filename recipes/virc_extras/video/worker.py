@@ -44,7 +44,7 @@ class Wish(msgspec.Struct, frozen=True):
     times: bool = False
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a file is: of a clip the length in seconds and the (width, height) in px, of a document its pages.
 
     Args:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from engines.verl.rl_engine import TINY, child
 from engines.verl.scripted_backend import scripted, spelt
@@ -16,14 +17,18 @@ from training.stage_rows import request
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.media import USUAL_MEDIA
 from virc.reasoning.opening.pictures import shown
-from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.protocol import FILE_NAME, Protocol, with_tools
 from virc.solving.image_source import unfolded
 from virc.solving.one import SolveConfig, solve
+from virc.tools import registry
 from virc.training.preflight.sft import check
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 ASKED, REPLY = "Which number is drawn?", "<think></think>\n<answer>{}</answer>"
+WATCH = (
+    '<think></think>\n<tool_call>{"name": "watch", "arguments": {"start": 0.5, "end": "0:01", "count": 2}}</tool_call>'
+)
 ODD = ("turned", "two rates", "WebM", "late TS", "edit list")
 STEP = {"steps": 1, "save_steps": 1, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1}
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
@@ -46,17 +51,23 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def solved(workspace: Path) -> tuple[list[list[int]], list[list[tuple[int, int]]], list[list[int]]]:
-    """Of each clip what `virc solve` feeds, the sizes of its frames, and the ids of the reply with its end."""
-    backend, protocol = scripted(TINY), read_protocol(TINY / FILE_NAME)
+def solved(
+    workspace: Path, protocol: Protocol, *first: str
+) -> tuple[list[list[int]], list[list[tuple[int, int]]], list[list[int]]]:
+    """Of each clip what `virc solve` feeds, the sizes of its frames, and the ids of the last reply with its end.
+
+    Args:
+        first: replies before the last.
+    """
+    backend = scripted(TINY)
     (end,) = backend._tokenizer.convert_tokens_to_ids(["<|im_end|>"])
     fed, sizes, replies = list[list[int]](), list[list[tuple[int, int]]](), list[list[int]]()
     for number in range(len(ODD) + 1):
         images, file = [], workspace / f"{number}.clip"
         for part in unfolded([(file, file.name)], [str(file)], USUAL_MEDIA):
             images.append(shown(*part.file, protocol, backend.grid))
-            images[-1].place = part.place
-        backend.script([spelt(backend, REPLY.format(number))])
+            images[-1].place, images[-1].medium = part.place, part.medium
+        backend.script([spelt(backend, each) for each in (*first, REPLY.format(number))])
         solve(SolveConfig(tries=1), backend, protocol, images, ASKED)
         fed += backend.fed
         sizes += backend.sizes
@@ -65,7 +76,7 @@ def solved(workspace: Path) -> tuple[list[list[int]], list[list[tuple[int, int]]
 
 
 def test_sft_and_rl_are_given_the_ids_of_solving(workspace: Path, tmp_path: Path) -> None:
-    fed, sizes, replies = solved(workspace)
+    fed, sizes, replies = solved(workspace, read_protocol(TINY / FILE_NAME))
     found = check(request(workspace / "data" / "sft" / "clips.json", folder=tmp_path / "run"))
     (learnt,) = lengths_of([case(found.file.parent, found.dataset, TINY)], tmp_path)
     assert [ids[: len(prompt)] for ids, prompt in zip(learnt["ids"], fed, strict=True)] == fed
@@ -85,6 +96,44 @@ def test_sft_and_rl_are_given_the_ids_of_solving(workspace: Path, tmp_path: Path
     assert [[[*size] for size in each] for each in sizes] == [each["sizes"] for each in rolled]
     places = [json.loads(each["extra"]["rollout"])["images"] for each in rolled]
     assert all(image["place"]["line"].startswith("Frame ") for images in places for image in images)
+
+
+def test_rollouts_look_again_as_solving_does(workspace: Path, tmp_path: Path) -> None:
+    protocol = with_tools(read_protocol(TINY / FILE_NAME), registry.schemas(["watch"]))
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(protocol))
+    fed, sizes, replies = solved(workspace, protocol, WATCH)
+    tokens = scripted(TINY)._tokenizer
+    ids = tokens.encode(f"{WATCH}<|im_end|>", add_special_tokens=False)
+    folder = workspace / "data" / "prompts"
+    loop = {"protocol": str(tmp_path / FILE_NAME), "folder": str(folder)}
+    cases: dict[str, Any] = {
+        str(at): {"file": str(folder / "clips.parquet"), "at": at, "room": 2048, "replies": [ids, reply], "loop": loop}
+        for at, reply in enumerate(replies)
+    }
+    (tmp_path / "rollouts.json").write_text(json.dumps(cases))
+    done = child("loop_child.py", tmp_path / "rollouts.json", TINY)
+    asked = [each for at in range(len(replies)) for each in done[str(at)]["asked"]]
+    assert [tokens.decode(each["ids"]) for each in asked] == [tokens.decode(each) for each in fed]
+    assert [each["images"] for each in asked] == [[[*size] for size in each] for each in sizes]
+    assert all(
+        len(after["images"]) == len(before["images"]) + 2 for before, after in zip(asked[::2], asked[1::2], strict=True)
+    )
+
+
+def test_a_step_learns_from_a_rollout_that_looks_again(workspace: Path) -> None:
+    row = {"id": 1, "video": "0.clip", "question": ASKED, "answer": "1", "stored_reply": WATCH}
+    (workspace / "looks.jsonl").write_text(f"{json.dumps(row)}\n")
+    line = ("--to", workspace / "data" / "looks", "--format", "prompts", "--frames", 2, "--protocol", TINY / FILE_NAME)
+    assert virc("data", "convert", workspace / "looks.jsonl", *line).code == 0
+    words = ("--data", "data/looks", "--with", "multi-turn", "--from", "tiny", "--tools", "+watch")
+    words = (*words, "--set", "trackers=[]", "--set", "token_weights={stored: {}}")
+    run = workspaces.trained(workspace, "tiny", "rl", *words, **RL | {"max_turns": 2})
+    traces = [json.loads(file.read_bytes()) for file in (run / "rollouts").glob("step_*/*/trace.json")]
+    (looked,) = (trace for trace in traces if trace["messages"][2]["text"].startswith(WATCH))
+    places = [image["place"]["seconds"] for image in looked["images"]]
+    assert places[2:] == [0.5, 1.0]
+    assert "Frame 4 at 0:01:" in looked["messages"][3]["text"]
+    assert looked["terms"]["answer"] == 0
 
 
 def test_each_stage_takes_a_step_of_clips(workspace: Path) -> None:

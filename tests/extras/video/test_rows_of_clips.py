@@ -8,11 +8,26 @@ import pytest
 from extras.video.drawn_clips import KINDS, number_of
 from extras.video.drawn_documents import scanned
 from PIL import Image
+from pyarrow import parquet
 from support.called import virc
 from support.servers import serve
-from support.solving import answer
+from support.solving import answer, call
 from support.tables import each_case
 
+from virc.core.errors import DataError
+from virc.data.rows.verl import record_of
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.history import show_input
+from virc.reasoning.images import Shown, open_file
+from virc.reasoning.media import give_media
+from virc.reasoning.protocol import FILE_NAME, with_tools
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Rejected, Reply, Session
+from virc.rewards.rollouts import samples_of
+from virc.runs.rollout_stats import Rollout
+from virc.tools import registry
+from virc.training.rollout_pages import shown
 from virc_extras.video import worker
 
 ASKED, CLIP, FOUR = "What is it?", "clips/phone.mp4", ["0:00", "0:00.66", "0:01.32", "0:01.97"]
@@ -157,6 +172,40 @@ def test_rows_that_name_clips_are_to_be_converted_first(command: tuple[str, ...]
 def test_other_columns_name_no_clips(named: dict[str, Any]) -> None:
     done = virc("data", "check", rows_file({"question": ASKED, "answer": "1"} | named, name="others.jsonl"))
     assert "no engine opens" not in done.err
+
+
+def test_rewards_and_pages_of_rollouts_show_what_tools_did() -> None:
+    protocol = with_tools(read_protocol(EMBEDDED_FOLDER / FILE_NAME), registry.schemas(["watch", "select_frames"]))
+    row = {"id": "1", "videos": [CLIP], "images": ["red.png"], "question": ASKED, "answer": "97"}
+    words = ("--to", "rl", "--format", "prompts", "--frames", "2", "--protocol", EMBEDDED_FOLDER / FILE_NAME)
+    assert virc("data", "convert", rows_file(row, name="rl.jsonl"), *words, "--workers", 1).code == 0
+    (fields,) = parquet.read_table("rl/rl.parquet").to_pylist()
+    record = record_of(fields, Path("rl"))
+    images = [show_input(open_file(each.read(), "it"), protocol) for each in record.images]
+    give_media(images, record.extra)
+    session = Session(protocol, ASKED, images, tools=registry.known())
+    for reply in (call("watch", start=1, clip=1), call("select_frames", target_frames=[3], clip=1), answer("97")):
+        assert not isinstance(session.feed(Reply(reply)), Rejected)
+    trace = session.trace()
+    samples, ended = samples_of(record, trace, protocol, QWEN2, 4)
+    assert (ended, [number_of(each.pixels) for each in samples[-1].prompt.shown]) == ("answer", [0, 59, -1, 29, 29])
+    known = {"images": [f"rl/{each.name}" for each in record.images], "media": record.extra["image_media"]}
+    rollout = Rollout(group="1", reward=1, values={}, tokens=9, trace=trace, **known)
+    assert [number_of(each.pixels) for each in shown(rollout)[1]] == [0, 59, -1, 29, 29]
+
+
+@each_case(
+    ("media", "sentence"),
+    [
+        ([], "its image_media has 0 files, and its question 1"),
+        ([{"path": "a", "kind": "song", "name": "a", "facts": {}}], "its image_media has the kind 'song'"),
+        ("a", "its image_media cannot be read"),
+    ],
+)
+def test_files_that_are_not_those_of_the_question_are_refused(media: object, sentence: str) -> None:
+    places = [{"source": "a", "index": 1, "line": "Frame 1:", "sha256": ""}]
+    with pytest.raises(DataError, match=sentence):
+        give_media([Shown(Image.new("RGB", (56, 56)))], {"image_places": places, "image_media": media})
 
 
 def test_a_clip_that_cannot_be_read_costs_its_row_alone() -> None:

@@ -20,7 +20,7 @@ from virc.systems.layouts.layout import listed
 
 KNOWN = frozenset((
     "id", "choices", "answers", "boxes", "box", "crowd_boxes", "counterfactual", "file_sizes", "turn", "tool_info_gt",
-    "image_places",
+    "image_places", "image_media",
 ))  # fmt: skip
 """Columns that all formats of virc write, each with one meaning."""
 PASSED = KNOWN - {"choices", "answers", "boxes", "box"}

@@ -22,7 +22,7 @@ from virc.data.rows.record import Record, inputs_of
 from virc.engines.verl.agent_failures import tell
 from virc.engines.verl.agent_ids import Ids, Prefix, ended, following, shown_once, speech, up_to_stop
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.media import places_of
+from virc.reasoning.media import give_media, places_of
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.rewards.verl import read_settings, report
@@ -82,7 +82,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
 
         Returns:
             The ids with their mask; for reward and traces `rollout` (a `Trace` as JSON), `replies` and `finish` (texts
-            as they were fed, each with `stop` or `length`), and `ended` (`answer`, `format`, `turns`, `length`).
+            as they were fed, each with `stop` or `length`), `ended` (`answer`, `format`, `turns`, `length`), and
+            `drawn`: whether all replies were.
 
         Raises:
             DataError: the row cannot be read, or its prompt is longer than `rollout.prompt_length`.
@@ -94,10 +95,12 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
         request, metrics = uuid4().hex, AgentLoopMetrics()
         first: int | None = None
+        is_drawn = True
         replies: list[Reply] = []
         while isinstance(ask, Ask):
             last, began = ask, time.perf_counter()
             stored = [] if replies else self._stored_ids(record, row, ids)
+            is_drawn = is_drawn and not stored
             output = await self.server_manager.generate(
                 request_id=request,
                 prompt_ids=ids.all,
@@ -132,6 +135,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
                 "replies": [reply.text for reply in replies],
                 "finish": [reply.finish for reply in replies],
                 "ended": ended(trace, ids.room),
+                "drawn": is_drawn,
             },
         )
 
@@ -146,6 +150,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         pictures = [record.images[index] for index in inputs_of(record)]
         placed = zip(pictures, places_of(record.extra, len(pictures)), strict=True)
         images = [shown_once(picture, manner.protocol, self._speech.grid, place) for picture, place in placed]
+        give_media(images, record.extra)
         return Session(
             manner.protocol,
             record.question or "",

@@ -34,7 +34,7 @@ def check_actor(actor: Any, batch: Any, keys: Iterable[str], config: Any) -> boo
         (extra,), (inputs,) = ([getattr(each, "data", each) for each in found[name]] for name in fields[:2])
         drawn = found["response_mask"].unbind()[0].bool()
         shown = _shown(msgspec.json.decode(extra["rollout"], type=Trace))
-        if shown and drawn.any():
+        if shown and drawn.any() and extra["drawn"]:
             chosen = _part(actor, batch, key, config)
             tolerance = TOLERANCE if config.actor_rollout_ref.rollout.dtype == "float32" else _ROUNDED
             _check(actor, chosen, key, (inputs or {}, shown), (_reference(found, drawn, config), tolerance))

@@ -7,6 +7,7 @@ trackers.
 """
 
 import importlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync  # type: ignore[impo
 from virc.core import entry_points
 from virc.engines.verl import private
 from virc.engines.verl.sight import check_actor
+from virc.reasoning.media import FILES
 from virc.reasoning.trace import Trace
 from virc.rewards.verl import compared
 from virc.runs import rollout_stats as rollouts
@@ -142,6 +144,7 @@ def _rollouts(batch: Any) -> list[Rollout]:
                     values={name: float(value) for name, value in values.items() if isinstance(value, int | float)},
                     tokens=len(response),
                     trace=msgspec.json.decode(extra["rollout"], type=Trace),
+                    media=json.loads(info.get("extra") or "{}").get(FILES),
                     images=[image["image"] for image in info.get("images") or [] if image.get("image")],
                 )
             )
