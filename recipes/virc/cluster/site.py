@@ -88,6 +88,15 @@ _LISTS = ("container_mounts", "setup", "extra", "shared")
 _OWN_SERVE = frozenset(("--port", "--host", "--api-key", "--gpus", "--name", "--dry-run", "--json"))
 """Options of `virc serve` that a job sets itself, or that serve nothing."""
 
+_OWN_SBATCH = frozenset((
+    "--account", "-A", "--partition", "-p", "--qos", "-q", "--constraint", "-C", "--time", "-t", "--gres", "--gpus",
+    "-G", "--gpus-per-node", "--cpus-per-task", "-c", "--mem", "--container-image", "--container-mounts", "--nodes",
+    "-N", "--ntasks", "-n", "--ntasks-per-node", "--job-name", "-J", "--output", "-o", "--error", "-e", "--open-mode",
+    "--signal", "--requeue", "--no-requeue", "--array", "-a", "--clusters", "-M", "--wait", "-W", "--wrap",
+    "--parsable", "--test-only",
+))  # fmt: skip
+"""Options of sbatch that keys of a site file set, or by which a run saves, resumes and is followed."""
+
 
 def site_path(env: Mapping[str, str]) -> Path:
     return config_path(env).with_name("slurm.yaml")
@@ -192,8 +201,15 @@ def _contradictions(site: Site) -> Iterator[Fault]:
     if site.judge:
         yield from _of_judge(site.judge)
     for option in site.extra:
-        if fault := refusal(option):
-            yield Fault(("extra",), f"extra must not have {option!r}: {fault[0]}", fault[1])
+        try:
+            words = shlex.split(option, comments=True)
+        except ValueError:
+            yield Fault(("extra",), f"a quote of extra is not closed: {option!r}", "close it")
+            continue
+        names = (word.partition("=")[0] if word.startswith("--") else word[:2] for word in words)  # -N4 is -N 4
+        if own := next((name for name in names if name in _OWN_SBATCH), None):
+            said = f"extra must not have {own}: a key of the site file, or virc itself, sets it"
+            yield Fault(("extra",), said, f"take {own} away")
 
 
 def _of_judge(judge: JobJudge) -> Iterator[Fault]:
@@ -217,59 +233,3 @@ def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
             sentence = f"the nodes do not see {what}: {path.resolve()} is not under {', '.join(site.shared)}"
             raise SetupError(sentence, "move it there, or name its folder under shared: in the site file")
     return None
-
-
-_KEYS = {
-    "account": ("--account", "-A"),
-    "partition": ("--partition", "-p"),
-    "qos": ("--qos", "-q"),
-    "constraint": ("--constraint", "-C"),
-    "time": ("--time", "-t"),
-    "gres": ("--gres", "--gpus", "-G", "--gpus-per-node", "--gpus-per-task", "--gpus-per-socket"),
-    "cpus": ("--cpus-per-task", "-c", "--cpus-per-gpu"),
-    "memory": ("--mem", "--mem-per-cpu", "--mem-per-gpu"),
-    "container_image": ("--container-image",),
-    "container_mounts": ("--container-mounts",),
-}
-"""Key of the site file -> the options in whose place it is."""
-_OWN = {
-    "set nodes for the run: --set nodes=N": ("--nodes", "-N"),
-    "a job has the name of its run: --name NAME": ("--job-name", "-J"),
-    "the run's folder has the job's log": ("--output", "-o", "--error", "-e", "--open-mode"),
-    "take it away: virc learns by it when to save": ("--signal",),
-    "take it away": (
-        "--ntasks", "-n", "--ntasks-per-node", "--ntasks-per-core", "--ntasks-per-gpu", "--ntasks-per-socket",
-        "--requeue", "--no-requeue", "--parsable", "--wrap",
-    ),
-}  # fmt: skip
-"""What to do instead -> the options by which a run saves, resumes and is followed."""
-_OTHER = {
-    "virc submits and follows one job": ("--array", "-a", "--wait", "-W"),
-    "virc follows jobs of this machine's own cluster": ("--clusters", "-M"),
-    "no job is submitted with it": ("--test-only", "--help", "-h", "--usage", "--version", "-V"),
-}
-"""What speaks against an option -> the options."""
-
-
-def _refusals() -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for key, names in _KEYS.items():
-        found |= dict.fromkeys(names, (f"the key {key} is for that", f"{key}: VALUE"))
-    for hint, names in _OWN.items():
-        found |= {name: (f"virc sets {name} itself", hint) for name in names}
-    for message, names in _OTHER.items():
-        found |= {name: (message, f"take {name} away") for name in names}
-    return found
-
-
-_REFUSALS = _refusals()
-
-
-def refusal(text: str) -> tuple[str, str] | None:
-    """Why options of sbatch must not be given as text, as in `--nice=10 --exclusive`, and what to do instead."""
-    try:
-        words = shlex.split(text, comments=True)
-    except ValueError:
-        return "a quote is not closed", "close it"
-    names = (word.partition("=")[0] if word.startswith("--") else word[:2] for word in words)  # -N4 is -N 4
-    return next((_REFUSALS[name] for name in names if name in _REFUSALS), None)
