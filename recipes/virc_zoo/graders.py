@@ -20,31 +20,36 @@ _MATHRULER = ("mathruler", "pylatexenc", "sympy")
 
 async def equal(answer: str, reference: str) -> bool:
     """Whether mathruler's `grade_answer` finds an answer right. Raises UnscoredError where it is not installed."""
-    return await _asked("equal", (answer, reference), _MATHRULER)
+    return bool(await _asked("equal", (answer, reference), _MATHRULER))
 
 
 async def boxed_equal(text: str, reference: str) -> bool:
     r"""Whether what stands in the last \boxed{} of a text is right, or the word None where it has none."""
-    return await _asked("boxed_equal", (text, reference), _MATHRULER)
+    return bool(await _asked("boxed_equal", (text, reference), _MATHRULER))
 
 
 async def texts_agree(reply: str, solution: str) -> bool:
     """Whether math-verify finds the same in a whole reply and a whole solution. Raises UnscoredError without it."""
-    return await _asked("texts_agree", (reply, solution), ("math_verify",))
+    return bool(await _asked("texts_agree", (reply, solution), ("math_verify",)))
 
 
-async def _asked(function: str, texts: Sequence[str], needs: Sequence[str]) -> bool:
+async def parsed_agree(reply: str, solution: str) -> float:
+    """The same as 1 or 0, and -1 where there is nothing that can be parsed. Raises UnscoredError without it."""
+    return await _asked("parsed_agree", (reply, solution), ("math_verify",))
+
+
+async def _asked(function: str, texts: Sequence[str], needs: Sequence[str]) -> float:
     if any(find_spec(each) is None for each in needs):
         raise UnscoredError(f"{NO_ALGEBRA} and mathruler: pip install 'virc[eval]'")
     return await asyncio.to_thread(_decided, function, *texts)
 
 
 @lru_cache(_MAX_CACHED)
-def _decided(function: str, *texts: str) -> bool:
+def _decided(function: str, *texts: str) -> float:
     try:
-        return bool(_worker().ask(function, _SECONDS, *texts))
+        return float(_worker().ask(function, _SECONDS, *texts))
     except CostlyError:
-        return False
+        return 0.0
 
 
 @cache

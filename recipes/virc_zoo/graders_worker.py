@@ -36,6 +36,17 @@ def texts_agree(one: str, other: str) -> bool:
         return False
 
 
+def parsed_agree(one: str, other: str) -> float:
+    """The same as 1 or 0, and -1 where one of them has nothing that can be parsed."""
+    from math_verify import parse, verify  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        read = [parse(text, parsing_timeout=None) for text in (one, other)]
+        return float(verify(*read, timeout_seconds=None)) if all(read) else -1.0
+    except Exception:
+        return -1.0
+
+
 def _mathruler() -> Any:
     from mathruler import grader  # type: ignore[import-untyped, unused-ignore]
 

@@ -135,9 +135,9 @@ def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monke
         "name": "mine", "about": "b", "state": "own", "what": str(tmp_path / "mine.yaml"),
         "stages": {"one": "sft"}, "models": ["m"], "from": str(tmp_path / "mine.yaml"),
     }  # fmt: skip
-    (reasoner,) = (each for each in printed["field"] if each["name"] == "pixel-reasoner")
-    assert (reasoner["repo"], reasoner["state"]) == ("TIGER-AI-Lab/Pixel-Reasoner", "planned")
-    assert reasoner["lacks"]["frames of videos"] == ""
+    (glm,) = (each for each in printed["field"] if each["name"] == "glm-4.1v-thinking")
+    assert (glm["repo"], glm["state"]) == ("zai-org/GLM-V", "planned")
+    assert glm["lacks"]["curriculum"] == "sampling by difficulty"
     assert set(SCHEMA["$defs"]["state"]["enum"]) == set(get_args(Support)) == set(get_args(Kind))
 
 
@@ -154,14 +154,14 @@ def test_ls_shows_a_part_alone() -> None:
 
 
 def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> None:
-    lines = virc("systems", "show", "pixel-reasoner").out.splitlines()
-    assert lines[0].startswith("pixel-reasoner: zooms into pictures")
+    lines = virc("systems", "show", "glm-4.1v-thinking").out.splitlines()
+    assert lines[0].startswith("glm-4.1v-thinking: a vision model of 9B")
     assert lines[1].startswith("state        planned: needs: ")
-    assert "  repo    TIGER-AI-Lab/Pixel-Reasoner" in lines
-    assert "  lacks   crops a margin of a tenth around the box, frames of videos" in lines
-    printed = virc("systems", "show", "pixel-reasoner", "--json").json
-    assert (printed["file"], printed["stages"], printed["published"]["row"]) == (None, None, 8)
-    assert printed["published"]["lacks"]["frames of videos"] == ""
+    assert "  repo     zai-org/GLM-V" in lines
+    assert "  lacks    curriculum sampling by difficulty, GLM-V training of its weights" in lines
+    printed = virc("systems", "show", "glm-4.1v-thinking", "--json").json
+    assert (printed["file"], printed["stages"], printed["published"]["row"]) == (None, None, 33)
+    assert printed["published"]["lacks"]["curriculum"] == "sampling by difficulty"
     assert "  repeat_limit  0" in virc("systems", "show", "deepeyes").out.splitlines()
     assert "  title   ViRC" in virc("systems", "show", "virc").out.splitlines()
     assert virc("systems", "show", "tiny", "--json").json["published"] is None
@@ -169,20 +169,20 @@ def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> N
 
 def test_what_is_planned_alone_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = virc("train", "pixel-reasoner", "--stage", "rl")
+    done = virc("train", "glm-4.1v-thinking", "--stage", "rl")
     assert (done.code, done.out) == (3, "")
-    assert done.err.startswith("error: pixel-reasoner is planned: needs: ")
-    assert done.err.endswith("\nhint: virc systems show pixel-reasoner\n")
+    assert done.err.startswith("error: glm-4.1v-thinking is planned: needs: ")
+    assert done.err.endswith("\nhint: virc systems show glm-4.1v-thinking\n")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_misspelt_published_system_gets_the_right_name_and_a_file_of_the_name_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "did you mean 'pixel-reasoner'?" in virc("train", "pixl-reasoner", "--stage", "rl").err
+    assert "did you mean 'glm-4.1v-thinking'?" in virc("train", "glm-4.1v-thinkin", "--stage", "rl").err
     monkeypatch.chdir(tmp_path)
-    Path("pixel-reasoner.yaml").write_text("name: pixel-reasoner\n")
-    done = virc("train", "pixel-reasoner", "--stage", "rl")
-    assert "a file is named by its path: ./pixel-reasoner.yaml" in done.err
+    Path("glm-4.1v-thinking.yaml").write_text("name: glm-4.1v-thinking\n")
+    done = virc("train", "glm-4.1v-thinking", "--stage", "rl")
+    assert "a file is named by its path: ./glm-4.1v-thinking.yaml" in done.err
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
-    assert virc("systems", "ls", "--state", "own").out.split()[:2] == ["own", "pixel-reasoner"]
+    assert virc("systems", "ls", "--state", "own").out.split()[:2] == ["own", "glm-4.1v-thinking"]

@@ -117,6 +117,7 @@ TABLE: dict[tuple[str, str], Switch] = {
     ("deepeyes-v2", "cold-start"): llama_factory(),
     ("mini-o3", "cold-start"): llama_factory(),
     ("vrag-rl", "instruct"): llama_factory(),
+    ("pixel-reasoner", "instruct"): by_name,  # sft_tooltrainer.py, with --freeze_vision_modules
 }
 
 

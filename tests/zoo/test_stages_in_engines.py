@@ -21,6 +21,7 @@ from support import (
     published_rewards,
     published_rows,
     row_files,
+    rows_of_frames,
     rows_of_thinkers,
     stage_rows,
     tool_rows,
@@ -84,6 +85,7 @@ def drawn_pairs(folder: Path) -> Path:
 
 
 thinkers, rows, crops, tools = rows_of_thinkers, published_rows, published_crops, tool_rows
+frames = rows_of_frames
 LONG = {"prompt_length": 2304}
 VERDICT = '{"Correctness": 0, "Consistency": 1}'
 TABLE: Mapping[tuple[str, str], Case] = {
@@ -132,6 +134,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("openvlthinker", "medium"): Case(rows.easy_r1, "prompts", UNCHECKED),
     ("openvlthinker", "hard"): Case(rows.easy_r1, "prompts", UNCHECKED),
     ("perception-r1", "rl"): Case(thinkers.perception_r1, "prompts", UNCHECKED, "<info0>1</info0>\n<info1>1</info1>"),
+    ("pixel-reasoner", "instruct"): Case(frames.pixel_reasoner_sft, "sft"),
+    ("pixel-reasoner", "rl"): Case(frames.pixel_reasoner_rl, "prompts", ALIKE | {"prompt_length": 2048}),
     ("pyvision-rl", "rl"): Case(stage_rows.pyvision_rl, "prompts", ALIKE | {"prompt_length": 2048}, "Judgement: 1"),
     **{("reason-rft", f"{task}-sft"): Case(thinkers.reason_rft_sft, "sft") for task in ("count", "structure")},
     ("reason-rft", "transform-sft"): Case(thinkers.reason_rft_sft, "sft"),
@@ -151,6 +155,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("v-thinker", "perception"): Case(partial(stage_rows.code_sft, "v-thinker"), "sft", wide=True),
     ("v-thinker", "instruct"): Case(partial(stage_rows.code_sft, "v-thinker"), "sft", wide=True),
     ("v-thinker", "rl"): Case(partial(stage_rows.code_rl, "v-thinker"), "prompts", {"prompt_length": 2048}, VERDICT),
+    ("verltool", "rl"): Case(frames.verltool, "prompts", UNCHECKED | {"prompt_length": 2048}),
     ("vicrit", "rl"): Case(thinkers.vicrit, "prompts", UNCHECKED),
     ("videorft", "instruct"): Case(partial(thinkers.videorft, name="CoT"), "sft"),
     ("videorft", "rl"): Case(partial(thinkers.videorft, name="RL"), "prompts", {"prompt_length": 2048}, "no"),

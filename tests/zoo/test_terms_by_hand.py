@@ -19,7 +19,6 @@ from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge, curr_reft_open
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.grit import grit
 from virc_zoo.openvlthinker import openvlthinker
-from virc_zoo.pixel_reasoner import pixel_reasoner
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rewardmap import rows as rewardmap_rows
 from virc_zoo.vicrit import vicrit
@@ -87,9 +86,7 @@ def test_a_term_is_as_its_program_has_it(
 
 
 def test_a_rollout_is_worth_what_its_module_says() -> None:
-    assert [pixel_reasoner.whole([0.2, 1], SimpleNamespace(ended=how)) for how in ("answer", "turns")] == [1, 0]
     assert openvlthinker.total(SimpleNamespace(answer=1, concluded=0)) == 0.5
-    assert pixel_reasoner.total(SimpleNamespace(answer=None)) == 0
     terms = {"judged": 1, "worded": 0.5, "counted": 1, "answered": 1, "boxed": 1, "ordered": 0.8, "varied": 1}
     assert grit.total(SimpleNamespace(**terms)) == pytest.approx(1 + 0.05 + 1 + 0.5 * 3.8)
     told = [Message("assistant", f"a{MARK}"), Message("user", f"{MARK}out")]

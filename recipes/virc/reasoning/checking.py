@@ -36,7 +36,7 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
     own = hasattr(tool, "check")
     checked: Checked = _by_itself(tool, "check", arguments, view) if own else by_schema(tool, arguments, view)
     call = checked.call
-    if call.box is None or call.index is None or BOX not in arguments:
+    if call.box is None or call.index is None or BOX not in arguments or call.region:
         return checked
     exact = msgspec.structs.replace(call, region=resolve_region(arguments[BOX], view, call.index))
     return msgspec.structs.replace(checked, call=exact)

@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 def said(score: float, calls: int, answer: str = "5") -> dict[str, Any]:
     """What the reward says of a rollout that called tools so often and answered."""
-    known = Known("answer", {"answer": score}, {}, "answer", calls + 1, calls, answer, f"<answer>{answer}</answer>")
+    terms = {"answer": score, "right": score, "failed": 0.0, "called": 0.0, "clip": 0.0}
+    known = Known("answer", terms, {}, "answer", calls + 1, calls, answer, f"<answer>{answer}</answer>")
     return {"score": score, LAST: msgspec.json.encode(("virc", known)).decode()}
 
 
