@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from virc_cli.console import output
-from virc_cli.console.options import Json, choice, flag
+from virc_cli.console.options import Json, flag
 from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
@@ -19,16 +19,13 @@ _USABLE = ("own", "works", "reconstructed")
 
 
 def command(
-    of: Annotated[Support | None, choice("Those that are so far alone.", "--state")] = None,
-    published: Annotated[bool, flag("--field", "The published ones alone, each with what it is.")] = False,
-    everything: Annotated[bool, flag("--all", "Those that cannot be used, too.")] = False,
-    as_json: Json = False,
+    everything: Annotated[bool, flag("--all", "Those that cannot be used, too.")] = False, as_json: Json = False
 ) -> None:
     """Print the systems that can be used.
 
-    Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. --all, --field, --state and
-    --json have also those that cannot be used: of those that are published without a YAML here, a line says what is
-    missing, the nearest first: components, or what is not public.
+    Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. --all and --json have also those
+    that cannot be used: of those that are published without a YAML here, a line says what is missing, the nearest
+    first: components, or what is not public.
     """
     from virc.systems import published as listed
     from virc.systems import registry as systems
@@ -40,27 +37,16 @@ def command(
     field = [_published(row, states[row.name]) for row in listed.rows().values()]
     named = {row["name"] for row in field}
     found = [_found(system, states[system.name]) for system in systems.discover().values()]
-    found = [row for row in found if not published or row["name"] in named]
-    found, shown = ([row for row in rows if of in (None, row["state"])] for rows in (found, field))
     if as_json:
-        output.emit("virc.systems.ls/1", {"systems": found, "field": shown})
+        output.emit("virc.systems.ls/1", {"systems": found, "field": field})
         return
-    usable_alone = not (everything or published or of)
-    rows = [row for row in (*shown, *(() if published else found)) if not usable_alone or row["state"] in _USABLE]
-    lines = {row["name"]: row for row in rows}.values()
-    cells = [
-        (row["state"], row["name"], row["about"] if published else _summary(row))
-        for row in sorted(lines, key=_distance)
-    ]
-    output.lines(table(cells))
+    lines = {row["name"]: row for row in (*field, *found) if everything or row["state"] in _USABLE}.values()
+    output.lines(table([(row["state"], row["name"], _summary(row)) for row in sorted(lines, key=_distance)]))
     for what, of_these in (("published systems", named), ("other systems", states.keys() - named)):
         kinds = Counter(states[name].kind for name in of_these)
         counts = (f"{kinds[kind]} {kind.replace('-', ' ')}" for kind in get_args(Support) if kinds[kind])
         output.note(f"{len(of_these)} {what}: {', '.join(counts)}")
-    if usable_alone:
-        output.note("the others: virc systems ls --all")
-    elif any(row["lacks"] for row in shown):
-        output.note("what one needs: virc systems show NAME")
+    output.note("what one needs: virc systems show NAME" if everything else "the others: virc systems ls --all")
 
 
 def _distance(row: dict[str, Any]) -> tuple[int, int]:
