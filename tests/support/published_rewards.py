@@ -28,6 +28,9 @@ from virc.data.rows.record import MARK, Message, Picture, Record, content_of
 from virc.models import chat_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning import history
+from virc.reasoning.encoded import as_jpeg
+from virc.reasoning.history import show_input
+from virc.reasoning.media import give_media
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
@@ -45,6 +48,9 @@ from virc.systems import registry as systems
 from virc.systems import texts
 from virc.systems.registry import System
 from virc.tools.registry import known
+from virc_extras.video import worker
+from virc_extras.video.worker import Facts, Wish
+from virc_extras.video.worker import Picture as Frame
 
 FILES = {file.stem: file for file in sorted(zoo.CASES.glob("*.json"))}
 """The files of recorded cases, by the names of their systems and what they are of."""
@@ -235,7 +241,16 @@ def _quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(history, "resampled", lambda image, size: Image.new("RGB", size))
         patched.setattr(bounded, "misfit", remembered)
+        patched.setattr(worker.Reader, "pictures", _grey)
         yield
+
+
+def _grey(reader: object, kind: str, source: object, name: str, wish: Wish, check: object) -> tuple[Facts, list[Frame]]:
+    """Frames of any clip, all of them grey; it has one each 1/30 s for a minute."""
+    if wish.times:
+        return Facts(60.0, times=tuple(number / 30 for number in range(1800))), []
+    data = as_jpeg(Image.new("RGB", (64, 36), (_GREY,) * 3)).data
+    return Facts(), [Frame(len(data), seconds, data=data) for seconds in wish.at or ()]
 
 
 def _counted(file: File) -> Compared:
@@ -302,7 +317,9 @@ async def _rolled(case: Case, published: Published, ours: _Ours) -> tuple[Rollou
 
 def played(protocol: Protocol, case: Case, replies: Sequence[str], max_turns: int) -> Session:
     """The session in which a model replies so; it may end before the replies do."""
-    images = [Image.new("RGB", size, (_GREY,) * 3) for size in case.sizes]  # as in `picture`, or programs run twice
+    grey = (Image.new("RGB", size, (_GREY,) * 3) for size in case.sizes)  # as in `picture`, or programs run twice
+    images = [show_input(image, protocol) for image in grey]
+    give_media(images, case.columns)
     session = Session(protocol, case.question, images, tolerate=(), max_turns=max_turns, tools=known())
     for reply in replies:
         if isinstance(session.next(), Done) or isinstance(session.feed(Reply(reply)), Rejected):

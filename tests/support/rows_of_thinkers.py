@@ -52,6 +52,14 @@ def temporal_r1(folder: Path) -> Path:
     return array(folder / "train.json", rows)
 
 
+def framethinker(folder: Path) -> Path:
+    """FrameThinker: questions on clips, as its inference reads them."""
+    # examples/agent/infer.py, process_single_problem: the columns; its videos are named without their ending
+    asked = {"question": "What is on the card at 00:01?\nA. a ball\nB. a number", "answer": "B"}
+    rows = [{"video": clip(folder, f"videos/{at}.mp4"), **asked} for at in range(3)]
+    return array(folder / "train.json", rows)
+
+
 def videorft(folder: Path, name: str) -> Path:
     """VideoRFT: clips with a problem of some kind; those of `CoT` with a thought."""
     # src/r1-v/src/open_r1/sft_video.py and grpo.py: the columns; src/eval_bench.py: `options`

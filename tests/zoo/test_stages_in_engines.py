@@ -115,6 +115,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("deepeyes-v2", "rl"): Case(
         partial(stage_rows.code_rl, "deepeyes-v2"), "prompts", {"prompt_length": 3400}, r"\boxed{Yes}"
     ),
+    ("framethinker", "rl"): Case(thinkers.framethinker, "prompts", {"prompt_length": 2048}),
     ("grip", "instruct"): Case(thinkers.grip_sft, "sft"),
     ("grip", "rl"): Case(thinkers.grip, "prompts", UNCHECKED, "A"),
     ("grit", "rl"): Case(thinkers.grit, "prompts", UNCHECKED, '{"score": 0.5}'),

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
+from support.servers import image_bytes, serve
 
 from virc.core.errors import ConfigError, DataError
 from virc.models.chat_protocol import of_system
@@ -102,3 +103,27 @@ def test_edges_are_those_of_vts_v(name: str, size: tuple[int, int], box: list[in
     made = tool(name).apply(msgspec.structs.replace(call, box=cut), Image.new("RGB", size))
     assert made.box == edges
     assert made.size == (size if name == "zoomin_action" else made.cut.size)
+
+
+def test_framethinker_gets_the_frames_and_the_number_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As linspace(4, 29, 8), cut, and int(1 * 29.97) of its program."""
+    pytest.importorskip("av")
+    from extras.video.drawn_clips import number_of, written
+
+    (tmp_path / "clip.mp4").write_bytes(written("mp4").data)
+    actions = ("choose frames between 3 and 30", "get frame number at time 00:01", "output answer: B")
+    with serve([f"<think>3, 30</think><action>{each}</action>" for each in actions]) as server:
+        words = ("What?\nB. it", "--system", "framethinker", "--frames", 2, "--endpoint", server.url)
+        done = virc("solve", tmp_path / "clip.mp4", *words)
+        assert (done.code, done.out) == (0, "B\n")
+        chats = server.chats()
+    first, chosen = chats[0]["messages"][1]["content"], chats[1]["messages"][-1]["content"]
+    lines = "".join(each.get("text", "#") for each in chosen)
+    numbers = [4, 7, 11, 14, 18, 21, 25, 29]
+    assert "".join(each.get("text", "#") for each in first) == "What?\nB. it\nframe 0: #\nframe 59: #"
+    assert lines == "\n".join(f"frame {number}: #" for number in numbers)
+    shown = [Image.open(io.BytesIO(image_bytes(each))) for each in chosen if each["type"] == "image_url"]
+    assert [number_of(each) for each in shown] == numbers
+    assert chats[2]["messages"][-1]["content"].endswith("00:01 is: 29.")

@@ -129,11 +129,9 @@ def test_a_step_learns_from_a_rollout_that_looks_again(workspace: Path) -> None:
     words = (*words, "--set", "trackers=[]", "--set", "token_weights={stored: {}}")
     run = workspaces.trained(workspace, "tiny", "rl", *words, **RL | {"max_turns": 2})
     traces = [json.loads(file.read_bytes()) for file in (run / "rollouts").glob("step_*/*/trace.json")]
-    (looked,) = (trace for trace in traces if trace["messages"][2]["text"].startswith(WATCH))
-    places = [image["place"]["seconds"] for image in looked["images"]]
-    assert places[2:] == [0.5, 1.0]
-    assert "Frame 4 at 0:01:" in looked["messages"][3]["text"]
-    assert looked["terms"]["answer"] == 0
+    (looked,) = (trace for trace in traces if any(each["text"] == WATCH for each in trace["messages"]))
+    assert [image["place"]["seconds"] for image in looked["images"]][2:] == [0.5, 1.0]
+    assert len(traces) == 2
 
 
 def test_each_stage_takes_a_step_of_clips(workspace: Path) -> None:

@@ -1,0 +1,1 @@
+"""FrameThinker: its reward, its tools and the other files of the system."""
