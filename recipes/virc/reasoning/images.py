@@ -12,7 +12,7 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from operator import add
 from pathlib import Path
@@ -367,11 +367,12 @@ def seek_page(image: Image.Image, page: int, name: str, first: int = 0) -> None:
 def from_pillow(image: Image.Image) -> OpenedImage:
     """A picture of a caller, whose object stays as it is, as `open_file` gives one. Raises DataError: it is damaged."""
     with decoding("the picture"):
-        meaning = appearance.stated(image)
-        image.load()
-        is_finished = image.mode == "RGB" and _is_plain(image) and meaning == Stated()
+        is_deep, meaning = depth.is_deep(image), appearance.stated(image)
+        if not is_deep:
+            image.load()
+        is_finished = not is_deep and image.mode == "RGB" and _is_plain(image) and meaning == Stated()
         mark = jpeg_mark(image)
-        opened = OpenedImage(image) if is_finished else upright_rgb(image.copy(), "the picture", meaning=meaning)
+        opened = OpenedImage(image) if is_finished else upright_rgb(own_copy(image), "the picture", meaning=meaning)
     return msgspec.structs.replace(opened, is_jpeg=mark is not None, lossless=mark == _PLAIN_JPEG)
 
 
@@ -382,8 +383,8 @@ def upright_rgb(image: Image.Image, name: str, data: bytes | None = None, meanin
     format, mark = image.format, jpeg_mark(image)
     with decoding(name):
         meaning = meaning or appearance.stated(image, data)
-        image.load()
-        rendering = _described_rendering(image) or Rendering()
+        levels = load(image, data)
+        rendering = Rendering(range=levels) if levels else _described_rendering(image) or Rendering()
         rendering = msgspec.structs.replace(rendering, notes=(*rendering.notes, *meaning.notes))
         sendable = _sendable(image, data, meaning) if data else None
         plain, shape = _is_plain(image), upright_shape(image, meaning)
@@ -409,6 +410,39 @@ def upright_shape(image: Image.Image, meaning: Stated) -> float:
     """Width of a pixel by its height after EXIF has turned the picture."""
     is_turned = meaning.shape != 1 and image.format != "TIFF" and _orientation(image) in range(5, 9)
     return 1 / meaning.shape if is_turned else meaning.shape
+
+
+def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
+    """Decode a picture, whose file is `data`, in place; of colours of 16 bits, return the range that is shown in 8."""
+    if not depth.is_deep(image):
+        image.load()
+        return None
+    return depth.load(image, partial(_reopened, data or _content(image), image.tell()))
+
+
+def own_copy(image: Image.Image) -> Image.Image:
+    """A picture that may be changed: a copy, or its file opened once more where 16-bit colours are to be decoded."""
+    if not depth.is_deep(image):
+        return image.copy()
+    return _reopened(_content(image), image.tell())
+
+
+def _reopened(content: bytes, page: int) -> ImageFile:
+    image = undecoded(content)
+    image.seek(page)
+    return image
+
+
+def _content(image: Image.Image) -> bytes:
+    """All bytes of the file that Pillow has open for an image."""
+    file = image.fp  # type: ignore[attr-defined]
+    position = file.tell()
+    file.seek(0)
+    try:
+        content: bytes = file.read(MAX_BYTES)
+    finally:
+        file.seek(position)
+    return content
 
 
 def tiff_description(rendering: Rendering) -> str | None:
@@ -482,7 +516,7 @@ def stored(source: bytes | Path, name: str = "it") -> StoredImage:
     _check_size(image.size, name)
     with decoding(name):
         meaning, size, mode = appearance.stated(image, data), square_size(image, data), image.mode
-        is_transparent = image.has_transparency_data
+        is_deep, is_transparent = depth.is_deep(image), image.has_transparency_data
         if image.format in JPEGS and meaning.is_plain and _orientation(image) == 1:
             image.draft(None, (1, 1))  # all bytes are read, and an eighth of each side is made: half of the time
             image.load()
@@ -492,7 +526,7 @@ def stored(source: bytes | Path, name: str = "it") -> StoredImage:
         reason = ""
         if orientation != 1:
             reason = "turned"
-        elif mode.startswith(("I", "F")):
+        elif is_deep or mode.startswith(("I", "F")):
             reason = "over 8 bits"
         elif is_transparent:
             is_opaque = meaning.is_plain and mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
@@ -505,7 +539,7 @@ def stored(source: bytes | Path, name: str = "it") -> StoredImage:
         if not reason or reason == "dark" or mode == "La":  # which Pillow makes RGB only by way of LA
             return picture
         of_engine = image.convert("RGB").tobytes()
-        opened = upright_rgb(image, name, data, meaning)
+        opened = open_file(data, name) if is_deep else upright_rgb(image, name, data, meaning)
     return msgspec.structs.replace(picture, differs="") if opened.pixels.tobytes() == of_engine else picture
 
 

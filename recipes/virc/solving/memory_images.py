@@ -5,9 +5,10 @@ import io
 from PIL import Image, ImageOps
 
 from virc.core.errors import UsageError
-from virc.reasoning.images import Rendering, decoding, jpeg_mark, tiff_description, upright_shape
+from virc.reasoning.images import Rendering, decoding, jpeg_mark, load, own_copy, tiff_description, upright_shape
 from virc.reasoning.pixels import depth
 from virc.reasoning.pixels.appearance import Stated, in_square_pixels, in_stated_colours, stated
+from virc.reasoning.pixels.depth import Levels
 
 _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps and that are not turned
 
@@ -26,7 +27,9 @@ def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, s
     if isinstance(picture, Image.Image):
         with decoding(name):  # an image may be decoded first
             meaning = stated(picture)
-        return _tiff(picture, meaning, name), name
+            deep = own_copy(picture) if depth.is_deep(picture) else None
+            levels = load(deep) if deep else None
+        return _tiff(deep or picture, levels, meaning, name), name
     kind = f"{type(picture).__module__}.{type(picture).__qualname__}".removeprefix("builtins.")
     hint = "PIL.Image.open(FILE)"
     if hasattr(picture, "__array__"):
@@ -34,8 +37,8 @@ def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, s
     raise UsageError(f"{name} is of type {kind}, not a path, a URL, bytes or a PIL.Image", hint)
 
 
-def _tiff(image: Image.Image, meaning: Stated, name: str) -> bytes:
-    file, levels = io.BytesIO(), None
+def _tiff(image: Image.Image, levels: Levels | None, meaning: Stated, name: str) -> bytes:
+    file = io.BytesIO()
     with decoding(name):  # an image may be decoded first
         mark, shape = jpeg_mark(image), upright_shape(image, meaning)
         upright = ImageOps.exif_transpose(image)

@@ -11,12 +11,14 @@ import msgspec
 from virc.core.errors import DataError
 from virc.reasoning.calls import Size
 from virc.reasoning.images import parse_header, square_size
+from virc.reasoning.pixels.depth import is_deep
 from virc.reasoning.resize import MAX_PIXELS
 
 RGB = 4
 """Bytes that Pillow keeps a pixel of RGB in."""
 _PALETTE_OR_GREY = ("1", "L", "P")  # one byte each; all else is kept in RGB's four, but for greyscale of 16 bits
-_WIDE: Mapping[str, int] = {"I": 13, "F": 14}
+_DEEP = "colours of 16 bits"
+_WIDE: Mapping[str, int] = {"I": 13, "F": 14, _DEEP: 26}
 """Mode -> bytes of a pixel while it is made RGB; of `I;16` and its like 11."""
 _DECODERS: Mapping[str, int] = {"WEBP": 17, "AVIF": 20, "HEIF": 20, "TIFF": 4}
 """Format -> bytes per pixel that its decoder takes in all; of TIFF, in addition to what Pillow takes (one strip)."""
@@ -84,7 +86,8 @@ def _read(data: bytes) -> _Header | None:
     with _headers:
         try:
             with parse_header(data, "it") as image:
-                return square_size(image, data), image.format or "", image.mode, image.has_transparency_data
+                mode = _DEEP if is_deep(image) else image.mode
+                return square_size(image, data), image.format or "", mode, image.has_transparency_data
         except Exception:  # `open_file` says what is wrong, before it decodes anything
             return None
 

@@ -1,11 +1,14 @@
 """What a file says of its colours and of the shape of its pixels, apart from the numbers that Pillow decodes.
 
 `stated` reads it before the pixels are decoded; `in_stated_colours` and `in_square_pixels` apply it to them.
-Sources: ICC.1:2022 (profiles), PNG third edition (cICP, pHYs), JFIF 1.02, TIFF 6.0, GIF89a, ITU-T H.273 (nclx).
+Sources: ICC.1:2022 (profiles), PNG third edition (gAMA, cHRM, cICP, pHYs), JFIF 1.02, TIFF 6.0, GIF89a, ITU-T H.273
+(nclx), Exif 2.32 (R03: Adobe RGB).
 """
 
 import io
+import math
 import re
+import struct
 from contextlib import suppress
 from typing import Any
 
@@ -29,12 +32,23 @@ _BITS, _SAMPLE_FORMAT = 258, 339
 _GREATEST = {((8,), (2,)): 2**7 - 1, ((16,), (2,)): 2**15 - 1, ((32,), (1,)): 2**32 - 1}
 """Bits and sample format (1: without a sign, 2: with one) of a TIFF -> `Stated.greatest`."""
 _PILLOW_NEGATES = re.compile(r";\d?I")  # in its name of a decoder, such as `L;4IR`
-_PNG_OR_ISO_TRANSFER = re.compile(rb"\0\0\0\x04cICP.(.)|colrnclx\0.\0(.)", re.DOTALL)
+_PNG_OR_ISO_COLOURS = re.compile(rb"\0\0\0\x04cICP(.)(.)|colrnclx\0(.)\0(.)", re.DOTALL)  # primaries, transfer
 JPEGS = ("JPEG", "MPO")  # the second holds further pictures
 _HEAD = 2**18  # bytes in which all of that stands
 _HDR_TRANSFERS = (16, 18)  # PQ, HLG
 _GAIN_MAPS = (b"hdrgm:Version", b"HDRGainMap", b"hdrgainmap", b"urn:iso:std:iso:ts:21496")
 _PIXEL_OF_ISO = re.compile(rb"pasp(.{4})(.{4})", re.DOTALL)
+_COLORANTS = {
+    "sRGB": (0.43607, 0.22249, 0.01392, 0.38515, 0.71687, 0.09708, 0.14307, 0.06061, 0.71410),
+    "Adobe RGB": (0.60974, 0.31111, 0.01947, 0.20528, 0.62567, 0.06087, 0.14919, 0.06322, 0.74457),
+    "Display P3": (0.51512, 0.24120, -0.00105, 0.29198, 0.69225, 0.04189, 0.15710, 0.06657, 0.78407),
+    "BT.2020": (0.67348, 0.27904, -0.00194, 0.16568, 0.67534, 0.02998, 0.12505, 0.04561, 0.79683),
+}
+"""XYZ of red, green and blue at D50."""
+_GREENS = {"Adobe RGB": (0.21, 0.71), "Display P3": (0.265, 0.69), "BT.2020": (0.17, 0.797)}  # x, y
+_PRIMARIES = {9: "BT.2020", 12: "Display P3"}  # numbers of H.273
+_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+_SRGB_GAMMA = 1 / 2.2
 _SAME = 3  # of 255: a profile that changes no colour more is that of sRGB
 _SHAPES = 0.2, 5.0  # least and greatest width of a pixel by its height; what is further off is no shape but a fault
 _SQUARE = 0.02
@@ -71,15 +85,15 @@ class Stated(msgspec.Struct, frozen=True):
 def stated(image: Image.Image, data: bytes | None = None) -> Stated:
     """Read what a picture, which is not decoded yet, and its file, where that is there, say of colours and shape."""
     head = (data or b"")[:_HEAD]
-    curve = None if image.format in JPEGS else _PNG_OR_ISO_TRANSFER.search(head)
-    transfer = ord(curve[1] or curve[2]) if curve else 0
+    colours = None if image.format in JPEGS else _PNG_OR_ISO_COLOURS.search(head)
+    primaries, transfer = (int.from_bytes(each) for each in colours.groups() if each) if colours else (0, 0)
     shape = pixel_shape(image, data)
     notes = ["shape"] if shape != 1 else []
     if transfer in _HDR_TRANSFERS or has_gain_map(_metadata_of(image) if data and image.format == "JPEG" else head):
         notes.append("hdr")
     profile = None
     try:
-        content = image.info.get("icc_profile")
+        content = image.info.get("icc_profile") or _described_profile(image, _PRIMARIES.get(primaries))
         profile = _opened_profile(content, image) if content and transfer not in _HDR_TRANSFERS else None
     except Exception:  # littleCMS refuses what is no profile, or one of other colours than the picture's
         notes.append("profile")
@@ -188,6 +202,44 @@ def _swatches(mode: str) -> Image.Image:
     if mode == "L":
         return Image.frombytes("L", (256, 1), bytes(range(256)))
     return Image.frombytes("RGB", (36, 6), content).convert("CMYK" if mode == "CMYK" else "RGB")
+
+
+def _described_profile(image: Image.Image, primaries: str | None) -> bytes | None:
+    """A profile of the colours that a file describes otherwise: by numbers, or by EXIF's sign of Adobe RGB."""
+    gamma = None
+    with suppress(Exception):  # a damaged EXIF block
+        gamma = image.info.get("gamma") if "srgb" not in image.info else None
+        green = image.info.get("chromaticity", (0,) * 8)[4:6]
+        near = (name for name, xy in _GREENS.items() if math.dist(green, xy) < 0.01)
+        primaries = primaries or (next(near, None) if "srgb" not in image.info else None)
+        if "exif" in image.info:  # else Pillow decodes a PNG in search of it
+            index = image.getexif().get_ifd(ExifTags.IFD.Interop).get(1)
+            primaries, gamma = ("Adobe RGB", _SRGB_GAMMA) if str(index).startswith("R03") else (primaries, gamma)
+    if primaries == "Adobe RGB":
+        gamma = gamma or _SRGB_GAMMA
+    elif gamma and abs(gamma - _SRGB_GAMMA) < 0.01:
+        gamma = None  # as PNG writes sRGB
+    return _matrix_profile(primaries or "sRGB", gamma) if primaries or gamma else None
+
+
+def _matrix_profile(primaries: str, gamma: float | None) -> bytes:
+    """An ICC profile of version 4: colours of red, green and blue, and one curve; without a gamma that of sRGB."""
+
+    def fixed(*numbers: float) -> bytes:
+        return struct.pack(f">{len(numbers)}i", *(round(each * 65536) for each in numbers))
+
+    xyz = [b"XYZ \0\0\0\0" + fixed(*_COLORANTS[primaries][at : at + 3]) for at in (0, 3, 6)]
+    kind, numbers = (0, (1 / gamma,)) if gamma else (3, _SRGB_CURVE)
+    curve = b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + fixed(*numbers)
+    names = (b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC")
+    start, body, table = 128 + 4 + 12 * len(names), b"", b""
+    for name, content in zip(names, [*xyz, curve, curve, curve], strict=True):
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += content
+    head = b"\0" * 8 + struct.pack(">I", 0x04200000) + b"mntrRGB XYZ " + b"\0" * 12 + b"acsp"
+    head = head.ljust(68, b"\0") + fixed(0.9642, 1.0, 0.8249)
+    profile = head.ljust(128, b"\0") + struct.pack(">I", len(names)) + table + body
+    return struct.pack(">I", len(profile)) + profile[4:]
 
 
 def _greatest(image: Image.Image) -> int | None:
