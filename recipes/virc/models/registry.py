@@ -39,6 +39,18 @@ _MODEL = "config.json"
 NAMES = "a folder, a hub id such as ORG/NAME, or a name of `virc systems ls` or `virc runs ls`"
 """The hint where a name is that of no model here, and near to none."""
 _MAX_RECORD = 256 * 2**20  # bytes: that of a repository of a million files has half as many
+
+_SERVICES: Mapping[str, tuple[str, str]] = {
+    r"(gpt|chatgpt)-|o[1-9](-|$)": ("OpenAI", "https://api.openai.com/v1"),
+    r"claude-": ("Anthropic", "https://api.anthropic.com/v1"),
+    r"gemini-": ("Google", "https://generativelanguage.googleapis.com/v1beta/openai"),
+    r"grok-": ("xAI", "https://api.x.ai/v1"),
+    r"(pixtral|mistral|magistral)-(large|medium|small)": ("Mistral", "https://api.mistral.ai/v1"),
+    r"(openai|anthropic|google|x-ai|mistralai)/(gpt|chatgpt|o[1-9]|claude|gemini|grok|pixtral-large|mistral-medium)": (
+        "OpenRouter", "https://openrouter.ai/api/v1"
+    ),
+}  # fmt: skip
+"""Beginning of a name -> the service that has the model, and its address."""
 _ENDING = r"(\Z|[-._:@])"  # of the short name of a model in what a server calls it
 _OF_OLLAMA = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
 
@@ -362,7 +374,7 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
         return ConfigError(missing, hint)
     in_models = Path(name).parent == Path(MODELS)
     hub_id = (model and model.hub) if in_models else _hub_id(name, model)
-    elsewhere = None if model or in_models else _of_server(name)
+    elsewhere = None if model or in_models else elsewhere_hint(name)
     if hub_id and not elsewhere:
         return ConfigError(missing, download_of(hub_id, family))
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
@@ -387,12 +399,18 @@ def _missing_judge(name: str, judge: Model) -> ConfigError:
     return ConfigError(message, f"`{fetch}`, then virc serve {name}")
 
 
-def _of_server(name: str) -> tuple[str, str] | None:
-    """A sentence and a hint for a name as Ollama gives them; None for any other."""
-    if not _OF_OLLAMA.fullmatch(name) or "\\" in name:
-        return None
-    sentence = f"there is no model {name!r}; a server such as Ollama has models of such names"
-    return sentence, f"«--endpoint http://localhost:11434/v1» «--model {name}»"
+def elsewhere_hint(name: str) -> tuple[str, str] | None:
+    """What a name means that is no model of this machine: a sentence and a hint; None where it may be one."""
+    for begin, (service, address) in _SERVICES.items():
+        if re.match(begin, name, re.IGNORECASE):
+            return (
+                f"{name} is a model of the service {service}, and no endpoint is set",
+                f"«export VIRC_API_KEY=KEY», and «--endpoint {address}» «--model {name}»",
+            )
+    if _OF_OLLAMA.fullmatch(name) and "\\" not in name:
+        sentence = f"there is no model {name!r}; a server such as Ollama has models of such names"
+        return sentence, f"«--endpoint http://localhost:11434/v1» «--model {name}»"
+    return None
 
 
 def meaning(name: str, workspace: Path, system: System | None = None, source: str | None = None) -> str | None:

@@ -23,8 +23,9 @@ from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of, recoded
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, BatchRow
-from virc.solving.sources.columns import Columns, has_bytes, odd_choices, read_row, resolve, unused_texts
+from virc.solving.sources.columns import Columns, has_bytes, listed, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.picture_files import is_picture, pictures_of
+from virc.solving.sources.request_rows import RequestError, of_request, unused_fields
 
 _HEAD = 2**12  # bytes at the beginning of a file, by which its kind is detected
 _BOM = b"\xef\xbb\xbf"
@@ -134,7 +135,7 @@ def rows_of(
     noted: list[str] = []
     for line, number, fields in contents:
         if isinstance(fields, DataError):
-            yield BatchRow(line, None, fault=fields)
+            yield BatchRow(line, fields.id if isinstance(fields, RequestError) else None, fault=fields)
             continue
         names = tuple(fields)
         try:
@@ -208,8 +209,8 @@ def _open(
         is_spreadsheet = encoding is not None or head.startswith(_BOM)
         return RowFile(rows_from(contents), base, again, names, question, delimiter, is_spreadsheet)
     if again:
-        return RowFile(rows_from(_of_json(file, path)), base, again, question=question)
-    contents = _of_json(file, path, is_pipe=True)
+        return RowFile(rows_from(_of_json(file, path, say=report.note)), base, again, question=question)
+    contents = _of_json(file, path, is_pipe=True, say=report.note)
     first = list(itertools.islice(contents, 1))  # the columns of a pipe are those of its first row
     names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
     return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
@@ -276,16 +277,30 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _of_json(file: IO[bytes], path: Path | None, is_pipe: bool = False) -> Iterator[Numbered]:
-    """The rows of JSON; a pipe, which cannot be read twice, has an array or lines."""
+def _of_json(
+    file: IO[bytes], path: Path | None, is_pipe: bool = False, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Numbered]:
+    """The rows of JSON; a pipe, which cannot be read twice, has an array or lines.
+
+    `say` gets a sentence for the fields of requests that are not used, each once.
+    """
     begin = _begin(_head(file))
     reader: Reader
     if is_pipe:
         reader = array_rows if begin.startswith(b"[") else line_rows
     else:
         reader = reader_of(file, not begin or (path is not None and path.suffix.lower() in _LINES))
+    noted: list[str] = []
     for number, fields in line_rows(file, most=MAX_LINE_BYTES) if reader is line_rows else reader(file, 1):
-        yield number, number, fields
+        row = of_request(number, fields)
+        unused = [] if isinstance(row, DataError) else [name for name in unused_fields(fields) if name not in noted]
+        if unused:
+            noted += unused
+            options = "; «--model», «--max-tokens» and «--temperature» set those of all rows" * (
+                len(noted) == len(unused)
+            )
+            say(f"the requests are asked without {listed(unused)} of their bodies{options}")
+        yield number, number, row
 
 
 def _of_parquet(path: Path) -> Iterator[Numbered]:

@@ -1,0 +1,87 @@
+"""Rows of a file for OpenAI's batch API: a request for a chat completion, or a response, with its `custom_id`.
+
+Source: OpenAI API reference, "The request input object" of batches.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from virc.core.errors import DataError
+from virc.core.text import plain
+from virc.reasoning.turns import MARK
+
+_TEXTS, _PICTURES = ("text", "input_text"), ("image_url", "input_image")
+_INSTRUCTIONS = ("system", "developer")
+_USED = ("messages", "input", "instructions")
+_QUESTIONS = ("/chat/completions", "/responses")
+"""Ends of the addresses of requests that ask a question."""
+
+
+class RequestError(DataError):
+    """A request cannot be asked; `id` is its `custom_id`."""
+
+    def __init__(self, message: str, hint: str | None, id: Any) -> None:
+        super().__init__(message, hint)
+        self.id = id if type(id) in (str, int) else None
+
+
+def of_request(number: int, fields: dict[str, Any] | DataError) -> dict[str, Any] | DataError:
+    """Return the row that a request is: its pictures in order, and its texts as the question; other rows as they are.
+
+    The fault of a row: its request asks no question, holds earlier turns, or parts that are neither text nor picture.
+    """
+    body = fields.get("body") if isinstance(fields, dict) and "custom_id" in fields else None
+    if not isinstance(fields, dict) or not isinstance(body, dict):
+        return fields
+    try:
+        _check_url(fields.get("url"))
+        texts, images = _read(body)
+    except DataError as fault:
+        return RequestError(f"line {number}: {fault.message}", fault.hint, fields["custom_id"])
+    return {"id": fields["custom_id"], "images": images, "question": "\n".join(texts)}
+
+
+def unused_fields(fields: object) -> list[str]:
+    """The fields of a request's body that its row does not have, in order; empty if it is no request."""
+    body = fields.get("body") if isinstance(fields, dict) and "custom_id" in fields else None
+    return [name for name in body if name not in _USED] if isinstance(body, dict) else []
+
+
+def _check_url(url: object) -> None:
+    if isinstance(url, str) and not url.rstrip("/").endswith(_QUESTIONS):
+        sentence = f"the url {plain(url, 80)!r} is not of a question: only chat completions and responses are asked"
+        raise DataError(sentence)
+
+
+def _read(body: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The texts and the addresses of pictures of a request's messages."""
+    given = body.get("messages", body.get("input"))
+    messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+        raise DataError("the body of the request has no messages")
+    asked = [each for each in messages if each.get("role") not in _INSTRUCTIONS]
+    if len(asked) != 1 or asked[0].get("role", "user") != "user":
+        raise DataError("the request is a conversation of several turns, and one question is asked a row")
+    instructions = body.get("instructions")
+    texts, images = [instructions] if isinstance(instructions, str) else [], list[str]()
+    for message in messages:
+        for kind, value in _parts(message.get("content")):
+            if kind == "text":
+                texts.append(value)
+            else:
+                images.append(value)
+                texts += [MARK] if message is asked[0] else []
+    return texts, images
+
+
+def _parts(content: object) -> Iterator[tuple[str, str]]:
+    for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():  # type: ignore[attr-defined]
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in _TEXTS and isinstance(part.get("text"), str):
+            yield "text", part["text"]
+            continue
+        url = part.get("image_url") if kind in _PICTURES else None
+        url = url.get("url") if isinstance(url, dict) else url
+        if not isinstance(url, str):
+            raise DataError(f"a part of type {plain(str(kind), 40)!r} is neither text nor a picture with an address")
+        yield "image", url
