@@ -6,7 +6,7 @@ Each function writes three rows below a folder and returns the file.
 from pathlib import Path
 
 from support.published import writer
-from support.row_files import array, lines
+from support.row_files import Row, array, lines, saved
 
 openvlthinker_sft = writer("openvlthinker_sft")
 honeybee = writer("honeybee")
@@ -70,3 +70,37 @@ def videorft(folder: Path, name: str) -> Path:
         place = {"data_type": "video", "path": f"./{clip(folder, f'clips/{at}.mp4')}"}
         rows.append({**asked, **told, "solution": f"<answer>{answer}</answer>", **place})
     return lines(folder / f"VideoRFT-{name}-Data.jsonl", rows)
+
+
+def video_com_sft(folder: Path) -> Path:
+    """Video-CoM, SFT: a segment, a frame and a region of a clip, each behind a step."""
+    # train/src/dataset/sft_dataset.py: the columns and media of turns
+    rows = []
+    for at in range(3):
+        seen: list[Row] = [
+            {"type": "video", "time_ranges": [{"start": 0.0, "end": 0.5}, {"start": 1.0, "end": 2.0}]},
+            {"type": "image", "image": saved(folder, f"frames/{at}.png", at), "bbox": [[14, 14, 98, 98]]},
+            {"type": "image", "image": saved(folder, f"crops/{at}.png", at), "bbox": None},
+        ]
+        said = ["FIND_SEGMENT(a card) = [1, 3]", "FIND_FRAME(the card) = 7", "SPATIAL_ZOOM(it) = [14, 14, 98, 98]",
+                f"FINAL_ANSWER: {'ABC'[at]}. {at}"]  # fmt: skip
+        asked = ["<video>\nWhat is on the card?", "<video>\nGo on.", "<image>\nGo on.", "<image>\nGo on."]
+        turns: list[Row] = [{"from": "human", "value": asked[0], "media": {"type": "video", "frame_list": [7]}}]
+        for number, reply in enumerate(said):
+            turns.append({"from": "assistant", "value": reply})
+            if number < len(seen):
+                turns.append({"from": "human", "value": asked[number + 1], "media": seen[number]})
+        rows.append({"id": at, "video": clip(folder, f"overlayed_videos/{at}.mp4"), "conversations": turns})
+    return array(folder / "train_v4_sft.json", rows)
+
+
+def video_com_rl(folder: Path) -> Path:
+    """Video-CoM, RL: a question on a clip, and right segments, frames and boxes."""
+    # train/src/dataset/grpo_dataset.py: the columns
+    rows = []
+    for at in range(3):
+        asked = {"from": "human", "value": "<video>\nWhat is on the card? Options: A. 0 B. 1 C. 2"}
+        turns = [asked, {"from": "assistant", "value": f"{'ABC'[at]}. {at}"}]
+        steps = {"valid_segments": [1], "valid_frames": [[5, 9]], "valid_bounding_box": [[7, [0, 0, 80, 40]]]}
+        rows.append({"id": at, "video": clip(folder, f"overlayed_videos/{at}.mp4"), "conversations": turns, **steps})
+    return array(folder / "train_grpo_data.json", rows)

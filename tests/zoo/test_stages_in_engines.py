@@ -158,6 +158,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("v-thinker", "rl"): Case(partial(stage_rows.code_rl, "v-thinker"), "prompts", {"prompt_length": 2048}, VERDICT),
     ("verltool", "rl"): Case(frames.verltool, "prompts", UNCHECKED | {"prompt_length": 2048}),
     ("vicrit", "rl"): Case(thinkers.vicrit, "prompts", UNCHECKED),
+    ("video-com", "instruct"): Case(thinkers.video_com_sft, "sft"),
+    ("video-com", "rl"): Case(thinkers.video_com_rl, "prompts", {"prompt_length": 2048}),
     ("videorft", "instruct"): Case(partial(thinkers.videorft, name="CoT"), "sft"),
     ("videorft", "rl"): Case(partial(thinkers.videorft, name="RL"), "prompts", {"prompt_length": 2048}, "no"),
     ("vigorl", "instruct"): Case(crops.vigorl_sft, "sft", wide=True),

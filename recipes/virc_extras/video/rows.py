@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from virc.core import plugins
 from virc.core.errors import DataError, VircError, errors_as
 from virc.core.files import contents
 from virc.core.json_stream import one_line
@@ -26,10 +27,12 @@ from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Picture
 from virc.data.rows.verl import plain_fields
+from virc.models.chat_protocol import of_system
 from virc.reasoning.images import MAX_BYTES
-from virc.reasoning.media import FILES, PLACES, USUAL_MEDIA, MediaChoice, MediaPlace, parts_of_files
+from virc.reasoning.media import FILES, PLACES, USUAL_MEDIA, MediaChoice, MediaPlace, lines_of, parts_of_files
 from virc.solving.image_source import Source, Unfolded, read_head
 from virc.solving.sources.columns import MEDIA, key_of
+from virc.systems import registry as systems
 from virc_extras.video.choosing import choice_between, choice_in_row, choice_of
 from virc_extras.video.parts import StoredMedium
 from virc_extras.video.reader import medium_of, unfolded
@@ -54,6 +57,7 @@ class _Medium(NamedTuple):
 
     mark: str
     files: Sequence[Picture]
+    choice: MediaChoice = USUAL_MEDIA
 
 
 class _Made(NamedTuple):
@@ -170,6 +174,10 @@ class _Rewriting:
         self._file, self._to, self._choice = file, to, config.media
         self._skips, self._confined = config.skip_faulty, not config.trust_rows
         self._store = PictureStore(to)
+        system = systems.get(config.target.system) if config.target.system else None
+        rewriting = system and system.rewriting()
+        self._prepared = getattr(plugins.loaded(rewriting), "with_clips", None) if rewriting else None
+        self._protocol = of_system(system) if system and system.worded else None
         self._made: dict[object, _Made] = {}  # a clip has several questions
         self.faults: dict[int, str] = {}
 
@@ -205,7 +213,7 @@ class _Rewriting:
             try:
                 if isinstance(row, DataError):
                     raise row
-                yield self._row(row)
+                yield self._row(self._prepared(row, self._file.parent) if self._prepared else row)
             except DataError as error:
                 sentence = f"row {number} of {self._file}: {error.message}"
                 if not self._skips:
@@ -220,14 +228,14 @@ class _Rewriting:
         columns = [*_columns(row)]
         pictures = next((name for name in (*_PICTURES, _PATH) if name not in columns and row.get(name)), None)
         clips = [each for name in columns for each in _listed(row[name])]
-        shown = [_Medium("<video>", self._files(each)) for each in clips]
+        shown = [_Medium("<video>", self._files(each), self._choice_of(row, each)) for each in clips]
         beside = [_Medium(MARK, self._files(each)) for each in _listed(row[pictures])] if pictures else []
         left = {key: value for key, value in row.items() if key not in (*columns, pictures)}
         texts, is_solved = _texts_of(left)
         media = _in_order(shown, beside, [each for text in texts for each in _MARKS.findall(text.text)])
-        made = self._pictures(media, self._choice_of(row, clips))
+        made = self._pictures(media)
         asked = _without_marks(texts[0].text) if is_solved and texts else None
-        _put_marks(texts, made, is_solved)
+        _put_marks(texts, made, self._lines(made.places) if is_solved else None)
         fields = {**_of_verl(plain_fields(left)), "images": made.names}
         if not any(made.places):
             return fields
@@ -235,6 +243,12 @@ class _Rewriting:
         places = made.places[: texts[0].text.count(MARK)] if is_solved and texts else made.places
         files = made.files[: len(parts_of_files(places))]
         return fields | known | {PLACES: msgspec.to_builtins(places), FILES: msgspec.to_builtins(files)}
+
+    def _lines(self, places: Sequence[MediaPlace | None]) -> list[str]:
+        """What is before each picture in turns with a reply."""
+        if self._protocol:
+            return lines_of(places, self._protocol)
+        return [place.line if place else "" for place in places]
 
     def _files(self, value: Any) -> list[Picture]:
         """The files of an element of a column: one, or the frames of a clip that somebody else took out of it."""
@@ -249,38 +263,45 @@ class _Rewriting:
             for each in several
         ]
 
-    def _choice_of(self, row: Mapping[str, Any], clips: Sequence[Any]) -> MediaChoice:
-        """The frames that the user chose, else those that the row asks for, as qwen-vl-utils names them."""
-        named = ("video_start", "video_end", *(("fps", "nframes") if self._choice == USUAL_MEDIA else ()))
-        settings = [each if isinstance(each, Mapping) else {} for each in clips]
-        asked = [{name: each.get(name) for name in named} for each in settings] or [{}]
-        if any(each != asked[0] for each in asked):
-            raise DataError("its clips are sampled in different ways", "«--frames N» is for all of them")
-        fps, frames = asked[0].get("fps", self._choice.fps), asked[0].get("nframes", self._choice.frames)
-        start, end = asked[0].get("video_start"), asked[0].get("video_end")
+    def _choice_of(self, row: Mapping[str, Any], clip: Any) -> MediaChoice:
+        """The frames of a clip: at times in its row, else those that the user chose, or as qwen-vl-utils names them."""
+        asked = clip if isinstance(clip, Mapping) else {}
+        if asked.get("at"):
+            return choice_of(at=asked["at"])
+        settings = asked if self._choice == USUAL_MEDIA else {}
+        fps, frames = settings.get("fps", self._choice.fps), settings.get("nframes", self._choice.frames)
+        start, end = asked.get("video_start"), asked.get("video_end")
         chosen = choice_of(fps=None if frames else fps, frames=frames)
         if start is None and end is None:
             return choice_in_row(chosen, row)
         return choice_between(chosen, start or 0, end)
 
-    def _pictures(self, media: Sequence[_Medium], choice: MediaChoice) -> _Made:
-        key = choice, tuple(file.data or file.name for each in media for file in each.files)
+    def _pictures(self, media: Sequence[_Medium]) -> _Made:
+        key = tuple((each.choice, *(file.data or file.name for file in each.files)) for each in media)
         if key not in self._made:
-            files = [(file, number) for number, each in enumerate(media) for file in each.files]
-            sources = [self._source(file) for file, _ in files]
             made = _Made([], [], [0] * len(media), [])
-            at = -1
-            for part in unfolded(sources, [name for _, name in sources], choice, None, lambda: None, strict=False):
-                if part.place is None or part.place.index == 1:
-                    at += 1
-                    made.files.append(part.medium and part.medium.stored())
-                made.names.append(self._store.add(_stored(part, files[at][0].name)))
-                made.places.append(
-                    part.medium.numbered(part.place) if part.place and part.place.page is None else part.place
-                )
-                made.counts[files[at][1]] += 1
+            choices = {each.choice for each in media if each.mark != MARK}
+            alike = [range(len(media))] if len(choices) < 2 else [range(at, at + 1) for at in range(len(media))]
+            for numbers in alike:  # which are numbered among themselves
+                self._add(made, media, numbers)
             self._made[key] = made
         return self._made[key]
+
+    def _add(self, made: _Made, media: Sequence[_Medium], numbers: range) -> None:
+        """Store the pictures of these media, whose clips have one choice."""
+        files = [(file, number) for number in numbers for file in media[number].files]
+        sources = [self._source(file) for file, _ in files]
+        choice = next((media[at].choice for at in numbers if media[at].mark != MARK), USUAL_MEDIA)
+        at = -1
+        for part in unfolded(sources, [name for _, name in sources], choice, None, lambda: None, strict=False):
+            if part.place is None or part.place.index == 1:
+                at += 1
+                made.files.append(part.medium and part.medium.stored())
+            made.names.append(self._store.add(_stored(part, files[at][0].name)))
+            made.places.append(
+                part.medium.numbered(part.place) if part.place and part.place.page is None else part.place
+            )
+            made.counts[files[at][1]] += 1
 
     def _source(self, file: Picture) -> Source:
         """The path of a clip, or the bytes of a picture."""
@@ -368,23 +389,21 @@ def _in_order(clips: Sequence[_Medium], pictures: Sequence[_Medium], marks: Sequ
     return [*unmarked, *(queues[mark].pop(0) for mark in marks)]
 
 
-def _put_marks(texts: Sequence[_Text], made: _Made, is_solved: bool) -> None:
-    """Put a mark for each picture where one for its clip was; of a row with replies also its line before it.
+def _put_marks(texts: Sequence[_Text], made: _Made, lines: Sequence[str] | None) -> None:
+    """Put a mark for each picture where one for its clip was, and a line before it; None: the row has no replies.
 
     Pictures of such a row that have no mark stand before its first text, as a chat protocol puts them.
     """
-    places, blocks = iter(made.places), list[str]()
-    for count in made.counts:
-        lines = [place.line if place and is_solved else "" for place in (next(places) for _ in range(count))]
-        blocks.append(("\n" if is_solved else "").join(f"{line}{MARK}" for line in lines))
+    has_lines, before = any(lines or ()), iter(lines or [""] * len(made.places))
+    blocks = [("\n" * has_lines).join(f"{next(before)}{MARK}" for _ in range(count)) for count in made.counts]
     unmarked = len(blocks) - sum(len(_MARKS.findall(each.text)) for each in texts)
     waiting = iter(blocks[unmarked:])
 
     def block(mark: re.Match[str]) -> str:
-        goes_on = is_solved and mark[0] != MARK and mark.string[mark.end() :][:1].strip(" ") not in ("", "\n")
+        goes_on = has_lines and mark[0] != MARK and mark.string[mark.end() :][:1].strip(" ") not in ("", "\n")
         return next(waiting) + "\n" * goes_on  # a chat protocol begins a line behind the pictures
 
     for each in texts:
         each.text = _MARKS.sub(block, each.text)
-    if is_solved and texts and unmarked:
+    if lines is not None and texts and unmarked:
         texts[0].text = "\n".join([*blocks[:unmarked], texts[0].text])

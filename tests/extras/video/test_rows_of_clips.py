@@ -234,7 +234,6 @@ def test_a_clip_that_cannot_be_read_costs_its_row_alone() -> None:
             {"videos": [CLIP, CLIP], "question": "<video>?"},
             "its texts have 1 <video> marks, and it has 2 files for them",
         ),
-        ({"videos": [{"video": CLIP, "fps": 1}, CLIP]}, "its clips are sampled in different ways"),
         ({"videos": [{"video": CLIP, "fps": 100.0}]}, "over 128"),
         ({"video": CLIP, "start": 1, "end": 9}, "it has nothing at"),
         ({"video": CLIP, "start": 2, "end": 1}, "the part of its clip from 2 to 1 has no frames"),

@@ -1,0 +1,59 @@
+"""Conversations about drawn clips, through `virc solve` and a scripted server: each frame is the one a call names."""
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("av")
+
+from extras.video.drawn_clips import number_of, written
+from PIL import Image
+from support.called import virc
+from support.servers import image_bytes, images_of, serve
+
+pytestmark = pytest.mark.integration  # clips are read in a process
+
+
+def solved(clip: Path, system: str, replies: Sequence[str], *words: str) -> tuple[Any, list[Image.Image], list[str]]:
+    """What came of it, the pictures and the texts of the user that the last request has."""
+    waiting = iter(replies)
+    with serve(lambda _: next(waiting)) as server:
+        done = virc("solve", clip, "Which?", "--endpoint", server.url, "--system", system, "--json", *words)
+        assert done.code == 0, done.err
+        body = server.chats()[-1]
+    pictures = [Image.open(io.BytesIO(image_bytes(part))) for part in images_of(body)]
+    return done.json, pictures, [text_of(message) for message in body["messages"] if message["role"] == "user"]
+
+
+def text_of(message: Any) -> str:
+    parts = message["content"]
+    return parts if isinstance(parts, str) else "".join(part.get("text", "") for part in parts)
+
+
+def test_video_com_is_shown_the_segments_frames_and_boxes_that_it_names(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(written("mp4", frames=126, size=(640, 320), rate=Fraction(6)).data)  # 21 s: two segments
+    replies = [
+        "Somewhere later.\nFIND_SEGMENT(the end) = [2]",
+        "There.\nFIND_FRAME(the card) = 90",
+        "Two parts.\nSPATIAL_ZOOM(left) = [0, 0, 224, 224]\nSPATIAL_ZOOM(right) = [224, 0, 448, 112]",
+        "Too far.\nFIND_FRAME(nothing) = 900",
+        "So.\nFINAL_ANSWER: B. two",
+    ]
+    answer, pictures, texts = solved(clip, "video-com", replies, "--frames", "4")
+    assert answer["answer"] == "B. two"
+    found = [number_of(each) for each in pictures[:21]]
+    assert found == [0, 41, 83, 125, *(round(63 + 62 * at / 15) for at in range(16)), 89]
+    frame, left, right = pictures[20:]
+    assert frame.size == (448, 224)  # at most 100,352 px
+    for crop, box in ((left, (0, 0, 224, 224)), (right, (224, 0, 448, 112))):
+        cut = frame.crop(box).resize((8, 8), Image.Resampling.BOX).convert("L")
+        near = crop.resize((8, 8), Image.Resampling.BOX).convert("L")
+        assert max(abs(a - b) for a, b in zip(cut.tobytes(), near.tobytes(), strict=True)) < 40
+    assert len(texts) == 5
+    assert len({*texts[1:]}) == 3  # a frame that there is not is answered with the sentence of a frame
+    assert texts[4] == texts[2]
