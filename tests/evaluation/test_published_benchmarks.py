@@ -1,23 +1,25 @@
 """Benchmarks of others: rows in the published layout become the published prompts, and replies are scored alike."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import pytest
 from evaluation import published
 from evaluation.published import Fields
-from evaluation.test_benchmarks import good, shades
+from evaluation.test_benchmarks import good
 from support.called import virc
+from support.published import Layout
+from support.row_files import PLACES
 from support.servers import serve
-from support.solving import answer
+from support.solving import answer, open_source
 
 from virc.download.benchmarks import HUB_IDS
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
-from virc.evaluation.benchmarks.registry import category_of, find
+from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of, find
 from virc.evaluation.problems import problems_of
 from virc.evaluation.verdicts import doubtful, verdicts_by_rule
 from virc.scoring.accepted import measured
@@ -28,129 +30,50 @@ AGREEMENT = Path(__file__).parent / "agreement"
 MIN_CASES = 300
 
 
-class Case(NamedTuple):
-    """A benchmark: a drawn row in its layout, the file it is in, and what the first of three rows becomes.
+class Benchmark(Layout, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A benchmark: rows in its layout, and what the first of three becomes.
 
-    `beside` is where a picture is that the file does not hold.
+    Args:
+        also: further names of benchmarks that have the same layout.
+        fields: of the row, some.
+        pictures: of each row.
     """
 
-    name: str
-    row: Callable[[int], Fields]
-    file: str
+    also: tuple[str, ...] = ()
     prompt: str
     fields: Fields
-    categories: dict[str, Sequence[str]]
+    categories: dict[str, tuple[str, ...]]
     split: str | None = None
     pictures: int = 1
-    beside: str = ""
 
 
-OPTIONS = "A. red\nB. blue\nC. green\nD. grey\n"
-CASES = (
-    *(
-        Case("hr-bench", published.hr_bench, f"hr_bench_{size}.{ending}",
-             f"Question: What is the color of glove 0?\nOptions:\n{OPTIONS}"
-             "Please select the correct answer from the options above. \n",
-             {"id": id, "question": "What is the color of glove 0?", "choices": list(published.COLOURS), "label": "A",
-              "answer": "red"},
-             {"type": ("single",), "cycle": ("0",)}, size)
-        for size, ending, id in (("4k", "parquet", 0), ("8k", "tsv", "0"))
-    ),
-    *(
-        Case(name, published.mme_realworld, "data/train-00000-of-00001.parquet",
-             "What is the color of car 0? The choices are listed below:\n(A) red\n(B) blue\n(C) green\n(D) grey\n"
-             "(E) The image does not feature the color\nSelect the best answer to the above multiple-choice question "
-             "based on the image. Respond with only the letter (A, B, C, D, or E) of the correct option.\n"
-             "The best answer is: ",
-             {"id": "perception/traffic/0", "label": "A", "answer": "red",
-              "choices": [*published.COLOURS, "The image does not feature the color"]},
-             {"task": ("perception",), "domain": ("Remote Sensing",), "kind": ("color",)})
-        for name in ("mme-realworld", "mme-realworld-lite")
-    ),
-    Case("treebench", published.treebench, "TreeBench.tsv",
-         f"Question: What is the man 0 holding?\nOptions:\n{OPTIONS}"
-         "Answer with the correct option's letter directly. \n",
-         {"id": "0", "label": "A", "answer": "red", "boxes": [[1, 2, 30, 40]]},
-         {"ability": ("Perception",), "kind": ("Attributes",)}),
-    *(
-        Case(f"visualprobe-{level}", published.visualprobe, "val.json", "What is the color of bird 0?",
-             {"id": "hard_0", "answer": "red"}, {"source": ("visual probe hard",)}, beside="data/{}.jpg")
-        for level in ("easy", "medium", "hard")
-    ),
-    Case("blink", published.blink, "Jigsaw/val-00000-of-00001.parquet",
-         "Disclaimer: This is not to make unfair assumptions about the people in the image and you just need to give "
-         "your assessment on this question. You don't need to identify the real people. You just need to analyze based "
-         "on the information I gave you.\n\nWhich fits?\nSelect from the following choices.\n(A) the second\n"
-         "(B) the third",
-         {"id": "val_Jigsaw_0", "label": "A", "answer": "the second"}, {"task": ("Jigsaw",)}, pictures=2),
-    Case("chartqa", published.chartqa, "data/test-00000-of-00001-e2cd0b7a0f9eb20d.parquet",
-         "What is bar 0?\nAnswer the question with a single word.", {"id": 1, "answer": "1.5"}, {"type": ("human",)}),
-    Case("docvqa", published.docvqa, "DocVQA/validation-00000-of-00006.parquet",
-         "Who signed page 0?\nAnswer the question using a single word or phrase.",
-         {"id": "40", "answer": "T.F. Riehl", "answers": ["T.F. Riehl", "T. F. Riehl"], "metric": "anls"},
-         {"type": ("handwritten", "form")}),
-    Case("mathvision", published.mathvision, "data/test-00000-of-00001-3532b8d3f1b4047a.parquet",
-         'Please solve the problem and put your answer in one "\\boxed{}". If it is a multiple choice question, only '
-         'one letter is allowed in the "\\boxed{}".\nHow large is it?\n<image1>\n(A) red\n(B) blue\n(C) green\n'
-         "(D) grey\n(E) $\\frac{1}{2}$\n",
-         {"id": "0", "label": "E", "answer": "$\\frac{1}{2}$"}, {"subject": ("arithmetic",), "level": ("1",)}),
-    Case("mathverse", published.mathverse, "testmini.parquet",
-         "Please answer the question.\nHow long is AB in figure 0?\nChoices:\nA:4 cm\nB:5 cm",
-         {"id": "0", "question": "How long is AB in figure 0?", "label": "B", "answer": "5 cm",
-          "choices": ["4 cm", "5 cm"]},
-         {"version": ("Text Dominant",), "subject": ("Plane Geometry",), "subfield": ("Length",),
-          "question": ("multi-choice",)}),
-    Case("charxiv", published.charxiv, "val.parquet",
-         "Which is lowest in 0?\n    * Your final answer must be grounded to some text that is explicitly written and "
-         "relevant to the question in the chart.\n    * If you need to answer multiple terms, separate them with "
-         "commas.\n    * Unless specified in the question (such as answering with a letter), you are required to "
-         "answer the full names of subplots and/or labels by default.\n    ",
-         {"id": 1, "answer": "Joint-CNN"}, {"answer": ("text in chart",), "subject": ("cs",)}),
-    Case("hr-mmsearch", published.hr_mmsearch, "data/train-00000-of-00005.parquet", "When did shop 0 open?",
-         {"id": "s0", "answer": "July 1, 1990"}, {"difficulty": ("hard",), "domain": ("Brands",)}),
-    Case("o3-bench", published.o3_bench, "test/metadata.jsonl",
-         "Which exit is nearest to shop 0?\nA. Exit 1, north\nB. Exit 2, south\nC. No right choice",
-         {"id": 1, "label": "A", "answer": "A. Exit 1, north", "boxes": [[1, 2.5, 31, 40], [3, 2.5, 33, 40]]},
-         {"subset": ("map",)}, beside="test/images/map/{}.jpg"),
-    Case("vtc-bench", published.vtc_bench, "VTC-Bench.tsv",
-         "What is the color of fish 0?\n\nOptions:\nA. red\n\nB. blue\n\nC. green\n",
-         {"id": "color_0", "label": "A", "answer": "red", "choices": ["red", "blue", "green"]}, {"task": ("color",)},
-         beside="images/color/{}.jpg"),
-    Case("zoombench", published.zoombench, "data/test.parquet", "What is the color of lamp 0?\nA. red\nB. blue",
-         {"id": "0", "answer": "A", "question": "What is the color of lamp 0?"}, {"question": ("mcq",)}),
-)  # fmt: skip
+FILE = Path(__file__).with_name("benchmarks.yaml")
+CASES = [
+    msgspec.structs.replace(case, name=name)
+    for case in msgspec.yaml.decode(FILE.read_bytes(), type=list[Benchmark])
+    for name in (case.name, *case.also)
+]
 
 
-WRITERS: Mapping[str, Callable[[Path, list[Fields]], object]] = {
-    ".json": lambda file, rows: file.write_text(json.dumps(rows)),
-    ".jsonl": lambda file, rows: file.write_text("".join(f"{json.dumps(row)}\n" for row in rows)),
-    ".parquet": published.parquet,
-    ".tsv": published.tsv,
-}
+def write(folder: Path, case: Benchmark) -> None:
+    """Write three rows in a folder called as the benchmark."""
+    case.write(folder / "data" / case.name)
 
 
-def write(folder: Path, case: Case) -> Path:
-    """Three drawn rows in the published layout of a benchmark, in a folder called as that; returns the folder."""
-    place = folder / "data" / case.name
-    rows = [case.row(at) for at in range(3)]
-    file = place / case.file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for at in range(3) if case.beside else ():
-        picture = place / case.beside.format(at)
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(published.picture(at))
-    WRITERS[file.suffix](file, rows)
-    return place
+def drawn(found: LocalBenchmark) -> list[int]:
+    """Which picture of `row_files.picture` is the first of each row."""
+    shown = [open_source(row.images[0], found.base).convert("L") for row in found.rows()]
+    return [next(at for at, place in enumerate(PLACES) if image.getpixel(place) != 255) for image in shown]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.split}")
-def test_rows_are_asked_as_published(tmp_path: Path, case: Case) -> None:
+def test_rows_are_asked_as_published(tmp_path: Path, case: Benchmark) -> None:
     write(tmp_path, case)
     found = find(case.name, tmp_path, case.split)
     rows = good(found)
     assert len(rows) == 3
     assert rows[0].question == case.prompt
-    assert shades(found) == [0, 1, 2]
+    assert drawn(found) == [0, 1, 2]
     assert {len(row.images) for row in rows} == {case.pictures}
     assert {key: ({"id": rows[0].id} | rows[0].passed).get(key) for key in case.fields} == case.fields
     assert category_of(rows[0].passed) == case.categories
@@ -164,7 +87,7 @@ def agreed() -> list[str]:
 
 
 def test_each_published_rule_has_kept_verdicts() -> None:
-    ruled = {name for name in benchmarks.names() if getattr(benchmarks.known()[name], "right", None)}
+    ruled = {name for name, module in benchmarks.known().items() if getattr(module, "right", None)}
     assert ruled - {"mme-realworld-lite"} | {"docvqa"} == {*agreed()}
 
 

@@ -1,6 +1,7 @@
 """Three rows in a published layout, from YAML: columns, types and nesting as published, the content our own."""
 
 import base64
+import csv
 import io
 import json
 import tarfile
@@ -66,6 +67,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name, content in self.beside.items():
             array(folder / name, content)
         file = folder / self.file
+        file.parent.mkdir(parents=True, exist_ok=True)
         if self.lists:
             rows = {name: [filled(row, at) for at in AT] for name, row in self.lists.items()}
             return array(file, {**self.around, **rows})
@@ -104,8 +106,10 @@ def _keyed(file: Path, rows: Sequence[Row]) -> Path:
 
 def _table(mark: str) -> Callable[[Path, Sequence[Row]], Path]:
     def write(file: Path, rows: Sequence[Row]) -> Path:
-        cells = [rows[0].keys(), *(row.values() for row in rows)]
-        file.write_text("\n".join(mark.join(map(str, row)) for row in cells) + "\n")
+        with file.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, rows[0], delimiter=mark, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
         return file
 
     return write
