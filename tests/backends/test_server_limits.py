@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from asks import ANSWER, ask
 from PIL import Image
 from support.called import virc
@@ -251,96 +252,16 @@ def test_boxes_in_pixels_are_not_scaled_and_the_limit_is_named() -> None:
     assert refused.value.hint == "the side is limited to 2000 pixels: --max-pixels 2000000"
 
 
-@each_case(
-    ("kind", "limit", "sent", "said"),
-    [
-        ("pictures", 1, 2, "At most 1 image(s) may be provided in one request."),  # vLLM
-        ("pictures", 1, 2, "This model supports only a single image per request"),
-        (None, 0, 2, "The image exceeds the size that a single image may have"),
-        (
-            "pictures", 2, 3,
-            "You set image=2 (or defaulted to 1) in `--limit-mm-per-prompt`, but passed 3 image items in the same "
-            "prompt.",
-        ),  # vLLM 0.7
-        (
-            "context", 16_384, None,
-            "This model's maximum context length is 16384 tokens. However, you requested 19591 tokens (9591 in the "
-            "messages, 10000 in the completion).",
-        ),  # vLLM
-        ("context", 8192, None, "The decoder prompt (length 10127) is longer than the maximum model length of 8192."),
-        ("context", 10_000, None, "Prompt length of 16601 is longer than the maximum model length 10000."),  # vLLM
-        (
-            "context", 40_960, None,
-            "The input (61709 tokens) is longer than the model's context length (40960 tokens).",
-        ),  # SGLang
-        (
-            "context", 4096, None,
-            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 8740 `inputs` tokens "
-            "and 500 `max_new_tokens`",
-        ),  # TGI
-        ("context", 1024, None, "Input validation error: `inputs` must have less than 1024 tokens. Given: 1168"),  # TGI
-        (
-            "context", 32_768, None,
-            "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with "
-            "context length of only 32768 tokens, which is not enough.",
-        ),  # LM Studio
-        (
-            "context", 4096, None,
-            "The number of tokens to keep from the initial prompt is greater than the context length (n_keep: 10247 >= "
-            "n_ctx: 4096).",
-        ),  # LM Studio
-        ("context", 8192, None, "request (9000 tokens) exceeds the available context size (8192 tokens)"),  # llama.cpp
-        ("context", 30_720, None, "Range of input length should be [1, 30720]"),  # DashScope
-        (
-            "side", 8000, 9000,
-            "messages.7.content.2.image.source.base64.data: At least one of the image dimensions exceed max allowed "
-            "size: 8000 pixels",
-        ),  # Anthropic
-        (
-            "bytes", 5_000_000, None,
-            "messages.58.content.2.image.source.base64: image exceeds 5 MB maximum: 6500712 bytes > 5242880 bytes",
-        ),  # Anthropic
-        ("pictures", 10, 11, "Too many images in request. Max is 10."),  # Azure
-        (
-            "pictures", 10, 11,
-            "Too many images in request: 11 images provided, but the model supports a maximum of 10 images.",
-        ),  # Copilot
-        ("pictures", 50, 52, "Request contains 52 images, exceeding the maximum of 50 allowed per request"),
-        ("bytes", 4_194_304, None, "Request payload size exceeds the limit: 4194304 bytes."),  # Gemini
-        ("bytes", 1_048_576, None, "Maximum request body size 1048576 exceeded, actual body size 1056562"),  # a proxy
-        ("area", 75_000_000, 80_000_000, "Image too large. Please limit to 75 megapixels."),  # Google
-        (
-            "area", 36_000_000, 57_109_416,
-            "Image 0 failed: Image exceeds the maximum allowed total pixels. Current dimensions: 4634x12324 = 57109416 "
-            "pixels. Maximum allowed: 36000000 pixels. Request id: 02177061212376864d8a6219dbbdb6281842e0",
-        ),  # Volcengine
-        ("area", 36_000_000, 57_109_416, "at most 36,000,000 pixels"),
-        (
-            None, 0, 9000,
-            "The image length and width do not meet the model restrictions. [height:1 or width:1 must "
-            "be larger than 10]",
-        ),  # DashScope
-        (
-            "context", 131_072, None,
-            "This endpoint's maximum context length is 131072 tokens. However, you requested about 138956 tokens (7884 "
-            "of text input, 131072 in the output).",
-        ),  # OpenRouter
-        ("context", 4096, None, "Prompt is 11543 tokens but the model context window is 4096 tokens."),  # RKLLM
-        (None, 0, 9, "the input length exceeds the context length"),  # Ollama
-        (
-            None, 0, 9,
-            "Request too large for model `llama-3.1-8b-instant` in organization `xxxx` service tier `on_demand` on "
-            "tokens per minute (TPM): Limit 6000, Requested 6294, please reduce your message size and try again.",
-        ),  # Groq
-    ],
-)  # fmt: skip
-def test_limits_are_read_in_the_words_of_servers(
-    kind: LimitKind | None, limit: int, sent: float | None, said: str
-) -> None:
-    """Each is one of its kind, and of no other that would make a request smaller; the table names the sources."""
+LIMITS = yaml.safe_load(Path(__file__).with_name("limits.yaml").read_text("utf-8"))
+
+
+@each_case("row", LIMITS)
+def test_limits_are_read_in_the_words_of_servers(row: dict[str, Any]) -> None:
+    """Each is one of its kind, and of no other that would make a request smaller."""
     kinds: tuple[LimitKind, ...] = ("context", "pictures", "side", "area", "bytes")
-    found = {each: named_limit(each, said, sent or math.inf) for each in kinds}
-    assert {each: value for each, value in found.items() if value is not None} == ({kind: limit} if kind else {})
+    found = {each: named_limit(each, row["said"], row.get("sent", math.inf)) for each in kinds}
+    wanted = {row["kind"]: row["limit"]} if "kind" in row else {}
+    assert {each: value for each, value in found.items() if value is not None} == wanted
 
 
 @each_case(

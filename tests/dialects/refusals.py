@@ -1,9 +1,12 @@
 """How servers refuse a request, in their own words: parameters they do not take, limits of tokens, long contexts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
 from typing import Any
 
+import yaml
 from server import Refusal
 
 Sent = Mapping[str, Any]
@@ -21,11 +24,6 @@ def _extra(sent: Sent) -> list[dict[str, Any]]:
     ]
 
 
-def _bad_request(message: str, param: str | None = None) -> Refusal:
-    """As vLLM has it."""
-    return Refusal(400, {"error": {"message": message, "type": "BadRequestError", "param": param, "code": 400}})
-
-
 def _bare(message: str) -> Refusal:
     """As SGLang and older versions of vLLM have it."""
     return Refusal(400, {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": 400})
@@ -38,11 +36,6 @@ def _invalid(message: str) -> Refusal:
 
 def _litellm(message: str) -> Refusal:
     return Refusal(400, {"error": {"message": message, "type": None, "param": None, "code": "400"}})
-
-
-def _dashscope(message: str) -> Refusal:
-    told = {"param": None, "code": "invalid_parameter_error", "type": "invalid_request_error"}
-    return Refusal(400, {"error": {"message": f"<400> InternalError.Algo.InvalidParameter: {message}", **told}})
 
 
 def openai_unsupported(sent: Sent) -> Refusal:
@@ -168,92 +161,12 @@ def openrouter(sent: Sent) -> Refusal:
     return Refusal(400, {"error": error, "user_id": "user_1"})
 
 
-def most_openai(most: int, value: int, prompt: int) -> Refusal:
-    """OpenAI, of a longer reply than the model writes."""
-    return _openai(
-        f"max_tokens is too large: {value}. This model supports at most {most} completion tokens, whereas you "
-        f"provided {value}.",
-        "max_tokens",
-        "invalid_value",
-    )
+RECORDED: Mapping[str, Sequence[Mapping[str, Any]]] = yaml.safe_load(
+    Path(__file__).with_name("refusals.yaml").read_text("utf-8")
+)
 
 
-def most_vllm(most: int, value: int, prompt: int) -> Refusal:
-    """vLLM, of a reply that has no room behind the prompt."""
-    context = most + prompt
-    return _bad_request(
-        f"'max_tokens' or 'max_completion_tokens' is too large: {value}. This model's maximum context length is "
-        f"{context} tokens and your request has {prompt} input tokens ({value} > {context} - {prompt})."
-    )
-
-
-def most_vllm_old(most: int, value: int, prompt: int) -> Refusal:
-    """vLLM, in its older words."""
-    return _bare(
-        f"This model's maximum context length is {most + prompt} tokens. However, you requested {value + prompt} "
-        f"tokens ({prompt} in the messages, {value} in the completion). Please reduce the length of the messages or "
-        "completion."
-    )
-
-
-def most_sglang(most: int, value: int, prompt: int) -> Refusal:
-    """SGLang."""
-    return _bare(
-        f"Requested token count exceeds the model's maximum context length of {most + prompt} tokens. You requested a "
-        f"total of {value + prompt} tokens: {prompt} tokens from the input messages and {value} tokens for the "
-        "completion. Please reduce the number of tokens in the input messages or the completion to fit within the "
-        "limit."
-    )
-
-
-def most_dashscope(most: int, value: int, prompt: int) -> Refusal:
-    """Alibaba's own service of Qwen's models (open-webui issue 10507)."""
-    refusal = _dashscope(f"Range of max_tokens should be [1, {most}]")
-    return Refusal(400, {**refusal.body, "id": "chatcmpl-1"})
-
-
-def most_deepseek(most: int, value: int, prompt: int) -> Refusal:
-    """DeepSeek's service (DeepSeek-V3 issue 69)."""
-    return _openai(f"Invalid max_tokens value, the valid range of max_tokens is [1, {most}]", None, None)
-
-
-def most_groq(most: int, value: int, prompt: int) -> Refusal:
-    """Groq (groq-moa issue 8)."""
-    return _invalid(f"max_tokens for `llama-4-scout` must be less than or equal to {most}")
-
-
-def most_volcano(most: int, value: int, prompt: int) -> Refusal:
-    """ByteDance's Volcano Engine (TOKENICODE issue 3)."""
-    message = (
-        "The parameter max_tokens specified in the request is not valid: integer above maximum value, expected a "
-        f"value <= {most}, but got {value} instead. Request id: 0217724325966514087c9e55f8b322b82cd17f72450d06e16ef7b"
-    )
-    told = {"code": "InvalidParameter", "param": "max_tokens", "type": "BadRequest"}
-    return Refusal(400, {"error": {"message": message, **told}})
-
-
-CONTEXTS: Mapping[str, Refusal] = {
-    "openai": _openai("This model's maximum context length is 128000 tokens. However, your messages resulted in 144641 "
-                      "tokens. Please reduce the length of the messages.", "messages", "context_length_exceeded"),
-    "openai-newer": _openai("Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in "
-                            "477469 tokens. Please reduce the length of the messages.", "messages",
-                            "context_length_exceeded"),
-    "vllm": _bad_request("This model's maximum context length is 32768 tokens. However, your prompt contains at least "
-                         "32769 input tokens, which exceeds this limit even without any output tokens. Please reduce "
-                         "the length of the input prompt. (parameter=input_tokens, value=32769)", "input_tokens"),
-    "llamacpp": Refusal(400, {"error": {
-        "message": "request (9000 tokens) exceeds the available context size (8192 tokens), try increasing it",
-        "code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}}),
-    "ollama": Refusal(400, {
-        "error": '{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (8192 tokens'
-                 '), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":8192}}'}),
-    "sglang": _bare("The input (40000 tokens) is longer than the model's context length (32768 tokens)."),
-    "lmstudio": Refusal(400, {
-        "error": "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with "
-                 "context length of only 32768 tokens, which is not enough. Try to load the model with a larger "
-                 "context length, or provide a shorter input"}),
-    "dashscope": _dashscope("Range of input length should be [1, 204800]"),
-    "mlx": Refusal(400, {
-        "detail": "Request needs 9000 context tokens (8488 prompt + 512 max generation), but MAX_KV_SIZE is 8192."}),
-}  # fmt: skip
-"""Prompts that are too long, as servers say it."""
+def limited(body: Mapping[str, Any], most: int, value: int, prompt: int) -> Refusal:
+    """The refusal of a reply of `value` tokens, of which a server writes `most` behind a prompt."""
+    numbers = {"most": most, "value": value, "prompt": prompt, "context": most + prompt, "total": value + prompt}
+    return Refusal(400, json.loads(Template(json.dumps(body)).substitute(numbers)))

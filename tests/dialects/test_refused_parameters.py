@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import refusals
+import wires
 from asked import QUESTION, Asked, ask
-from refusals import CONTEXTS
 from server import Player, Refusal, Refusing, Scene, asks, play
 from speeches import apart, hermes, in_text, structured
 from support.called import Done, virc
@@ -22,19 +22,16 @@ from wires import (
     Listed,
     LiteLlm,
     LlamaCpp,
-    LmStudio,
     Mistral,
     MlxVlm,
     OllamaNative,
     OpenAi,
     OpenRouter,
-    Sglang,
     Vllm,
     Wire,
 )
 
 How = Callable[[Mapping[str, Any]], Refusal]
-Most = Callable[[int, int, int], Refusal]
 
 QWEN = Listed("qwen3-vl-8b")
 FAMILY = ("--family", "qwen3-vl")  # known, so that no request is about boxes
@@ -76,29 +73,6 @@ TOGETHER: Sequence[tuple[str, Wire, tuple[str, ...], How]] = (
     ("litellm", LiteLlm(), ("seed", "temperature"), refusals.litellm),
 )
 
-LIMITS: Sequence[tuple[str, Wire, Most]] = (
-    ("openai", OpenAi(), refusals.most_openai),
-    ("vllm", Vllm(), refusals.most_vllm),
-    ("vllm-old", Vllm(), refusals.most_vllm_old),
-    ("sglang", Sglang(), refusals.most_sglang),
-    ("dashscope", OpenAi(), refusals.most_dashscope),
-    ("deepseek", OpenAi(), refusals.most_deepseek),
-    ("groq", Groq(), refusals.most_groq),
-    ("volcano", OpenAi(), refusals.most_volcano),
-)
-
-SERVERS: Mapping[str, Wire] = {
-    "openai": OpenAi(),
-    "openai-newer": OpenAi(),
-    "vllm": Vllm(),
-    "llamacpp": LlamaCpp(),
-    "ollama": OllamaNative(),
-    "sglang": Sglang(),
-    "lmstudio": LmStudio(),
-    "dashscope": OpenAi(),
-    "mlx": MlxVlm(),
-}
-
 
 def is_right_without(asked: Asked, refusing: Refusing) -> None:
     """The answer came, and each parameter was refused once and never sent again."""
@@ -130,23 +104,28 @@ def test_parameters_that_are_refused_together_cost_one_request(
     assert len(asked.refused) == 1
 
 
-@pytest.mark.parametrize(("wire", "most"), [row[1:] for row in LIMITS], ids=[row[0] for row in LIMITS])
-def test_a_limit_of_tokens_that_the_server_names_is_obeyed(wire: Wire, most: Most, small: Path) -> None:
+def wire_of(row: Json) -> Wire:
+    made: Wire = getattr(wires, row["wire"])()
+    return made
+
+
+@pytest.mark.parametrize("row", refusals.RECORDED["limits"], ids=lambda row: row["name"])
+def test_a_limit_of_tokens_that_the_server_names_is_obeyed(row: Json, small: Path) -> None:
     room, prompt = 1500, 2596
 
     def refuse(body: Json) -> Refusal | None:
         value = body.get("max_tokens") or body.get("max_completion_tokens") or 0
-        return most(room, value, prompt) if value > room else None
+        return refusals.limited(row["body"], room, value, prompt) if value > room else None
 
-    asked = ask(Scene(wire, QWEN, TEXT, refuse=refuse), small, *FAMILY)
+    asked = ask(Scene(wire_of(row), QWEN, TEXT, refuse=refuse), small, *FAMILY)
     assert (asked.done.code, asked.done.out) == (0, "73\n"), asked.done.err
     assert len(asked.chats) <= 4
 
 
-@pytest.mark.parametrize("name", CONTEXTS)
-def test_a_prompt_that_is_too_long_is_explained(name: str, small: Path) -> None:
-    refusal = CONTEXTS[name]
-    asked = ask(Scene(SERVERS[name], QWEN, TEXT, refuse=lambda body: refusal), small, *FAMILY)
+@pytest.mark.parametrize("row", refusals.RECORDED["contexts"], ids=lambda row: row["name"])
+def test_a_prompt_that_is_too_long_is_explained(row: Json, small: Path) -> None:
+    refusal = Refusal(400, row["body"])
+    asked = ask(Scene(wire_of(row), QWEN, TEXT, refuse=lambda body: refusal), small, *FAMILY)
     assert (asked.done.code, asked.done.out) == (3, ""), asked.done.err
     assert re.search(r"tokens|input length", asked.errors)
     assert "--max-pixels" in asked.errors
