@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from support.published_rows import NUMBERS, parquet, picture
-from support.row_files import array
+from support.row_files import array, lines
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.resize import smart_resize
@@ -76,3 +76,34 @@ def verltool(folder: Path) -> Path:
             "extra_info": {"split": "train", "index": at, "qid": f"q{at}", "is_video": not at, "images": names},
         })  # fmt: skip
     return parquet(folder / "train.parquet", rows)
+
+
+def vilasr_sft(folder: Path) -> Path:
+    """ViLaSR-data, cold_start: a JSON array in LLaMA-Factory's sharegpt, with the pictures that were drawn on."""
+    # AntResearchNLP/ViLaSR@61669c0, README.md, dataset_info.json
+    rows = []
+    system = of_system(systems.get("vilasr")).system.replace("(width, height)", "(252, 196)")
+    for at, number in enumerate(NUMBERS):
+        marks = [{"index": 1, "bbox_2d": [14, 14, 98, 98], "label": "number"}]
+        thought = f"<think> Look. </think> Action: Object Mapper\n```json\n{json.dumps(marks)}\n```"
+        answer = f"<think> So. </think> Action: Answer\n<answer> {number} </answer>"
+        turns = [("system", system), ("user", f"<image>\n### Question:\nWhich number is in picture {at}?"),
+                 ("assistant", thought), ("user", "\n<image>\nGo on.\n"), ("assistant", answer)]  # fmt: skip
+        names = [_file(folder, f"vqa/{at}-{each}.png", at) for each in range(2)]
+        rows.append({"conversations": [{"role": role, "content": text} for role, text in turns], "images": names})
+    return array(folder / "vqa.json", rows)
+
+
+def vilasr_rl(folder: Path) -> Path:
+    """ViLaSR-data, rl: JSONL of questions about frames and about a picture, each of another kind."""
+    # the same, verl/utils/dataset_multimodal.py
+    kinds: list[Row] = [
+        {"question_type": "multiple choice", "data_type": "video", "options": ["A. 12", "B. 47"], "answer": "A"},
+        {"question_type": "regression", "data_type": "vqa", "answer": "47"},
+        {"question_type": "multiple choice", "data_type": "maze", "answer": "B", "grid_size": 3},
+    ]
+    rows = []
+    for at, kind in enumerate(kinds):
+        names = [_file(folder, f"rl/{at}-{each}.png", at) for each in range(1 if at else FRAMES)]
+        rows.append({"question": f"Which number is it in picture {at}?", "image_path": names, **kind})
+    return lines(folder / "vilasr_rl_data.jsonl", rows)

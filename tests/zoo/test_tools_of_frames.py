@@ -12,7 +12,7 @@ from virc.reasoning.session import Rejected, Reply, Session
 from virc.systems import registry as systems
 from virc.tools.registry import known
 
-WIDE, LARGE = (784, 588), (2016, 1512)
+SMALL, WIDE, LARGE = (560, 420), (784, 588), (2016, 1512)
 
 
 def played(system: str, *calls: tuple[str, Any], count: int = 1, size: Size = (392, 280)) -> Session:
@@ -83,3 +83,56 @@ def test_frames_are_shown_again_by_their_numbers(
 def test_a_picture_has_no_frames() -> None:
     session = played("pixel-reasoner", (SELECT, {"target_frames": [1]}))
     assert "there is a picture, and no video" in session.trace().messages[-1].text
+
+
+def drawn(*calls: list[dict[str, Any]]) -> Session:
+    """A session on two grey pictures in which a model of ViLaSR draws."""
+    session = Session(of_system(systems.get("vilasr")), "What?", [Image.new("RGB", SMALL, "gray")] * 2, tools=known())
+    for marks in calls:
+        session.feed(Reply(f"<think> So. </think> Action: Object Mapper\n```json\n{json.dumps(marks)}\n```"))
+    return session
+
+
+BOX, MOVED = ({"index": 2, "bbox_2d": [x, 60, 20, 150], "label": "a"} for x in (100, 200))
+OTHER = {"index": 3, "bbox_2d": [300, 60, 400, 150], "label": "b"}
+LINE = {"index": 3, "start_point_2d": [50, 300], "end_point_2d": [250, 300.9], "label": "c"}
+RED, GREEN, BLUE, BLACK, GREY = (255, 0, 0), (0, 128, 0), (0, 0, 255), (0, 0, 0), (128, 128, 128)
+
+
+# pixels of the last picture, which verl/utils/edit_image_video.py draws the same
+@each_case(
+    ("calls", "count", "pixels"),
+    [
+        ([[BOX]], 3, {(20, 100): RED, (99, 61): RED, (60, 140): GREY}),
+        ([[BOX], [OTHER, LINE]], 4, {(20, 100): RED, (301, 61): GREEN, (50, 300): RED, (250, 300): BLUE}),
+        ([[LINE | {"index": 1}]], 3, {(150, 300): BLACK}),
+        ([[BOX], [{**MOVED, "index": 3}]], 4, {(99, 100): RED, (199, 100): RED}),  # the former one stays in the pixels
+        ([[BOX, {**OTHER, "index": 1}]], 4, {(20, 100): GREY, (301, 61): RED}),  # one picture for each index
+        ([[BOX, MOVED]], 3, {(99, 100): GREY, (199, 100): RED}),  # of one label the last is drawn
+    ],
+)  # fmt: skip
+def test_vilasr_draws_on_a_copy_of_the_picture_of_an_index(
+    calls: list[list[dict[str, Any]]], count: int, pixels: dict[tuple[int, int], tuple[int, int, int]]
+) -> None:
+    session = drawn(*calls)
+    assert len(session.images) == count
+    assert {at: session.images[-1].pixels.getpixel(at) for at in pixels} == pixels
+    assert session.images[1].pixels.getcolors() == [(SMALL[0] * SMALL[1], GREY)]
+
+
+@each_case(
+    "mark",
+    [
+        *(
+            {**BOX, "index": 4},
+            {**BOX, "index": 0},
+            {"bbox_2d": [1, 2, 3, 4], "label": "a"},
+            {"index": 1, "label": "a"},
+        ),
+        *({**BOX, "bbox_2d": [1, 2]}, {**BOX, "bbox_2d": [1, 2, 3, 10**6]}, {**BOX, "label": 5}),
+    ],
+)
+def test_a_mark_that_cannot_be_drawn_ends_a_rollout_of_vilasr(mark: dict[str, Any]) -> None:
+    trace = drawn([mark]).trace()
+    assert trace.failure
+    assert len(trace.images) == 2

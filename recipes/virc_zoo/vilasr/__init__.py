@@ -1,0 +1,1 @@
+"""ViLaSR: its reward and the other files of the system."""
