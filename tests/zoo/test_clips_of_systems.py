@@ -57,3 +57,14 @@ def test_video_com_is_shown_the_segments_frames_and_boxes_that_it_names(tmp_path
     assert len(texts) == 5
     assert len({*texts[1:]}) == 3  # a frame that there is not is answered with the sentence of a frame
     assert texts[4] == texts[2]
+
+
+def test_vr_thinker_looks_again_into_either_of_two_clips(tmp_path: Path) -> None:
+    clips = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for clip, rate in zip(clips, (10, 20), strict=True):
+        clip.write_bytes(written("mp4", frames=40, rate=Fraction(rate)).data)
+    look = '{"name": "watch", "arguments": {"start": 0.5, "clip": 2}}'
+    replies = [f"<think>Closer.</think><tool_call>{look}</tool_call>", "<think>So.</think><answer>OA=2</answer>"]
+    answer, pictures, _ = solved(clips[0], "vr-thinker", replies, "--frames", "2", "--image", str(clips[1]))
+    assert answer["answer"] == "OA=2"
+    assert [number_of(each) for each in pictures] == [0, 39, 0, 39, 10]

@@ -32,6 +32,10 @@ def test_each_system_has_the_folder_of_its_name() -> None:
     assert {folder.name for folder in FOLDERS} == rows | {folder.name for folder in named.values()}
 
 
+OF_EXTRAS = {"python": "sandbox", "search": "search", "select_frames": "video", "turn_to": "video", "watch": "video"}
+"""Tools of extras, by their names."""
+
+
 def test_a_system_names_the_extras_of_its_tools_and_its_reward() -> None:
     for name, system in (
         (name, system) for name, system in systems.discover().items() if zoo.FOLDER in system.file.parents
@@ -39,7 +43,7 @@ def test_a_system_names_the_extras_of_its_tools_and_its_reward() -> None:
         files = {*system.file.parent.glob("*.py"), *system.file.parent.glob("tools/*.py")}
         code = "".join(file.read_text() for file in files if file.name != "pipeline.py")
         used = set(re.findall(r"virc_extras\.(\w+)", code))
-        used |= {extra for tool, extra in (("python", "sandbox"), ("search", "search")) if tool in system.offered}
+        used |= {extra for tool, extra in OF_EXTRAS.items() if tool in system.offered}
         assert set(system.needs) == used, name
 
 
