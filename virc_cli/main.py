@@ -148,10 +148,7 @@ def _run(words: Sequence[str], name: str) -> int:
     if name in found:
         modules: dict[str, ModuleType | str] = {name: _load(name, found[name])}
     else:
-        modules = {
-            each: _load(each, module) if _is_own(module) else entry_points.command_line(module)
-            for each, module in found.items()
-        }
+        modules = {each: entry_points.command_line(module) for each, module in found.items()}
         _warn_of_taken_names(is_help=not name and completion.VARIABLE not in os.environ)
     if completion.VARIABLE in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).

@@ -1,4 +1,4 @@
-"""`virc config`: this user's defaults, and where each comes from."""
+"""Show or change this user's defaults."""
 
 import os
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from virc_cli.console import completion, output
 from virc_cli.console.options import Json, argument, group
 
-command = group("Show or change this user's defaults.")
+command = group(__doc__)
 
 FAILURE: dict[str, object] = {"path": None, "settings": None}
 

@@ -1,4 +1,4 @@
-"""`virc env`: one environment for each engine, since their versions conflict."""
+"""Install, list and remove the environments of the engines."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from virc_cli.console import events, output
 from virc_cli.console.options import Json, Quiet, Verbose, argument, group, option
 
-command = group("Install, list and remove the environments of the engines.")
+command = group(__doc__)
 
 FAILURE: dict[str, object] = {"environments": None}
 

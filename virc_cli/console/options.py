@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from virc.systems import registry as systems
 
 
-def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
+def group(help_text: str | None, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
     """A Typer app without Rich (its import triples the start-up) and without Typer's traceback printer."""
     return typer.Typer(cls=cls, help=help_text, epilog=epilog, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -43,11 +43,11 @@ def not_loaded() -> None:
     """In the place of a command that the line does not name."""
 
 
-def folder(package: str, help_text: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
+def folder(package: str, cls: type[TyperGroup] | None = None) -> typer.Typer:
     """The app of a package of commands: every module in it is a subcommand of the same name.
 
     So are the commands of installed packages whose names begin with the group's and a dot. Its help is the first line
-    of the package's docstring where no text is given.
+    of the package's docstring.
     """
     prefix = package.rpartition(".")[2] + "."
     of_packages = {
@@ -69,7 +69,7 @@ def folder(package: str, help_text: str | None = None, cls: type[TyperGroup] | N
                 alone.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
                 self.commands[name] = typer.main.get_command(alone)
 
-    app = group(help_text or (sys.modules[package].__doc__ or "").partition("\n")[0], cls=Folder)
+    app = group((sys.modules[package].__doc__ or "").partition("\n")[0], cls=Folder)
     for found in pkgutil.iter_modules(sys.modules[package].__path__):
         of_packages.pop(found.name, None)  # nobody's takes the place of one of ours
         module = importlib.import_module(f"{package}.{found.name}")

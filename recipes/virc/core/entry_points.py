@@ -8,6 +8,7 @@ for; one of `virc.system_keys` reads a key of a system's YAML.
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -22,6 +23,9 @@ Group = Literal[
     "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts", "virc.drawn_families",
     "virc.evaluation_columns", "virc.benchmarks", "virc.token_weights", "virc.trackers", "virc.media",
 ]  # fmt: skip
+
+
+_COMMAND = re.compile(r"(?ms)^def command\(.*?(?=^[^\s)]|\Z)")
 
 
 def entries(group: Group) -> Mapping[str, tuple[str, str]]:
@@ -113,7 +117,12 @@ def command_line(module: str) -> str:
     file = source(module)
     if file is None:
         return f"Cannot be loaded: there is no module {module}."
-    tree = ast.parse(file.read_bytes())
+    text = file.read_text("utf-8")
+    alone = _COMMAND.search(text)  # to parse all of each file would take as long as Python's own start
+    try:
+        tree = ast.parse(alone[0] if alone else text)
+    except SyntaxError:
+        tree = ast.parse(text)
     functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command")
     return (ast.get_docstring(next(functions, tree)) or "").partition("\n")[0]
 

@@ -1,5 +1,5 @@
-"""`virc data`: rows in and out; one file per subcommand, named as it."""
+"""Check, convert, draw, show and sample rows."""
 
 from virc_cli.console.options import folder
 
-command = folder(__name__, "Check, convert, draw, show and sample rows.")
+command = folder(__name__)

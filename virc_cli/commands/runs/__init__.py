@@ -1,5 +1,5 @@
-"""`virc runs`: what `virc train` leaves in `runs/`; one file per subcommand, named as it."""
+"""List, follow, draw, stop and remove runs of training."""
 
 from virc_cli.console.options import folder
 
-command = folder(__name__, "List, follow, draw, stop and remove runs of training.")
+command = folder(__name__)

@@ -1,5 +1,5 @@
-"""`virc systems`: models, chat protocol, stages and overlays, one YAML each; one file per subcommand, named as it."""
+"""List, show, check and create systems."""
 
 from virc_cli.console.options import folder
 
-command = folder(__name__, "List, show, check and create systems.")
+command = folder(__name__)

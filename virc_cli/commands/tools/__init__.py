@@ -1,5 +1,5 @@
-"""`virc tools`: what models may call; one file per subcommand, named as it."""
+"""List tools, check one, and try a call on a picture."""
 
 from virc_cli.console.options import folder
 
-command = folder(__name__, "List tools, check one, and try a call on a picture.")
+command = folder(__name__)
