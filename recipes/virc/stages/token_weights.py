@@ -2,14 +2,14 @@
 
 An entry of `virc.token_weights` is a module with `Settings`, a Struct, and `IN_VERL`, the module that does it. verl
 imports that in each of its processes: it registers a policy loss of the entry's name, and has
-`weigh(trainer, batch, settings, metrics)`, which changes the advantages of a batch. It may have `stored(record)`: the
-reply that the last rollout of a row's group gets, which is not drawn.
+`weigh(trainer, batch, settings, metrics)`, which changes the advantages of a batch. The entry may name a subclass of
+the agent loop, `LOOP`, whose rollouts are otherwise.
 """
 
 import importlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +45,12 @@ def resolved(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, An
     if len(found) > 1:
         raise ConfigError(f"token_weights names {len(found)}, and a loss has one", "leave one of them")
     return found
+
+
+def loop_of(given: Collection[str]) -> str | None:
+    """The agent loop of what is named, as `package.module.Class`; None: the usual one."""
+    known = entry_points.modules("virc.token_weights")
+    return next((loop for name in given if (loop := getattr(importlib.import_module(known[name]), "LOOP", None))), None)
 
 
 def active() -> Iterator[tuple[ModuleType, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""`stored` in verl 0.9.1: the reply that a rollout gets from its row, and how likely the model finds such replies."""
+"""`stored` in verl 0.9.1: how likely the model finds the replies of rows."""
 
 from typing import Any
 
@@ -7,9 +7,6 @@ from verl import DataProto  # type: ignore[import-not-found]
 from verl.trainer.ppo import core_algos  # type: ignore[import-not-found]
 from verl.utils.debug.metrics import calculate_debug_metrics  # type: ignore[import-not-found]
 
-from virc.data.rows.record import Record
-
-COLUMN = "stored_reply"
 _FIELDS = ["responses", "response_mask", "old_log_probs", "rollout_log_probs"]
 
 
@@ -18,11 +15,6 @@ def loss(*values: Any, **named: Any) -> tuple[Any, Any]:
     """verl's own."""
     found: tuple[Any, Any] = core_algos.compute_policy_loss_vanilla(*values, **named)
     return found
-
-
-def stored(record: Record) -> str | None:
-    """The reply that the last rollout of a row's group gets; None where the row has none."""
-    return record.extra.get(COLUMN) or None
 
 
 def weigh(trainer: Any, batch: Any, settings: dict[str, Any], metrics: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,13 +9,12 @@ import pytest
 from rewards.prompts import prompt
 
 import virc
-from virc.core.errors import DataError
 from virc.data.rows.record import Message
 from virc.engines.verl import model as verl_model
-from virc.engines.verl.agent_ids import Ids, Prefix, Speech
+from virc.engines.verl.agent_ids import Prefix
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
-from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Done, Reply
 
 if TYPE_CHECKING:
@@ -54,15 +52,6 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: bool) ->
     with nullcontext() if saved else pytest.raises(FloatingPointError, match="the weight visual"):
         engine.save_checkpoint("here", None, 4, 1)  # as verl's worker does
     assert engine.saved == ([("here", None, 4, 1)] if saved else [])
-
-
-def test_a_stored_reply_ends_its_turn_and_is_refused_where_it_does_not_fit() -> None:
-    letters = SimpleNamespace(encode=lambda text, **_: [*text.encode()])
-    ids = Ids([1, 2], Speech(letters, QWEN2, 9, frozenset({9}), ()), room=3)
-    assert ids.stored("ab") == [97, 98, 9]
-    with pytest.raises(DataError, match="a stored reply has 4 tokens with its end, over 3: abc") as caught:
-        ids.stored("abc")
-    assert caught.value.hint == "raise response_length"
 
 
 @pytest.mark.parametrize("reference", [True, False])

@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, DataError
 from virc.engines.verl import plan as verl
+from virc.engines.verl.agent_ids import Ids, Speech
+from virc.reasoning.resize import QWEN2
 from virc.stages import token_weights
 from virc.stages.rl import Config, contradictions
+from virc_extras.token_weights.stored import ids_of
 from virc_extras.token_weights.visual import Settings
 
 PUBLISHED = json.loads(Path(__file__).with_name("published.json").read_bytes())
@@ -55,6 +59,8 @@ def test_a_stage_with_token_weights_gets_their_loss_and_their_module() -> None:
     assert keys(weighed)[f"{ACTOR}.policy_loss.loss_mode"] == "visual"
     assert keys(config(token_weights={"stored": {}}))[f"{ACTOR}.policy_loss.loss_mode"] == "stored"
     assert f"{ACTOR}.policy_loss.loss_mode" not in keys(config())
+    loops = [verl._loop(config(token_weights=given), place()).get("_target_") for given in ({"stored": {}}, {})]
+    assert loops == ["virc_extras.token_weights.stored_loop.StoredLoop", None]
     assert token_weights.VARIABLE not in verl.environment(config(), place())
 
 
@@ -77,3 +83,12 @@ def test_token_weights_that_cannot_be_are_refused(given: dict[str, dict[str, flo
 
 def test_what_is_not_set_is_as_published() -> None:
     assert msgspec.to_builtins(Settings()) == {"share": 0.4, "least": 0.9, "black": 0.5, "nll": 0.0}
+
+
+def test_a_stored_reply_ends_its_turn_and_is_refused_where_it_does_not_fit() -> None:
+    letters = SimpleNamespace(encode=lambda text, **_: [*text.encode()])
+    ids = Ids([1, 2], Speech(letters, QWEN2, 9, frozenset({9}), ()), room=3)
+    assert ids_of("ab", ids) == [97, 98, 9]
+    with pytest.raises(DataError, match="a stored reply has 4 tokens with its end, over 3: abc") as caught:
+        ids_of("abc", ids)
+    assert caught.value.hint == "raise response_length"

@@ -26,7 +26,6 @@ from virc.reasoning.media import give_media, places_of
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.rewards.verl import read_settings, report
-from virc.stages import token_weights
 from virc.tools.registry import check_ready, known
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
@@ -75,7 +74,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
         self._talk = self._session if rollout == "multi_turn" else self._prefix
         self._max_tokens, self._tolerate = max_tokens, tuple(tolerate)
-        self._stored = [module.stored for module, _ in token_weights.active() if hasattr(module, "stored")]
+        self.is_drawn = True
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Hold the conversation of a row.
@@ -95,24 +94,21 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
         request, metrics = uuid4().hex, AgentLoopMetrics()
         first: int | None = None
-        is_drawn = True
         replies: list[Reply] = []
         while isinstance(ask, Ask):
             last, began = ask, time.perf_counter()
-            stored = [] if replies else self._stored_ids(record, row, ids)
-            is_drawn = is_drawn and not stored
-            output = await self.server_manager.generate(
+            output = await self.reply(
+                record,
+                row,
+                ids,
                 request_id=request,
                 prompt_ids=ids.all,
-                # of a stored reply, one token, with what is said of the weights that draw
-                sampling_params=self._sampling(sampling_params, ids, last.stop, row, manner)
-                | ({"max_tokens": 1} if stored else {}),
+                sampling_params=self._sampling(sampling_params, ids, last.stop, row, manner),
                 image_data=[shown.pixels for shown in ask.images],
             )
             metrics.generate_sequences += time.perf_counter() - began
             began = time.perf_counter()
-            reply = ids.reply(stored) if stored else ids.reply(output.token_ids, output.log_probs)
-            replies.append(up_to_stop(reply, manner.protocol.grammar))
+            replies.append(up_to_stop(ids.reply(output.token_ids, output.log_probs), manner.protocol.grammar))
             ask = await asyncio.to_thread(following, talk, ids, replies[-1], self._speech)
             metrics.tool_calls += time.perf_counter() - began
             first = output.extra_fields.get("min_global_steps") if first is None else first
@@ -135,16 +131,13 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
                 "replies": [reply.text for reply in replies],
                 "finish": [reply.finish for reply in replies],
                 "ended": ended(trace, ids.room),
-                "drawn": is_drawn,
+                "drawn": self.is_drawn,
             },
         )
 
-    def _stored_ids(self, record: Record, row: Mapping[str, Any], ids: Ids) -> list[int]:
-        """The reply that an extra gives the last rollout of a row's group, with its end; none where it is drawn."""
-        if row.get("session_id") != self.rollout_config.n - 1:
-            return []
-        text = next(filter(None, (stored(record) for stored in self._stored)), None)
-        return ids.stored(text) if text else []
+    async def reply(self, record: Record, row: Mapping[str, Any], ids: Ids, **asked: Any) -> Any:
+        """Draw a reply, as verl's server gives it; a loop of an extra may have another, and says so by `is_drawn`."""
+        return await self.server_manager.generate(**asked)
 
     def _session(self, record: Record, manner: Manner) -> Session | Prefix:
         pictures = [record.images[index] for index in inputs_of(record)]

@@ -14,9 +14,8 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.chatml import encode, render
-from virc.core.errors import DataError, EngineError
-from virc.core.text import plain
+from virc.backends.chatml import render
+from virc.core.errors import EngineError
 from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
 from virc.families import registry as families
 from virc.families.chat_marks import CHATML, ChatMarks
@@ -88,7 +87,7 @@ class Ids:
         self.response: list[int] = []
         self.mask: list[int] = []
         self.chances: list[float] = []
-        self._speech, self._room = speech, room
+        self.speech, self._room = speech, room
 
     @property
     def all(self) -> list[int]:
@@ -102,22 +101,10 @@ class Ids:
         """Append a reply as it was sampled, with its end of turn if it has one; `chances` are its log-probabilities."""
         before = len(self.all)
         self._append(ids, 1, chances)
-        ended = bool(ids) and ids[-1] in self._speech.ends
+        ended = bool(ids) and ids[-1] in self.speech.ends
         kept = tuple(ids[:-1] if ended else ids)
-        text = self._speech.tokenizer.decode(kept, skip_special_tokens=True)
+        text = self.speech.tokenizer.decode(kept, skip_special_tokens=True)
         return Reply(text, kept, "stop" if ended else "length", before, len(ids))
-
-    def stored(self, text: str) -> list[int]:
-        """The ids of a reply that is not drawn, with the end of its turn.
-
-        Raises:
-            DataError: it is longer than the room that is left.
-        """
-        found = [*encode(self._speech.tokenizer, text), self._speech.end]
-        if len(found) > self.room:
-            sentence = f"a stored reply has {len(found)} tokens with its end, over {self.room}: {plain(text, 60)}"
-            raise DataError(sentence, "raise response_length")
-        return found
 
     def go_on(self, conversation: Sequence[int]) -> bool:
         """Append the ids between the last reply and the next; False if no room is left for a reply.
@@ -128,7 +115,7 @@ class Ids:
         if len(conversation) - len(self.prompt) >= self._room:
             return False
         fed = conversation[len(self.all) - 1 : len(self.all)]
-        if self.response[-1] in self._speech.ends and list(fed) != [self.response[-1]]:
+        if self.response[-1] in self.speech.ends and list(fed) != [self.response[-1]]:
             for kept in (self.response, self.mask, self.chances):
                 kept.pop()  # another end is fed on, or none, as the turn goes on: no choice of the model's any more
         held = self.all

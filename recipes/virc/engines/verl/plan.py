@@ -198,7 +198,9 @@ def _loop(config: Config, place: Place) -> dict[str, Any]:
     whole = {"max_turns": config.max_turns} if config.rollout == "multi_turn" else {}
     if whole and config.max_turns > 1:  # a single reply is all of the response
         whole["max_tokens"] = REPLY
+    of_extra = token_weights.loop_of(config.token_weights)
     return {
+        **({"_target_": of_extra} if of_extra else {}),
         "protocol": str(place.protocol),
         "folder": str(place.media),
         "rollout": config.rollout,
