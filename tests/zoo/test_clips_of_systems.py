@@ -15,6 +15,8 @@ from PIL import Image
 from support.called import virc
 from support.servers import image_bytes, images_of, serve
 
+from virc_zoo.video_com import rows
+
 pytestmark = pytest.mark.integration  # clips are read in a process
 
 
@@ -57,6 +59,27 @@ def test_video_com_is_shown_the_segments_frames_and_boxes_that_it_names(tmp_path
     assert len(texts) == 5
     assert len({*texts[1:]}) == 3  # a frame that there is not is answered with the sentence of a frame
     assert texts[4] == texts[2]
+
+
+def test_rows_of_video_com_have_what_was_shown_behind_each_step(tmp_path: Path) -> None:
+    Image.new("RGB", (896, 448)).save(tmp_path / "a.png")
+    ranges = [{"start": 10.0, "end": 12.51}, {"start": 20.0, "end": 25.01}]
+    asked = {"from": "human", "value": "<video>\nGo on.", "media": {"type": "video", "time_ranges": ranges}}
+    shown = {
+        "from": "human",
+        "value": "<image>",
+        "media": {"type": "image", "image": "a.png", "bbox": [[8, 20, 90, 99]]},
+    }
+    said = [{"from": "assistant", "value": "SPATIAL_ZOOM(it) = [8, 20, 90, 99]"}] * 2
+    turns = [{"from": "human", "value": "<video>\n?"}, said[0], asked, said[0], shown, said[1]]
+    row = rows.with_clips({"id": 1, "video": "a.mp4", "conversations": turns}, tmp_path)
+    first, again = row["videos"]
+    assert first == {"video": "a.mp4"}
+    assert again["at"] == [10, 10.5, 11, 11.5, 12, 20, *(20.5 + at / 2 for at in range(10))]
+    assert [each["value"] for each in row["conversations"][2:]] == [
+        "<video>Go on.", said[0]["value"], "<image>", "SPATIAL_ZOOM(it) = [4, 10, 45, 49]"
+    ]  # fmt: skip
+    assert Image.open(io.BytesIO(row["images"][0]["bytes"])).size == (448, 224)
 
 
 def test_vr_thinker_looks_again_into_either_of_two_clips(tmp_path: Path) -> None:

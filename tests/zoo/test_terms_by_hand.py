@@ -9,9 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.row_files import png
 
 from virc.core.errors import DataError
-from virc.data.rows.record import MARK, Message, Record
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.images import Shown
+from virc.rewards.judging import Verdict
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
 from virc_zoo.actial import actial
@@ -22,6 +25,7 @@ from virc_zoo.openvlthinker import openvlthinker
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rewardmap import rows as rewardmap_rows
 from virc_zoo.vicrit import vicrit
+from virc_zoo.videorft import videorft
 from virc_zoo.vision_g1 import vision_g1
 from virc_zoo.vitar import vitar
 
@@ -133,3 +137,19 @@ def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> No
 def test_words_of_the_caption_around_the_wrong_phrase_of_vicrit_do_not_count(said: str, exact: float) -> None:
     record = Record((Message("user", "?"),), question="There sits a red cat on a mat.", answer="a red cat")
     assert vicrit.exact(sample(rf"<think>t</think>\boxed{{{said}}}", Prompt(record)), Means()) == exact
+
+
+def test_videorft_compares_the_thought_behind_its_first_sentence_with_each_frame() -> None:
+    compared: list[str] = []
+
+    class Embedder:
+        async def similarity(self, name: str, one: str, other: Shown) -> Verdict:
+            compared.append(one)
+            return Verdict(0.4 * len(compared), "")
+
+    images = tuple(Picture("", data=png(at)) for at in range(2))
+    record = Record((Message("user", MARK * 2),), images, question="?", answer="5", extra={"problem_type": "numerical"})
+    reply = sample("<think>Hmm. A ball. Red.</think><answer>5</answer>", Prompt(record))
+    means: Any = SimpleNamespace(asked=Embedder)
+    assert asyncio.run(videorft.meant(reply, means)) == pytest.approx((0.8 + 1) / 2)
+    assert compared == ["A ball. Red."] * 2

@@ -115,6 +115,22 @@ def test_turns_show_each_frame_behind_its_line() -> None:
     assert row["messages"][0]["content"] == "\n".join([*shown, ASKED])
 
 
+def test_each_clip_of_a_row_may_have_times_of_its_own() -> None:
+    clips = [{"video": CLIP, "at": [0.5, 1]}, {"video": CLIP, "video_start": 1, "video_end": 2, "nframes": 2}]
+    (row,) = converted(rows_file({"id": "1", "videos": clips, "question": ASKED, "answer": "1"}))
+    assert [place["seconds"] for place in row["image_places"]] == [0.5, 1, 1, 2]
+
+
+def test_a_reply_follows_the_lines_of_frames_of_its_system() -> None:
+    Path("mine.yaml").write_text(
+        "name: mine\nchat_protocol: {frame_line: 'At {seconds} s:', image_line: '', first: '{images}{question}'}\n"
+        "rows: {told: {about: replies, question: asked, reply: told, images: images}}\n"
+    )
+    file = rows_file({"asked": ASKED, "told": "97", "video": CLIP})
+    (row,) = converted(file, "--system", "./mine.yaml", "--frames", "2", form="sft")
+    assert row["messages"][-2]["content"] == f"At 0 s:<image>\nAt 1.97 s:<image>{ASKED}"
+
+
 def test_answers_are_learnt_from_what_solving_a_clip_shows() -> None:
     rows = rows_file({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, name="learnt.jsonl")
     (row,) = converted(rows, "--answers", form="sft")
