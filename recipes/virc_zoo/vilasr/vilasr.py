@@ -15,7 +15,6 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from virc_zoo.delimiters import between
@@ -74,11 +73,13 @@ def formed(sample: "Sample", means: "Means") -> float:
 
 def _blocks(text: str) -> Iterator[str]:
     """What is behind each line that opens a block of JSON, up to the end of the block."""
-    lines = text.splitlines()
-    for at, line in enumerate(lines):
+    lines, start = text.splitlines(), 0
+    whole = "\n".join(lines)
+    for line in lines:
+        start += len(line) + 1
         if line.strip() == f"{_FENCE}json":
-            rest = "\n".join(islice(lines, at + 1, None))
-            yield rest.partition(_FENCE)[0]
+            end = whole.find(_FENCE, start)
+            yield whole[start : end if end >= 0 else None]
 
 
 def _are_marks(block: str) -> bool:
