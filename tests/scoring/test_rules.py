@@ -5,75 +5,19 @@ from itertools import combinations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tables import each_case
+from support.tables import cases_of, each_case
 
 from virc.scoring.rules import numbers_agree, same
 
-SAME = [
-    # spelling
-    ("97", "97"), (" 97\n", "97"), ("Yes", "yes"), ("yes.", "Yes"), ("**97**", "97"), ('"Paris"', "paris"),
-    ("New  York", "new york"), ("９７", "97"), ("−5", "-5"), ("‒5", "-5"), ("―5", "-5"),
-    ("$97$", "97"), (r"\(97\)", "97"), (r"\[97\]", "97"),
-    ("e\u0301tage", "\u00e9tage"), ("∞", r"\infty"), (r"\pi r^2", "πr²"), (r"m\angle H", "m∠H"), (r"\boxed{97}", "97"),
-    (r"\text{yes}", "yes"), (r"\mathbf{AB}", "AB"), (r"3\sqrt{2}", "3√2"), (r"\sqrt{2x}", "√(2x)"), ("sqrt(2)", "√2"),
-    # how LaTeX sets it
-    (r"\underline{6}", "6"), (r"\bm{x}", "x"), (r"\emph{no}", "no"), (r"\textcolor{red}{6}", "6"),
-    (r"{\bf 6 cm}", "6 cm"), (r"\color{red}{6}", "6"), (r"{\color{blue} x = 6}", "6"), (r"\bf{A}", "A"),
-    (r"\large\frac{1}{2}", "1/2"), (r"\{\small 1, 2\}", r"\{1,2\}"), (r"\boxed{\textbf{\Large B}}", "B"),
-    (r"\underline{\underline{12}}", "12"),
-    (r"\frac{x}{2}", "x/2"), ("( 1, 2 )", "(1,2)"), (r"x^{10}", "x^10"), (r"a \cdot b", "a*b"), (r"\sin x", "sin x"),
-    (r"\left(1, 2\right)", "(1,2)"), ("a = b", "a=b"), ("5 × 3", "5*3"), (r"\text{\textbf{no}}", "no"),
-    # numbers
-    ("97.0", "97"), ("97.", "97"), ("+97", "97"), ("1,000", "1000"), ("1{,}000", "1000"), (r"1\,000", "1000"),
-    ("1,234,567.50", "1234567.5"), (".5", "0.5"), ("1/2", "0.5"), (r"\frac{1}{2}", "1/2"), (r"\dfrac12", ".5"),
-    ("2/4", "1/2"), ("-3/4", "-0.75"), (r"-\frac{3}{4}", "-0.75"), ("1 1/2", "1.5"), ("1½", "3/2"), ("½", "0.5"),
-    (r"1\frac{1}{2}", "1.5"), ("2e3", "2000"), (r"2 \times 10^{3}", "2000"), ("1.5e-2", "0.015"), ("007", "7"),
-    ("88.55 +/- 0.04", "88.55±0.04"), (r"88.550 \pm .040", "88.55±0.04"), ("88.55%±0.04%", "88.55±0.04%"),
-    ("-0", "0"), ("50%", "1/2"), ("50%", "50"), (r"50\%", "0.5"), ("50 percent", "50%"),
-    # a unit that one side leaves to the question, or another name of it
-    ("97°", "97"), ("97 degrees", "97°"), (r"97^\circ", "97"), (r"97^{\circ}", "97 degrees"), ("$5", "5 dollars"),
-    ("5 cm", "5"), ("5 cm", "5cm"), ("5 centimeters", "5 cm"), (r"5\text{ cm}", "5"), (r"5\,\mathrm{m}", "5 meters"),
-    ("5 cm²", "5 square cm"), ("5 cm^2", "5"), ("12 sq. units", "12"), ("3 m", "3"), ("90 km/h", "90"),
-    # a name before the value
-    ("x = 5", "5"), (r"m\angle H = 97^\circ", "97"), ("x=1/2", "0.5"), ("f(x) = 2x", "2x"),
-    # letters of choices that are not known
-    ("(B)", "B"), ("B.", "B"), ("b", "(B)"), ("B. 102", "B"), ("(B) 102", "102"), ("Option B", "B"), ("B) 102", "(B)"),
-]  # fmt: skip
+CASES = cases_of(__file__)
 
-OTHER = [
-    ("97", "98"), ("97", "97.1"), ("", ""), (" ", " "), ("", "0"), (".", "."[:0]), ("yes", "no"), ("97", "9 7"),
-    ("1 2", "12"), ("5²", "52"), ("x²", "x2"), ("1/3", "0.333"), ("1,00", "100"), ("1,2", "12"), ("1 2", "1.5"),
-    ("5 cm", "5 m"), ("50 mm", "5 cm"), ("5 cm", "5 cm^2"), ("30°", "30%"), ("5m", "5"), ("2x", "2"), ("5i", "5"),
-    ("3π", "3"), ("-5", "5"), ("50%", "5"), ("1/0", "0"), ("1/0", "2/0"), ("x=5", "y=5"), ("x>=5", "5"), ("x>5", "x<5"),
-    ("x=5,y=3", "3"), ("2x=5", "5"), ("A", "B"), ("B. 102", "A"), ("B. 102", "97"), ("a:b", "b"), ("e.g", "g"),
-    (r"\frac{1}{2x}", r"\frac{1}{2}x"), (r"\sqrt{2}x", r"\sqrt{2x}"), ("97 or 98", "97"), ("[97", "97"), ("1-2", "1"),
-    ("1e2000", "1"), ("1e99999", "1e99998"), ("0x10", "16"), ("nan", "NaN."[:0]), ("inf", "1"), ("5 in", "5 ft"),
-    ("88.55±0.04", "88.55±0.05"), ("88.5±0.04", "88.55±0.04"), ("±3", "3"),
-    ("97 98", "97"), ("1 2", "3"), ("(1,2)", "(2,1)"), ("10^2", "102"), ("1_000", "1000"),
-]  # fmt: skip
+SAME = CASES["same"]
+
+OTHER = CASES["other"]
 
 CHOICES = ["97", "102", "107", "122"]
-CHOSEN = [
-    ("B", "102", CHOICES), ("(B)", "102", CHOICES), ("B. 102", "B", CHOICES), ("102", "B", CHOICES),
-    ("b) 102°", "102", CHOICES), ("B: 102.0", "(b)", CHOICES), ("102 degrees", "B", CHOICES),
-    ("Option B", "B", CHOICES), ("option (B)", "102", CHOICES), ("Choice (B). 102", "102", CHOICES),
-    ("B", "102", ["A. 97", "B. 102"]), ("102", "(B)", ["(A) 97", "(B) 102"]), ("B", "B. 102", ["A. 97", "B. 102"]),
-    ("Yes", "A", ["yes", "no"]), ("50%", "50%", ["50%", "50"]), ("B", "50", ["50%", "50"]),
-    (r"\frac12", "A", ["0.5", "2"]),
-    ("B", "102", ["A. 97", "102"]), ("A", "A. 97", ["A. 97", "102"]),  # one letter of two is a part of its choice
-    ("C", "C", ["B", "C", "A"]), ("(B)", "B", ["(A)", "(B)"]), ("B", "(B)", ["A.", "B."]),
-    ("110", "110", CHOICES), ("110.0", "110", CHOICES),
-    ("A", "C. Monet", ["C. Monet", "E. Manet"]),  # initials, no letters of choices
-]  # fmt: skip
-NOT_CHOSEN = [
-    ("(A)", "B", ["(A)", "(B)"]),
-    ("A", "102", CHOICES), ("B. 97", "B", CHOICES), ("B. 97", "97", CHOICES), ("E", "122", CHOICES),
-    ("97", "B", CHOICES),
-    ("2", "B", CHOICES), ("97 102", "B", CHOICES), ("50%", "50", ["50%", "50"]), ("A", "50", ["50%", "50"]),
-    ("5", "A", ["5 cm", "5 m"]), ("B", "C", ["B", "C", "A"]), ("A", "B", ["B", "C", "A"]), ("", "A", CHOICES),
-    ("A, B", "A", CHOICES), ("110", "B", CHOICES), ("B", "110", CHOICES),
-    ("(B)", "C", ["A", "C", "B"]),  # where the choices are letters, a letter is a content
-]  # fmt: skip
+CHOSEN = CASES["chosen"]
+NOT_CHOSEN = CASES["not_chosen"]
 
 
 @each_case(("one", "other"), SAME)
@@ -118,15 +62,7 @@ def test_names_of_a_unit_are_one_and_units_are_not() -> None:
         assert same(one, other) == (first == second), (one, other)
 
 
-SIGNS = {
-    r"\theta": "θ", r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\triangle": "△", r"x\neq y": "x≠y",
-    r"x\ne y": "x≠y", r"x\leq y": "x≤y", r"x\le y": "x≤y", r"x\geq y": "x≥y", r"x\ge y": "x≥y", r"\pm x": "±x",
-    r"6 \div x": "6/x", "6 ÷ x": "6/x", "6∕x": "6/x", "6⁄x": "6/x", r"x \times y": "x*y", "x·y": "x*y", "x⋅y": "x*y",
-    "x∗y": "x*y", "97º": "97°", "97˚": "97°", "9\u200b7": "97", "9\ufeff7": "97", "x–y": "x-y", "x—y": "x-y",
-    "x‐y": "x-y", "x³": "x^3", "it’s": "it's", "97。": "97", "¼": "1/4", "⅔": "2/3", "⅝": "5/8", "2⅓": "7/3",
-    r"\#7": "#7", r"a\_b": "a_b", r"\operatorname{no}": "no", r"\mbox{no}": "no", r"\tfrac{1}{2}": "0.5",
-    r"\frac{1}2": "0.5", r"\displaystyle 5": "5", r"x\quad y": "x y", "5~cm": "5 cm",
-}  # fmt: skip
+SIGNS = CASES["signs"]
 
 
 @each_case("written", SIGNS)

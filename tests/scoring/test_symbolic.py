@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tables import each_case
+from support.tables import cases_of, each_case
 
 from virc.core.errors import SetupError
 from virc.core.extras import install
@@ -22,30 +22,11 @@ from virc.scoring import worker as algebra
 from virc.scoring.score import Key, Verdict, score
 from virc.scoring.symbolic import Symbolic, formula
 
-EQUAL = [
-    ("2(x+1)", "2x+2"), (r"\bm{x^2+1}", "1+x^2"), (r"\textcolor{red}{\frac{1}{2}x}", r"\frac{x}{2}"),
-    (r"\frac{1}{2}x", r"\frac{x}{2}"), ("√12", "2√3"), ("sqrt(12)", r"2\sqrt{3}"),
-    ("x^10 + 0", "x^{10}"), ("x**2", "x^2"), ("sin(x)", r"\sin x"), (r"5\pi", "5π cm"), ("x = 2 or x = 3", "3, 2"),
-    (r"25\pi\text{ cm}^2", r"5^2 π cm^2"), ("x=±2", "-2, 2"), ("2*x", "2x"), ("2^(x+1)", "2 * 2^x"), ("1/√2", "√2/2"),
-    ("(x-1)(x+1)", "x^2-1"), (r"\dfrac{\sqrt{3}}{3}", r"\frac{1}{\sqrt3}"), ("y=2x+1", "1+2x"), ("a+b", "b+a"),
-    ("x ≥ 5", "5 ≤ x"), ("x^-1", "1/x"), (r"$\{1,2\}$", r"\{2,1\}"), ("**2x + 2**", "2(x+1)"), ("90+7", "97"),
-    ("ln(e^2)", "2"), ("log_2 8", "3"), ("e^x e^y", "e^(x+y)"), ("|x-1|", "|1-x|"), ("3!", "6"), ("4√2+4", "4(1+√2)"),
-    (r"x = 2 \text{ and } y = 3", "x=2, y=3"),
-    (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{bmatrix}1&1+1\end{bmatrix}"),
-    (r"\sin^2 x + \cos^2 x", "1"), ("So the answer is 2(x+1).", "2x+2"), (r"\boxed{x^2+2x+1}", "(x+1)^2"),
-    ("14.0 + -1.0i", "14 - i"), ("z = 2 - 1i", "2 - i"), ("(1+i)^2", "2i"), (r"\frac{1}{i}", "-1i"),
-]  # fmt: skip
+CASES = cases_of(__file__)
 
-DIFFERENT = [
-    ("x+1", "x+2"), ("2x", "3x"), ("5m", "5"), ("5π cm", "5π m"), ("not 97", "97"), ("97 or 98", "97"), ("no", "on"),
-    ("AB", "BA"), ("(1,2)", "(2,1)"), ("[1,2]", "(1,2)"), ("x<97", "97"), ("x>3", "x<3"), ("x=5", "y=5"),
-    ("2,3", "2"),
-    ("1/2x", r"\frac{1}{2}x"), ("1,2", "1.2"), ("I do not know", "x"), ("97 x", "97"), ("±2", "2"), ("", "x"),
-    ("x", ""),
-    ("0.333333", "x/3"), ("√2", "1.41"), (r"\text{not } x+1", "x+1"), ("the value is x+1", "x+1"), ("x+1?", "1+x"),
-    ("2x+2 = 2(x+2)", "2x+2"), ("z = 2+3i", "z = 2-3i"), ("3+4i", "3-4i"), ("2i+1", "2x+1"), ("a+bi", "a-bi"),
-    ("D = (0, 1)", "D = (0, 1.5)"),
-]  # fmt: skip
+EQUAL = CASES["equal"]
+
+DIFFERENT = CASES["different"]
 
 
 @pytest.fixture(scope="module")
@@ -76,33 +57,8 @@ def test_these_are_not(symbolic: Symbolic, answer: str, reference: str) -> None:
     assert not symbolic.same(answer, reference)
 
 
-EXACTLY_EQUAL = [
-    (r"\sqrt{10^{-30}}", "10^{-15}"), ("2^{64}", "18446744073709551616"), ("2^{-10}", "1/1024"),
-    ("2^{-10}", "0.0009765625"), ("1/2^{10}", "2^{-10}"), ("4^{-5}", "2^{-10}"), ("(1/2)^{10}", "1/1024"),
-    ("e^{-50}", r"\frac{1}{e^{50}}"), (r"\sqrt{2}\cdot 10^{-12}", r"\sqrt{2}/10^{12}"), ("1/3^{3}", "1/27"),
-    (r"1.6\times10^{-19} C", r"1.6\times10^{-19}"), ("6.626×10^-34 J s", "6.626×10^-34"), ("1%", "0.01"),
-    ("0.0001%", "0.000001"), ("10^{-6}", "0.0001%"), ("5e-3%", "0.00005"), ("2^{10}", "1024"),
-    (r"\frac{1}{7^{15}}", "7^{-15}"), (r"5\cdot 2^{-70}", "5/2^{70}"), (r"\log_{10}(10^{-20})", "-20"),
-    # rounded to the last digit that is written, the sixth decimal place or later
-    (r"\frac{\sqrt{2}}{100}", "0.014142"), (r"\frac{\sqrt{2}}{100}", "0.0141421"), (r"\frac{\pi}{1000}", "0.003142"),
-    (r"\frac{\pi}{180}", "0.017453"), (r"-\frac{\sqrt{2}}{1000}", "-0.001414"), (r"\pi", "3.1415927"),
-    (r"10^{-9}\pi", "0.00000000314"),
-]  # fmt: skip
-SMALLER_THAN_ROUNDING = [
-    ("1/2^{99}", "1/2^{98}"), ("2^{-99}", "2^{-98}"), (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
-    ("e^{-30}", "e^{-31}"), (r"\pi \times 10^{-20}", r"2\pi \times 10^{-20}"), ("10^{-20}", "0"), ("1/2^{99}", "0"),
-    ("10^{20}+1", "10^{20}"), ("2^{64}-1", "2^{64}"), (r"\sqrt{2}\times 10^{-12}", r"\sqrt{2}\times 10^{-13}"),
-    ("x+10^{-20}", "x+10^{-21}"), ("2^{-99}x", "2^{-98}x"), ("(10^{-20}, 1)", "(10^{-21}, 1)"),
-    ("x < 2^{-99}", "x < 2^{-98}"), ("x = 2^{-99}", "2^{-98}"), ("x = 2^{-99}", "x = 2^{-98}"),
-    ("[0, 2^{-99}]", "[0, 2^{-98}]"), ("0.3333333333333333", "1/3"), (r"\ln(2)", "0.6931"),
-    (r"\sin(10^{-20})", "10^{-20}"), ("1e-20", "1e-21"), ("1.0e-7", "1.1e-7"), ("6.02×10^{23}", "6.03×10^{23}"),
-    ("2^{10}", "1000"), ("7^{20}", "7^{20}+7"), ("99!", "99!+1"), ("30!", "30!+1"),
-    ("1/3", "0.33"), ("1/3", "0.333333333333"), ("12345678901234567890", "12345678901234567891"),
-    (r"10^{-12}\text{ m}", r"10^{-13}\text{ m}"), (r"\log_{10}(10^{-20})", "-21"), ("e^{-100}", "e^{-200}"),
-    (r"\cos(1)^{80}", r"\cos(1)^{81}"), (r"\tan(10^{-13})", r"\tan(10^{-14})"), ("22/7", r"\pi"), ("355/113", r"\pi"),
-    ("1.41", r"\sqrt{2}"), ("0.014143", r"\frac{\sqrt{2}}{100}"), ("0.0141422", r"\frac{\sqrt{2}}{100}"),
-    ("0.0", r"10^{-9}\pi"), ("0.0000001", r"\sqrt{2}-\sqrt{2}"),
-]  # fmt: skip
+EXACTLY_EQUAL = CASES["exactly_equal"]
+SMALLER_THAN_ROUNDING = CASES["smaller_than_rounding"]
 
 
 @pytest.mark.integration
@@ -147,14 +103,7 @@ def test_an_answer_without_end_is_wrong_in_time(symbolic: Symbolic, text: str) -
     ask_hostile(symbolic, [text])
 
 
-CODE = [
-    '__import__("os").system("touch {0}")', "__import__('os').system('touch {0}')", 'eval("open(\'{0}\', \'w\')")',
-    'open("{0}","w")', r"\mathrm{{open}}('{0}', 'w')", r"\operatorname{{open}}(\text{{'{0}'}}, \text{{'w'}})",
-    "x=__import__('os').system('touch {0}')", "1+open('{0}','w').close()", "Lambda(x, open('{0}','w'))",
-    "$(touch {0})", "`touch {0}`", "\n]\n[\"x\", \"x\"]\n", "lambda: open('{0}', 'w')", r"\input{{|touch {0}}}",
-    r"\write18{{touch {0}}}", "S('open(\"{0}\", \"w\")')", r"x_{{open('{0}','w')}}", r"\text{{open('{0}','w')}}",
-    "().__class__.__base__.__subclasses__()", r"\int open('{0}','w') dx", r"\sum_{{open('{0}','w')}}^2 x",
-]  # fmt: skip
+CODE = CASES["code"]
 
 
 @pytest.mark.integration

@@ -3,9 +3,19 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+
+def cases_of(file: str) -> dict[str, Any]:
+    """Return the tables of a test module, from `cases/NAME.yaml` next to `test_NAME.py`."""
+    path = Path(file)
+    content = (path.parent / "cases" / f"{path.stem.removeprefix('test_')}.yaml").read_bytes()
+    found: dict[str, Any] = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return found
 
 
 def each_case(names: str | tuple[str, ...], values: Iterable[Any]) -> Callable[[Any], Callable[..., None]]:
