@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from virc.reasoning.resize import smart_resize
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.video_com.rows import SHOWN, ZOOMS
+from virc_zoo.video_com.tools._written import LIST, SINGLE
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 TERMS = ("right", "steps")
 whole = of_last_reply
 _LEAST = 0.35
-_LIST, _SINGLE = r"\((.*?)\)\s*=\s*\[([0-9,\s]+)\]", r"\((.*?)\)\s*=\s*(\d+)"
 _SEGMENT, _FRAME, _ZOOM = "FIND_SEGMENT", "FIND_FRAME", "SPATIAL_ZOOM"
 _FOUR = r"(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)"
 _SINGLE_BOXES = [re.compile(rf"{_ZOOM}\(.*?\)\s*=\s*{four}", re.IGNORECASE) for four in (rf"\({_FOUR}\)", _FOUR)]
@@ -70,9 +70,9 @@ def _letter(answer: str) -> str:
 
 def _call(name: str, line: str) -> tuple[str, list[int], bool] | None:
     """The phrase and numbers of a line's first call of that name, and whether they are a list; None: it has none."""
-    if name in line and (found := re.search(name + _LIST, line, re.IGNORECASE)):
+    if name in line and (found := re.search(name + LIST, line, re.IGNORECASE)):
         return found[1], [int(each) for each in found[2].split(",") if each.strip().isdigit()], True
-    if name in line and (found := re.search(name + _SINGLE, line, re.IGNORECASE)):
+    if name in line and (found := re.search(name + SINGLE, line, re.IGNORECASE)):
         return found[1], [int(found[2])], False
     return None
 

@@ -11,8 +11,8 @@ from PIL import Image
 from virc.reasoning.calls import Call, Conversation, Result, function_schema
 from virc.systems import texts
 
-_LIST = r"\((.*?)\)\s*=\s*\[([0-9,\s]+)\]"
-_SINGLE = r"\((.*?)\)\s*=\s*(\d+)"
+LIST = r"\((.*?)\)\s*=\s*\[([0-9,\s]+)\]"
+SINGLE = r"\((.*?)\)\s*=\s*(\d+)"
 FRAME = "video_com_frame"
 """What is kept for a problem: the number, among all images, of the frame that was found last."""
 
@@ -35,9 +35,9 @@ def written_in(call: Call) -> str:
 def numbers_in(call: Call) -> list[int]:
     """The numbers of the first list that a call names, else of the first number; empty: it names none."""
     name, written = call.name, written_in(call)
-    if found := re.search(name + _LIST, written, re.IGNORECASE):
+    if found := re.search(name + LIST, written, re.IGNORECASE):
         return [int(each) for each in found[2].split(",") if each.strip().isdigit()]
-    return [int(found[2])] if (found := re.search(name + _SINGLE, written, re.IGNORECASE)) else []
+    return [int(found[2])] if (found := re.search(name + SINGLE, written, re.IGNORECASE)) else []
 
 
 def result_of(name: str, shown: Sequence[Any] = ()) -> Result:
