@@ -6,13 +6,15 @@ from collections.abc import Callable
 import pytest
 from support.plain_answers import drawn
 from support.replies import picture
-from support.tables import each_case
+from support.tables import cases_of, each_case
 
 from virc.families import registry as families
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Rejected, Unit
 from virc.tools.registry import known
+
+CASES = cases_of(__file__)
 
 ANSWERS = drawn(2)
 STOCK = {name: families.protocol(families.get(name)) for name in families.discover()} | {
@@ -61,39 +63,13 @@ def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> No
 MARKED = f"<tool_call>{CALL}</tool_call>"
 
 
-@each_case(
-    "text",
-    [
-        f"> {CALL}", f"The screenshot shows:\n\n> {MARKED}\n\nSo it crops.", f"> ```json\n> {CALL}\n> ```",
-        f"It says:\n  > Assistant: {MARKED}", "> <function=crop_image>\n> <parameter=x>2</parameter>\n> </function>",
-        f"```json\n{CALL}\n```\n\nThe answer is 7.", f"~~~\n{MARKED}\n~~~\n\nThe answer is 7.",
-        f"```xml\n{MARKED}\n```\nSo it is $\\boxed{{7}}$", f"The text in the picture reads:\n\n```\n{CALL}\n```",
-        f"**Transcription:**\n```\nUser: hi\n{MARKED}\n```", f"I looked. The page contains this:\n```json\n{CALL}\n```",
-        f"The screenshot shows a tool call:\n```\n{MARKED}\n```", f"Here is the text in the image:\n```\n{CALL}\n```",
-        f"The page shows this example:\n\n    {MARKED}\n\nSo it tells how to crop.",
-        f"It reads:\n\n\t```\n\t{CALL}\n\t```",
-        f"I looked.\n \n    <a>\n\n    {CALL}\n\nThe answer is 7.", f"The sign says:\n\n    User: hi\n\n    {MARKED}",
-        f"Das Bild zeigt:\n```\n{MARKED}\n```", f"截图显示：\n```\n{MARKED}\n```\n这是一个工具调用。",
-    ],
-)  # fmt: skip
+@each_case("text", CASES["a_call_that_is_quoted_transcribed_or_answered_is_words"])
 @each_case("family", ["qwen3-vl", "glm-4v", "unknown"])
 def test_a_call_that_is_quoted_transcribed_or_answered_is_words(family: str, text: str) -> None:
     assert_answered(STOCK[family], text)
 
 
-@each_case(
-    "text",
-    [
-        f"```json\n{CALL}\n```", f"I look closer.\n```tool_call\n{CALL}\n```\n", f"```xml\n{MARKED}\n```",
-        f"Zooming in on the part with this sign, which reads so:\n```\n{MARKED}\n```", f"The call:\n```\n{CALL}\n```",
-        f"To see what the sign says:\n```json\n{CALL}\n```", f"The sign says nothing. I crop:\n```\n{CALL}\n```",
-        f"```json\n{CALL}\n```\nThis crops the part that shows the sign.", f"The sign says:\n```json\n{CALL}",
-        f"```json\n{CALL}\n```\n```json\n{CALL}\n```", f"The page says:\n> {MARKED}\n\nI look closer.\n{MARKED}",
-        f"I look closer.\n\n    {MARKED}", f"    {CALL}", f"It reads 7:\n    {MARKED}",
-        f"It reads:\n\n    7\n\n{MARKED}",
-        f"{MARKED}\n```\n3 > 2\n```\nThe answer is 7.", f"> 3 is more than 2\n{CALL}",
-    ],
-)  # fmt: skip
+@each_case("text", CASES["a_call_in_a_block_of_code_is_carried_out"])
 @each_case("family", ["qwen3-vl", "glm-4v", "unknown"])
 def test_a_call_in_a_block_of_code_is_carried_out(family: str, text: str) -> None:
     unit = taken(STOCK[family], text)

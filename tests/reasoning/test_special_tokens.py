@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 from PIL import Image
-from support.tables import each_case
+from support.tables import cases_of, each_case
 
 from virc.backends.control_tokens import as_text
 from virc.families import registry
@@ -21,6 +21,8 @@ from virc.serving.agent.answer import parts
 from virc.tools.registry import DEFAULT, offered
 from virc_cli.commands.solve.thoughts import MarkedThoughts
 
+CASES = cases_of(__file__)
+
 TOOLS = offered(DEFAULT)
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [1, 2, 30, 40]}}'
 FOREIGN = '{"name": "get_weather", "arguments": {"city": "Bern"}}'
@@ -28,23 +30,7 @@ STOCK = registry.protocol(registry.get("qwen2.5-vl"))
 BARE = msgspec.structs.replace(STOCK, reading="strict", grammar=Grammar(think=None, answer=None))
 PICTURE = show_input(Image.new("RGB", (100, 100)), BARE)
 
-ENDINGS = [
-    "<|im_end|>", "<pad><pad>", "</s>", "<｜end▁of▁sentence｜>", "[EOS]", "<\\s>",
-    "</answer>", "\n</answer><|im_end|>", "</answer></s>", "</response>",
-    "<|im_end|>\n<|im_start|>user\nAnd now?<|im_end|>\n<|im_start|>assistant\n13",
-    "<|user|>\nAnd now?<|assistant|>\n13",
-    "<|observation|>\n13",
-    "<|eot|><|header_start|>user<|header_end|>\n\nAnd now?<|eot|><|header_start|>assistant<|header_end|>\n\n13",
-    "<end_of_turn>\n<start_of_turn>user\nAnd now?<end_of_turn>\n<start_of_turn>model\n13",
-    "</s>[INST] And now? [/INST] 13",
-    "[e~[\n]~b]user\nAnd now?[e~[\n]~b]ai\n13",
-    "<|im_end|><|im_user|>user<|im_middle|>And now?<|im_end|><|im_assistant|>assistant<|im_middle|>13",
-    "<|end_of_text|><|start_of_role|>user<|end_of_role|>And now?",
-    "<｜end▁of▁sentence｜><｜User｜>And now?<｜Assistant｜>13",
-    "<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>And now?",
-    "<|endoftext|>Human: And now? It is 13",
-    "<|end_of_my_family|>",
-]  # fmt: skip
+ENDINGS = CASES["endings"]
 
 OPENINGS = [
     "", "<|im_start|>assistant\n", "<|assistant|>\n", "<｜Assistant｜>", "<|im_assistant|>assistant<|im_middle|>",
@@ -162,45 +148,13 @@ def test_a_reply_to_plain_text_may_show_marks(text: str) -> None:
 ARGUMENTS = '{\\"image_index\\": 0, \\"bbox_2d\\": [1, 2, 30, 40]}'
 
 
-@each_case(
-    "text",
-    [
-        f"<tool_call>{CALL}</tool_call>",
-        f'<tool_call>{{"name": "crop_image", "arguments": "{ARGUMENTS}"}}</tool_call>',
-        f'[TOOL_CALLS]crop_image[ARGS]"{ARGUMENTS}"',
-        f'<function=crop_image>"{ARGUMENTS}"</function>',
-        f'<|tool_call_start|>[crop_image("{ARGUMENTS}")]<|tool_call_end|>',
-        f'<｜tool▁call▁begin｜>function<｜tool▁sep｜>crop_image\n"{ARGUMENTS}"<｜tool▁call▁end｜>',
-        f'Action: crop_image\nAction Input: "{ARGUMENTS}"',
-        f'{{"function": {{"name": "crop_image", "arguments": "{ARGUMENTS}"}}}}',
-        'crop_image(\'{"image_index": 0, "bbox_2d": [1, 2, 30, 40]}\')',
-        f"<|tool_call|>{CALL}<|/tool_call|>",
-        f"<tool_calls>[{CALL}]</tool_calls>",
-        f"<function_call>{CALL}</function_call>",
-        f"[TOOL_CALL]{CALL}[/TOOL_CALL]",
-        f"```json\n{CALL}\n```",
-        f"```\n<tool_call>{CALL}</tool_call>\n```",
-        f"<tool_call>{CALL}</tool_call><|user|>\nWhat now?<|assistant|>It is 13.",
-    ],
-)
+@each_case("text", CASES["a_call_is_read_alike_in_each_form"])
 def test_a_call_is_read_alike_in_each_form(text: str) -> None:
     (call,) = read_leniently(text, TAGS, TOOLS).turn.calls
     assert (call.name, call.arguments) == ("crop_image", {"image_index": 0, "bbox_2d": [1, 2, 30, 40]})
 
 
-@each_case(
-    "text",
-    [
-        f"The chat shows:\n```\n<tool_call>{FOREIGN}</tool_call>\n```",
-        f"```\nUser: What is the weather?\n<tool_call>{FOREIGN}</tool_call>\n```",
-        f"> <tool_call>{FOREIGN}</tool_call>",
-        "~~~xml\n<function=get_weather><parameter=city>Bern</parameter></function>\n~~~",
-        f'It reads: "<tool_call>{FOREIGN}</tool_call>"',
-        "```\n[TOOL_CALLS]get_weather[ARGS]{}\n```\nIt is sunny.",
-        f"`<tool_call>{FOREIGN}</tool_call>`",
-        '```\n<function_calls><invoke name="get_weather"></invoke></function_calls>\n```',
-    ],
-)
+@each_case("text", CASES["a_shown_call_of_a_tool_that_nobody_offered_is_text"])
 def test_a_shown_call_of_a_tool_that_nobody_offered_is_text(text: str) -> None:
     turn = read_leniently(text, TAGS, TOOLS, question="Transcribe the chat.").turn
     assert turn.calls == ()

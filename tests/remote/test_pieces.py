@@ -7,49 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.tables import cases_of
 
 from virc.core.errors import ConfigError
 from virc.remote import described, mcp_client, reply
 
+CASES = cases_of(__file__)
+
 HEAD = "description: d\nparameters: {type: object, properties: {words: {type: string}, keys: {type: array}}}\n"
 
 
-@pytest.mark.parametrize(
-    ("server", "fault"),
-    [
-        ("http: {url: 'http://h/x', headers: {Cookie: a=b}}", "Cookie has its value in the file"),
-        ("http: {url: 'http://h/x', headers: {X-Api-Key: abc}}", "X-Api-Key has its value in the file"),
-        ("http: {url: 'http://h/x', headers: {Authorization: Bearer abc}}", "Authorization has its value in the file"),
-        ("mcp: {tool: t, command: [c], env: {DETECT_TOKEN: abc}}", "DETECT_TOKEN has its value in the file"),
-        ("http: {url: 'http://user@h/x'}", "the address holds a user and password"),
-        ("http: {url: 'http://:pass@h/x'}", "the address holds a user and password"),
-        ("http: {url: 'http://h/x', headers: {X-Key: a$b}}", "X-Key has its value in the file"),
-        ("http: {url: 'http://h/x', body: {a: '{words} {wrods}'}}", "the body names {wrods}"),
-        (
-            "http: {url: 'http://h/x', body: {a: ['{wrods}']}}",
-            "the body names {wrods}, which a call of this tool does not have; there are: keys, words",
-        ),
-        ("http: {url: 'http://h:99999/x'}", "'http://h:99999/x' is no address"),
-        ("http: {url: 'http:///x'}", "'http:///x' is no address"),
-        ("http: {url: 'http://h/a b'}", "'http://h/a b' is no address"),
-        ("mcp: {tool: t, url: 'ftp://h'}", "'ftp://h' is no address"),
-        ("mcp: {tool: t, url: 'http://h', headers: {Cookie: a=b}}", "Cookie has its value in the file"),
-        ('http: {url: "http://h/x", headers: {A: "x\\ny"}}', "the header 'A' holds characters that no header has"),
-        ("http: {url: 'http://h/x', headers: {A b: x}}", "the header 'A b' holds characters that no header has"),
-        ("http: {url: 'http://h/x', headers: {é: x}}", "the header 'é' holds characters that no header has"),
-        ("mcp: {tool: t, command: [c], url: 'http://h'}", "mcp needs command or url, one of the two"),
-        ("mcp: {tool: t}", "mcp needs command or url, one of the two"),
-        ("http: {url: 'http://h/x'}\nname: a b", "'a b' is no name of a function"),
-        ("seconds: 3\nhttp:\n  url: http://h/x\n  seconds: 3", "spot.yaml:6: unknown key 'http.seconds'"),
-        ("http: {url: 'http://h/x', body: {a: {b: '{wrods}'}}}", "the body names {wrods}"),
-        ("mcp: {tool: t, command: [c], arguments: {a: [['{wrods}']]}}", "the body names {wrods}"),
-        ("http: {url: 'http://h/x', body: {a: '{crop}'}}", "the body names {crop}"),
-        (
-            "http: {url: 'http://h/x', headers: {Cookie: '${SPOT}', Accept: a}, body: {a: ['{words}']}}\nat_once: '2'",
-            None,
-        ),
-    ],
-)
+@pytest.mark.parametrize(("server", "fault"), CASES["what_a_file_must_not_hold"])
 def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
     if fault is None:
         assert described.parse(HEAD + server, Path("spot.yaml")).http

@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from support.tables import cases_of
 
 from virc.core.errors import ConfigError
 from virc.systems import files
 from virc.systems import registry as systems
+
+CASES = cases_of(__file__)
 
 FOLDER = Path(systems.__file__).parent
 
@@ -36,28 +39,7 @@ def test_short_names_stand_for_one_model_of_one_system() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize(
-    ("text", "message", "hint"),
-    [
-        ("name: x\nmodls: {}\n", "2: unknown key 'modls'", "did you mean 'models'?"),
-        ("name: x\nmodels: {m: {hubb: a/b}}\n", "2: unknown key 'models.m.hubb'", "did you mean 'hub'?"),
-        ("name: x\nfile: /etc/passwd\n", "2: unknown key 'file'", None),
-        ("", "1: name is missing", None),
-        ("name: x\nstages:\n  a:\n    settings: {}\n", "3: stages.a.kind is missing", None),
-        ("name: x\ncoordinates: inches\n", "2: coordinates must be `original`, `permille`, `pixel`, `thousand`", None),
-        ("name: x\nmodels: 3\n", "2: models must be lines of the form `key: value`, not 3", None),
-        (
-            "name: x\nstages: {a: {kind: sfft}}\n",
-            "2: stages.a.kind must be `dpo`, `rl` or `sft`, not 'sfft'",
-            "did you mean 'sft'?",
-        ),
-        ("name: 7\n", "1: name must be at most 50 letters", "put it in quotes"),
-        ("name: ../x\n", "1: name must be at most 50 letters", None),
-        ("name: x\nstages: {a/b: {kind: sft}}\n", "2: the name stages.a/b must be at most 50 letters", None),
-        ("name: x\noverlays: {'a,b': {about: x}}\n", "2: the name overlays.a,b must be at most 50 letters", None),
-        ("name: x\noverlays: {o: {settings: {engine: {a: [.inf]}}}}\n", "2: overlays.o.settings.engine", None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "message", "hint"), CASES["a_wrong_key_is_named_with_its_line_and_the_nearest_one"])
 def test_a_wrong_key_is_named_with_its_line_and_the_nearest_one(
     text: str, message: str, hint: str | None, tmp_path: Path
 ) -> None:
@@ -68,21 +50,7 @@ def test_a_wrong_key_is_named_with_its_line_and_the_nearest_one(
     assert hint is None or caught.value.hint == hint
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("datasets: {d: {}}", "one repository: hub, or github"),
-        ("datasets: {d: {hub: a/b, github: a/b}}", "one repository: hub, or github"),
-        ("datasets: {d: {github: a/b, files: [x]}}", "a repository of GitHub needs revision"),
-        (f"datasets: {{d: {{github: a/b, revision: {'a' * 40}}}}}", "a repository of GitHub needs revision"),
-        (f"datasets: {{d: {{hub: a/b, revision: {'a' * 40}}}}}", "revision and files belong to github alone"),
-        ("datasets: {d: {hub: a/b, files: [x]}}", "revision and files belong to github alone"),
-        ("input_pixels: [9, 8]", "9 is over 8"),
-        ("crop_pixels: [3136, 4000]", "at least twice the least, 6272"),
-        ("rows: {r: {about: x, question: q, chosen: a}}", "pairs need both"),
-        ("rows: {r: {about: x}}", "a layout needs `question` or `messages`"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), CASES["fields_that_do_not_fit_one_another_are_refused"])
 def test_fields_that_do_not_fit_one_another_are_refused(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         systems.load(written(tmp_path / "x.yaml", f"name: x\n{text}\n"))

@@ -9,11 +9,14 @@ import pytest
 from support.called import virc
 from support.servers import dead_url, serve
 from support.solving import answer
+from support.tables import cases_of
 
 from virc.core import entry_points
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.systems import registry as systems
 from virc.tools import registry as tools
+
+CASES = cases_of(__file__)
 
 NOBODY = dead_url().removesuffix("/v1")
 TINY = ("tiny", "--stage", "instruct")
@@ -40,41 +43,7 @@ def everything(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["virc", "--stage", "2"], 2, "did you mean 'practice'?"),
-        (["virc", "--stage", "sft"], 2, "did you mean 'instruct' or 'practice'?"),
-        (["viirc", "--stage", "instruct"], 3, "did you mean 'virc'?"),
-        (["--stage", "instruct", "--with", "3b,fixed"], 3, "overlay 3b sets base"),
-        (["--stage", "instruct", "--set", "lerning_rate=1"], 3, "did you mean 'learning_rate'?"),
-        (["--stage", "instruct", "--set", "engine.learning_rate=1"], 3, "learning_rate"),
-        (["--stage", "instruct", "--set", "train_batch_size=30"], 3, "--set train_batch_size=32"),
-        (["tiny", "--stage", "practice"], 3, "virc train tiny --stage instruct"),
-        (["tiny", "--stage", "instruct"], 5, "virc data synth"),
-        (["tiny", "--stage", "instruct", "--from", "nothing-like-it"], 3, "no model 'nothing-like-it'"),
-        (["--stage", "instruct", "--launcher", "slurm", "--site", "absent.yaml"], 3, "absent.yaml"),
-        (["--resume", "--name", "absent", "--data", "rows.json"], 2, "--resume takes --set alone"),
-        (["--resume", "--name", "absent"], 3, "no run 'absent'"),
-        (["--stage", "rl"], 3, "the reward virc asks a judge, and none is named"),
-        (["--stage", "rl", "--with", "multi-turn", "--set", "max_images=9"], 3, "hint: --set max_images=17"),
-        (["--stage", "rl", "--launcher", "ray"], 2, "--ray-address http://HEAD:8265"),
-        (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not the address of a Ray dashboard"),
-        (["--stage", "instruct", "--launcher", "ray", "--ray-address", "http://h:1"], 2, "Ray runs stages of kind rl"),
-        (["--stage", "practice", "--tools", "+run_python"], 2, "--tools is for stages of kind rl"),
-        (["--stage", "rl", "--with", "rules", "--stop-on", "loss"], 3, "`tools` or `variance`, not 'loss'"),
-        (["--stage", "rl", "--tools", "zoom", "--dry-run"], 2, "--tools zoom is not +NAME"),
-        (["--stage", "rl", "--launcher", "ray", "--ray-address", NOBODY], 6, "no Ray cluster answers at"),
-        (["--stage", "rl", "--judge-endpoint", "judge:8000"], 3, "reward.judge.endpoint"),
-        ([*TINY, "--set", "engine.quantization_bit=4"], 3, "of quantized weights only an adapter is trained"),
-        ([*TINY, "--set", "engine.resize_vocab=true"], 3, "the model would have other tokens than its base"),
-        ([*TINY, "--set", "engine.add_tokens=look"], 3, "the model would have other tokens than its base"),
-        ([*TINY, "--set", "engine.add_special_tokens=look"], 3, "the model would have other tokens than its base"),
-        ([*TINY, "--set", "engine.use_dora=true"], 3, "use_dora is not taken: its adapter is more than products of"),
-        ([*TINY, "--set", "engine.streaming=true", "--set", "steps=5", "--set", "engine.max_samples=3"], 3,
-         "engine.max_samples does not go with engine.streaming"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("words", "code", "said"), CASES["a_mistake_is_one_sentence_and_leaves_nothing"])
 def test_a_mistake_is_one_sentence_and_leaves_nothing(workspace: Path, words: list[str], code: int, said: str) -> None:
     done = virc("train", *words)
     assert done.code == code, done.err
