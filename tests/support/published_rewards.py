@@ -49,6 +49,7 @@ from virc.systems import texts
 from virc.systems.registry import System
 from virc.tools.registry import known
 from virc_extras.video import worker
+from virc_extras.video.sampling import times_within
 from virc_extras.video.worker import Facts, Wish
 from virc_extras.video.worker import Picture as Frame
 
@@ -250,7 +251,8 @@ def _grey(reader: object, kind: str, source: object, name: str, wish: Wish, chec
     if wish.times:
         return Facts(60.0, times=tuple(number / 30 for number in range(1800))), []
     data = as_jpeg(Image.new("RGB", (64, 36), (_GREY,) * 3)).data
-    return Facts(), [Frame(len(data), seconds, data=data) for seconds in wish.at or ()]
+    times = wish.at or (times_within(wish.span, 60, wish.frames or 1) if wish.span else ())
+    return Facts(), [Frame(len(data), seconds, data=data) for seconds in times]
 
 
 def _counted(file: File) -> Compared:

@@ -6,7 +6,7 @@ Each function writes three rows below a folder and returns the file.
 from pathlib import Path
 
 from support.published import writer
-from support.row_files import Row, array, lines, saved
+from support.row_files import Row, array, lines, parquet, saved
 
 openvlthinker_sft = writer("openvlthinker_sft")
 honeybee = writer("honeybee")
@@ -58,6 +58,22 @@ def framethinker(folder: Path) -> Path:
     asked = {"question": "What is on the card at 00:01?\nA. a ball\nB. a number", "answer": "B"}
     rows = [{"video": clip(folder, f"videos/{at}.mp4"), **asked} for at in range(3)]
     return array(folder / "train.json", rows)
+
+
+def revisor(folder: Path, spans: bool) -> Path:
+    """REVISOR: questions on clips with the letter of the right choice, or the span that is asked for."""
+    # scripts/datasets/construct_{video_r1,rextime}.py: the columns, and how a question ends
+    form = "<think>Your reasoning steps</think><time_interval>[start_time, end_time]</time_interval>"
+    asked = f"<video>\nWhat is on the card?\nA. a ball\nB. 7\n The video durations is 2.0 seconds.{form}"
+    source, answer = ("temporal_grounding", "[0.5, 1.5]") if spans else ("example", "B")
+    rows: list[Row] = []
+    for at in range(3):
+        prompt = [{"role": "system", "content": "Look again."}, {"role": "user", "content": asked}]
+        videos = [{"fps": 1, "type": "video", "video": clip(folder, f"videos/{at}.mp4")}]
+        info = {"duration": "2.0", "fps": "30", "id": str(at), "query": "What is on the card?"}
+        rows.append({"prompt": prompt, "videos": videos, "data_source": source, "extra_info": info})
+        rows[-1]["reward_model"] = {"ground_truth": answer, "style": "math"}
+    return parquet(folder / "train.parquet", rows)
 
 
 def videorft(folder: Path, name: str) -> Path:

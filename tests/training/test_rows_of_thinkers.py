@@ -21,7 +21,7 @@ from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 CASES = [key for key, case in TABLE.items() if case.form in ("sft", "prompts", "batch") and not case.wide]
 CASES.remove(("vts-v", "instruct"))  # whose crops are drawn in another size than its tool makes
-OF_CLIPS = {"framethinker", "temporal-r1", "video-com", "videorft"}
+OF_CLIPS = {"framethinker", "revisor", "temporal-r1", "video-com", "videorft"}
 """Whose clips `virc data check` refers to `virc data convert`."""
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from support.called import virc
 from support.servers import image_bytes, images_of, serve
 
+from virc_zoo.revisor._painting import painter
 from virc_zoo.video_com import rows
 
 pytestmark = pytest.mark.integration  # clips are read in a process
@@ -91,3 +92,27 @@ def test_vr_thinker_looks_again_into_either_of_two_clips(tmp_path: Path) -> None
     answer, pictures, _ = solved(clips[0], "vr-thinker", replies, "--frames", "2", "--image", str(clips[1]))
     assert answer["answer"] == "OA=2"
     assert [number_of(each) for each in pictures] == [0, 39, 0, 39, 10]
+
+
+def test_revisor_is_shown_the_part_that_it_names_before_one_sentence(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(written("mp4", frames=126, rate=Fraction(6)).data)  # 21 s
+    replies = [
+        "<think>Late.</think><time_interval>[10, 12.5]</time_interval>",
+        "<think>Again.</think><time_interval>[20, 20.5]</time_interval>",
+        "<think>A card.</think><answer>B</answer>",
+    ]
+    answer, pictures, texts = solved(clip, "revisor", replies, "--frames", "2")
+    assert answer["answer"] == "B"
+    assert [number_of(each) for each in pictures] == [0, 125, 60, 65, 70, 75]
+    assert texts[1].count("<answer>") == 1
+    assert texts[2] == "Error: ZOOM IN ARGUMENTS ARE INVALID"
+
+
+def test_revisor_reads_times_that_are_painted_low_on_the_left(tmp_path: Path) -> None:
+    image = Image.new("RGB", (640, 360))
+    painter(60, 2.0)(image, 7, 12.34)
+    left, top, right, bottom = image.getbbox() or (0, 0, 0, 0)
+    assert (left >= 18, right < 120, top > 300, bottom < 345) == (True, True, True, True)
+    colors = image.getcolors(2**16) or []
+    assert max(colors, key=lambda each: each[0] * (each[1] != (0, 0, 0)))[1] == (255, 0, 0)

@@ -143,6 +143,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("reason-rft", "count-rl"): Case(thinkers.reason_rft_count, "batch", UNCHECKED),
     ("reason-rft", "structure-rl"): Case(thinkers.reason_rft_structure, "batch", UNCHECKED),
     ("reason-rft", "transform-rl"): Case(thinkers.reason_rft_transform, "batch", LONG | UNCHECKED),
+    ("revisor", "spans"): Case(partial(thinkers.revisor, spans=True), "prompts", {"prompt_length": 2048}),
+    ("revisor", "rl"): Case(partial(thinkers.revisor, spans=False), "prompts", {"prompt_length": 2048}),
     ("rewardmap", "rl"): Case(thinkers.rewardmap, "prompts", UNCHECKED),
     ("rrvf", "instruct"): Case(partial(stage_rows.code_sft, "rrvf"), "sft", wide=True),
     ("rrvf", "rl"): Case(partial(stage_rows.code_rl, "rrvf"), "prompts", {"prompt_length": 2048}, "10"),

@@ -170,6 +170,10 @@ def _pieces(protocol: Protocol, result: CallResult, template: str, seen: SeenTur
         return
     if (result.text and "{text}" not in template) or not result.images:
         yield piece(protocol.after_text, text=result.text, **known)
+    elif result.text and len(result.images) > 1 and IMAGE not in template:  # once, behind all of them
+        text = fill(template, text=result.text, **known)
+        yield Piece(text, tuple((index, None) for index in result.images))
+        return
     for index in result.images:
         width, height = seen.sizes[index]
         place: dict[str, Any] = {"index": index, "count": index + 1, "number": index - seen.inputs + 1}

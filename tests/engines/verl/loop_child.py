@@ -1,12 +1,13 @@
 """Runs in the engine's interpreter: our agent loop on scripted replies, and what verl makes of the rollout.
 
 `loop_child.py CASES.json MODEL`: of each case the row, or the file of rows and its place there, the arguments of the
-loop, and the ids of each reply as sampled.
+loop, its class if it is another, and the ids of each reply as sampled.
 """
 
 import asyncio
 import hashlib
 import json
+import pkgutil
 import sys
 import types
 from functools import cache
@@ -18,7 +19,6 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
-from virc.engines.verl.agent import VircLoop
 from virc.engines.verl.config import default
 
 
@@ -47,7 +47,7 @@ def made(case):
     server = Scripted(case["replies"])
 
     async def rollout():
-        loop = VircLoop(
+        loop = pkgutil.resolve_name(case.get("class", "virc.engines.verl.agent:VircLoop"))(
             trainer_config=DictConfigWrap(config),
             server_manager=server,
             tokenizer=model.tokenizer,

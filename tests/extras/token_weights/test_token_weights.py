@@ -59,8 +59,12 @@ def test_a_stage_with_token_weights_gets_their_loss_and_their_module() -> None:
     assert keys(weighed)[f"{ACTOR}.policy_loss.loss_mode"] == "visual"
     assert keys(config(token_weights={"stored": {}}))[f"{ACTOR}.policy_loss.loss_mode"] == "stored"
     assert f"{ACTOR}.policy_loss.loss_mode" not in keys(config())
-    loops = [verl._loop(config(token_weights=given), place()).get("_target_") for given in ({"stored": {}}, {})]
-    assert loops == ["virc_extras.token_weights.stored_loop.StoredLoop", None]
+    loops = [
+        verl._loop(config(token_weights=given), place()).get("_target_")
+        for given in ({"stored": {}}, {"second": {}}, {})
+    ]
+    package = "virc_extras.token_weights"
+    assert loops == [f"{package}.stored_loop.StoredLoop", f"{package}.second_loop.SecondLoop", None]
     assert token_weights.VARIABLE not in verl.environment(config(), place())
 
 

@@ -120,6 +120,36 @@ def test_rollouts_look_again_as_solving_does(workspace: Path, tmp_path: Path) ->
     )
 
 
+def test_a_second_question_has_what_was_seen_first_alone(workspace: Path, tmp_path: Path) -> None:
+    protocol = with_tools(read_protocol(TINY / FILE_NAME), registry.schemas(["watch"]))
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(protocol))
+    row = {"id": 1, "video": "0.clip", "question": ASKED, "answer": "1", "second_question": "Which then?"}
+    (workspace / "second.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps({**row, 'id': 2})}\n")
+    folder = workspace / "data" / "second"
+    line = ("--to", folder, "--format", "prompts", "--protocol", TINY / FILE_NAME, "--workers", 1)
+    assert virc("data", "convert", workspace / "second.jsonl", *line).code == 0
+    tokens = scripted(TINY)._tokenizer
+    looked, answered, second = (
+        tokens.encode(f"{each}<|im_end|>", add_special_tokens=False) for each in (WATCH, REPLY.format("1"), "So 3.")
+    )
+    loop = {"protocol": str(tmp_path / FILE_NAME), "folder": str(folder)}
+    case: dict[str, Any] = {"file": str(folder / "second.parquet"), "room": 2048, "loop": loop}
+    case |= {"class": "virc_extras.token_weights.second_loop:SecondLoop"}
+    cases = {
+        "looks": {**case, "at": 0, "replies": [looked, answered, second]},
+        "answers": {**case, "at": 1, "replies": [answered]},
+    }
+    (tmp_path / "rollouts.json").write_text(json.dumps(cases))
+    done = child("loop_child.py", tmp_path / "rollouts.json", TINY)
+    assert [done[name]["extra"]["second_reply"] for name in cases] == ["So 3.", ""]
+    assert [len(done[name]["asked"]) for name in cases] == [3, 1]
+    *_, again = done["looks"]["asked"]
+    text = tokens.decode(again["ids"])
+    assert (len(again["images"]), text.count("Frame "), "Frame 5 at 0:00.5:" in text) == (2, 2, True)
+    assert text.endswith("Which then?<|im_end|>\n<|im_start|>assistant\n")
+    assert done["looks"]["response"][-len(answered) :] == answered  # the second reply is not learnt
+
+
 def test_a_step_learns_from_a_rollout_that_looks_again(workspace: Path) -> None:
     row = {"id": 1, "video": "0.clip", "question": ASKED, "answer": "1", "stored_reply": WATCH}
     (workspace / "looks.jsonl").write_text(f"{json.dumps(row)}\n")

@@ -1,0 +1,1 @@
+"""REVISOR: its reward, its tool and the other files of the system."""
