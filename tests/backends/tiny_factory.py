@@ -127,6 +127,9 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
+    if family == "internvl":
+        named = {"processor_class": "InternVLProcessor", "image_seq_length": model.config.image_seq_length}
+        (folder / "processor_config.json").write_text(json.dumps(named))
     return folder
 
 

@@ -8,7 +8,7 @@ from support.tables import each_case
 
 from virc.backends.checkpoint import image_grid
 from virc.families import registry
-from virc.reasoning.resize import smart_resize
+from virc.reasoning.resize import Tiles, smart_resize
 
 pytestmark = pytest.mark.integration
 
@@ -52,6 +52,18 @@ def test_sizes_are_those_of_the_family_processor(family: str) -> None:
         for grid in grids:
             wide, high = smart_resize(width, height, grid)
             assert wide * high == patches * patch**2, (width, height, grid)
+
+
+def test_tiles_are_those_of_the_family_processor() -> None:
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    settings = {"size": {"height": 448, "width": 448}, "crop_to_patches": True, "min_patches": 1, "max_patches": 12}
+    processor = GotOcr2ImageProcessorPil(**settings)
+    grid = image_grid({"image_processor_type": "GotOcr2ImageProcessorFast", **settings})
+    assert isinstance(grid, Tiles)
+    assert (grid.min_pixels, grid.max_pixels) == (registry.get("internvl3").grid.min_pixels, 12 * 448**2)
+    for width, height in (*drawn(), (448, 448), (896, 448), (900, 900), (2000, 1000)):
+        assert grid.tiles(width, height) == processor.get_number_of_image_patches(height, width, {}), (width, height)
 
 
 @each_case(("family", "stated", "shown"), [

@@ -14,6 +14,7 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         after: the text behind the end.
         stop: the special token that ends a reply, where no `end` does.
         image: special tokens before a picture, for each of its tokens, and behind it.
+        is_framed: whether the family's processor writes the first and the last of these, too, in place of the second.
     """
 
     begin: tuple[str, ...] = ()
@@ -23,6 +24,7 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str = "\n"
     stop: str = "<|im_end|>"
     image: tuple[str, str, str] = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+    is_framed: bool = False
 
     @property
     def controls(self) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sft: model type -> its template in LLaMA-Factory.
         sft_keys: further keys that LLaMA-Factory needs for them.
         rl: model types that verl trains.
-        refused: model type -> what an engine cannot do with it yet, and which version can.
+        refused: model type that no engine trains -> what can be trained in its place.
         notes: what a user should know.
     """
 
@@ -143,6 +143,11 @@ def by_model_type(model_type: object) -> Family | None:
 def run_here() -> tuple[str, ...]:
     """The model types that run in this process."""
     return tuple(kind for family in discover().values() for kind in family.here)
+
+
+def levels(family: Family, model_type: str) -> dict[str, bool]:
+    """What models of a type can be used for in addition to being asked through a server."""
+    return {name: model_type in getattr(family, name) for name in ("here", "sft", "rl")}
 
 
 def marks(model_type: object) -> ChatMarks:

@@ -162,6 +162,13 @@ class Server:
         return True
 
     async def load(self, weights: Mapping[str, torch.Tensor], step: int | None) -> None:
+        known = self._model.state_dict().keys()
+        if any(".experts." in name and name not in known for name in weights):
+            # verl sends the weights of each expert, as files have them; transformers joins those that it reads
+            made: Any = type(self._model)
+            kept = {"config": self._model.config, "dtype": self._model.dtype, "attn_implementation": "sdpa"}
+            joined = made.from_pretrained(None, state_dict=dict(weights), **kept)
+            weights = joined.state_dict()
         found = self._model.load_state_dict(weights, strict=False)
         tied = {"lm_head.weight"} if self._model.config.tie_word_embeddings else set()
         if wrong := sorted({*found.missing_keys, *found.unexpected_keys} - tied):
@@ -252,7 +259,9 @@ class Server:
         images = [image for request in batch for image in request.images]
         if images:
             inputs |= self._processor.image_processor(images=images, return_tensors="pt")
-            inputs["mm_token_type_ids"] = (ids == self._model.config.image_token_id).int()
+            inputs.pop("num_patches", None)  # of tiles
+            if "image_grid_thw" in inputs:
+                inputs["mm_token_type_ids"] = (ids == self._model.config.image_token_id).int()
         return inputs
 
     async def wake_up(self, tags: list[str] | None = None) -> None:

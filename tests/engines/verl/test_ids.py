@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,10 +12,11 @@ from rewards.prompts import prompt
 import virc
 from virc.data.rows.record import Message
 from virc.engines.verl import model as verl_model
-from virc.engines.verl.agent_ids import Prefix
+from virc.engines.verl.agent_ids import Prefix, Speech
+from virc.families import registry as families
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
-from virc.reasoning.resize import Grid
+from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Done, Reply
 
 if TYPE_CHECKING:
@@ -52,6 +54,14 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: bool) ->
     with nullcontext() if saved else pytest.raises(FloatingPointError, match="the weight visual"):
         engine.save_checkpoint("here", None, 4, 1)  # as verl's worker does
     assert engine.saved == ([("here", None, 4, 1)] if saved else [])
+
+
+@pytest.mark.parametrize(("kind", "sent"), [("glm4v", [1, 7, 8, 9, 2, 7, 8, 9]), ("internvl", [1, 8, 2, 8])])
+def test_vllm_gets_one_id_in_the_place_of_each_picture(kind: str, sent: list[int]) -> None:
+    marks = families.marks(kind)
+    numbers = SimpleNamespace(convert_tokens_to_ids=dict(zip(marks.image, (7, 8, 9), strict=True)).get)
+    speech = Speech(numbers, QWEN2, 9, frozenset({9}), (), marks)
+    assert speech.unexpanded([1, 7, 8, 8, 8, 9, 2, 7, 8, 9]) == sent
 
 
 @pytest.mark.parametrize("reference", [True, False])

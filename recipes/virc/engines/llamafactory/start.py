@@ -109,13 +109,19 @@ def keep_gradients_out(model: Any) -> None:
             tower.patch_embed.register_forward_hook(lambda module, given, patches: patches.detach())  # after peft's
 
 
-def name_parts(visual: Any) -> None:
-    """Tell `visual`, LLaMA-Factory's module of parts, which weights belong to which part of the families' models.
+def know_families(visual: Any, template: Any) -> None:
+    """Tell LLaMA-Factory, by its modules of parts and of templates, what the files of the families say.
 
     It knows no parts of some types, of which it then freezes nothing, and not all weights of GLM-4V's vision tower.
+    Where it has a template only with thoughts, which puts an empty one before replies without any and makes a special
+    token of `</answer>`, the one of its name with `_nothink` writes rows as they are.
     """
     for family in families.discover().values():
-        for kind in family.sft:
+        for kind, name in family.sft.items():
+            if name not in template.TEMPLATES:
+                fields = vars(template.TEMPLATES[name.removesuffix("_nothink")])
+                ends = [word for word in fields["stop_words"] if not word.startswith("</")]
+                template.TEMPLATES[name] = template.Template(**{**fields, "stop_words": ends})
             parts = {f"{part}_keys": list(family.parts[part]) for part in ("projector", "vision")}
             visual._register_composite_model(
                 kind, parts["projector_keys"], parts["vision_keys"], ["language_model", "lm_head"], ["patch_embed"]
@@ -215,12 +221,13 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     signal.signal(signal.SIGTERM, _end)
     meet()
+    from llamafactory.data import template  # type: ignore[import-not-found]
     from llamafactory.model.model_utils import visual  # type: ignore[import-not-found]
     from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
     write_more(callbacks.LogCallback)
-    name_parts(visual)
+    know_families(visual, template)
     mend_swanlab(integration_utils.SwanLabCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])

@@ -102,7 +102,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
                 row,
                 ids,
                 request_id=request,
-                prompt_ids=ids.all,
+                prompt_ids=self._speech.unexpanded(ids.all) if self.rollout_config.name == "vllm" else ids.all,
                 sampling_params=self._sampling(sampling_params, ids, last.stop, row, manner),
                 image_data=[shown.pixels for shown in ask.images],
             )

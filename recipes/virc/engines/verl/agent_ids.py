@@ -7,6 +7,7 @@ end of turn that it wrote where its turn goes on behind a result is no part of t
 import hashlib
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -49,6 +50,12 @@ class Speech(msgspec.Struct, frozen=True):
         """Ids of a conversation up to the header of the reply to come."""
         counts = [_tokens(shown, self.grid) for shown in ask.images]
         return render(ask.messages, counts, self.tokenizer, generate=True, marks=self.marks).ids
+
+    def unexpanded(self, ids: Sequence[int]) -> list[int]:
+        """The ids with one in the place of each picture, which vLLM expands; verl does that for Qwen-VL alone."""
+        before, pad, behind = map(self.tokenizer.convert_tokens_to_ids, self.marks.image)
+        frame = {before, behind} if self.marks.is_framed else set()
+        return [id for last, id in pairwise([None, *ids]) if id not in frame and not id == last == pad]
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 from virc.engines.environment import check_finite
 from virc.families.parts import PARTS, part_of
 
-_WITH_A_MEAN = ("qwen2_vl", "qwen2_5_vl")
+_SEEN_AS_A_TENSOR = ("qwen2_vl", "qwen2_5_vl", "glm4v")
 
 
 def frozen() -> tuple[str, ...]:
@@ -43,7 +43,8 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
 
     Parts are frozen before the model is sharded, when no optimizer has its weights. Where a batch of Qwen2-VL or
     Qwen2.5-VL has no picture, verl shows the vision part a black one, so that all devices do the same work, and takes
-    the mean of what it returns: an object since transformers 5, which is made the tensor that it was before.
+    the mean of what it returns: an object since transformers 5, which is made the tensor that it was before. Of GLM-4V
+    it takes this object for a tensor in every batch.
     """
     prepare, initialize = built.apply_monkey_patch, built.FSDPEngine.initialize
 
@@ -51,7 +52,7 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
         prepare(model=model, **named)
         if parts:
             print(f"virc: {freeze(model, parts)} weights are frozen: {', '.join(parts)}", flush=True)
-        if model.config.model_type in _WITH_A_MEAN:
+        if model.config.model_type in _SEEN_AS_A_TENSOR:
             model.base_model.visual.register_forward_hook(lambda visual, given, seen: seen.pooler_output)
 
     def initialized(engine: Any) -> None:

@@ -34,8 +34,8 @@ REPLY = 1_024
 MODEL_LIB = "virc.engines.verl.external"
 """The module that verl imports in each process that builds a model."""
 
-PLUG_IN = "virc.engines.verl.positions"
-"""The module that verl imports in each of its processes; without an accelerator `start` adds that of an extra."""
+PLUG_IN = "virc.engines.verl.positions,virc.engines.verl.processors"
+"""The modules that verl imports in each of its processes; without an accelerator `start` adds that of an extra."""
 
 LOGICAL_CPUS = 16
 """CPUs that Ray is told of, even if there are two: each of verl's dozen processes asks for one, and mostly waits."""

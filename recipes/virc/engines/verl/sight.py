@@ -5,7 +5,8 @@ and has the actor give its log-probabilities again, through all that a training 
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +16,9 @@ from PIL import Image
 from tensordict import NonTensorStack, TensorDict  # type: ignore[import-not-found]
 from verl.workers.utils.padding import response_from_nested  # type: ignore[import-not-found]
 
+from virc.backends.checkpoint import folder_grid
 from virc.engines.verl.trainer_pixels import TOLERANCE, check_trainer
+from virc.reasoning.resize import Tiles
 from virc.reasoning.trace import Trace
 
 _ROUNDED = 0.2  # nats a token that a sampler in bfloat16 may differ by from an actor in float32
@@ -33,27 +36,31 @@ def check_actor(actor: Any, batch: Any, keys: Iterable[str], config: Any) -> boo
         found = tq.kv_batch_get(keys=[key], partition_id=batch.partition_id, select_fields=fields)
         (extra,), (inputs,) = ([getattr(each, "data", each) for each in found[name]] for name in fields[:2])
         drawn = found["response_mask"].unbind()[0].bool()
-        shown = _shown(msgspec.json.decode(extra["rollout"], type=Trace))
+        trace = msgspec.json.decode(extra["rollout"], type=Trace)
+        shown = _shown(trace)
         if shown and drawn.any() and extra["drawn"]:
-            chosen = _part(actor, batch, key, config)
+            chosen, rows = _part(actor, batch, key, config), _rows(inputs or {}, trace, shown, config)
             tolerance = TOLERANCE if config.actor_rollout_ref.rollout.dtype == "float32" else _ROUNDED
-            _check(actor, chosen, key, (inputs or {}, shown), (_reference(found, drawn, config), tolerance))
+            _check(actor, chosen, key, (inputs or {}, len(shown), rows), (_reference(found, drawn, config), tolerance))
             return True
     return False
 
 
 def _check(
-    actor: Any, batch: Any, key: str, seen: tuple[dict[str, Any], int], drawn: tuple[list[float] | None, float]
+    actor: Any,
+    batch: Any,
+    key: str,
+    seen: tuple[dict[str, Any], int, list[int]],
+    drawn: tuple[list[float] | None, float],
 ) -> None:
     """Check it by one rollout.
 
     Args:
-        seen: what the actor gets of pictures, and how many the sampler was shown.
+        seen: what the actor gets of pictures, how many the sampler was shown, and the patches or tiles of each.
         drawn: the sampler's log-probabilities, and what they may differ by.
     """
-    inputs, shown = seen
-    patches, counts = inputs.get("pixel_values"), inputs.get("image_grid_thw")
-    ends = [0, *(counts.prod(-1).cumsum(0).tolist() if counts is not None else ())]
+    inputs, shown, rows = seen
+    patches, ends = inputs.get("pixel_values"), [0, *accumulate(rows)]
     pictures = [Image.new("L", (1, 1)) for _ in range(shown)]  # that stand for the patches of each
 
     def logprobs(given: Sequence[Image.Image]) -> list[float]:
@@ -92,9 +99,20 @@ def _part(actor: Any, batch: Any, key: str, config: Any) -> Any:
     return part
 
 
-def _shown(trace: Trace) -> int:
+def _shown(trace: Trace) -> list[int]:
+    """The indices of the pictures that were shown before the last reply."""
     last = max((at for at, each in enumerate(trace.messages) if each.role == "assistant"), default=0)
-    return sum(len(each.images) for each in trace.messages[:last])
+    return [index for each in trace.messages[:last] for index in each.images]
+
+
+def _rows(inputs: dict[str, Any], trace: Trace, shown: Sequence[int], config: Any) -> list[int]:
+    """How many patches or tiles each picture has."""
+    counts = inputs.get("image_grid_thw")
+    if counts is not None or "pixel_values" not in inputs:
+        return [] if counts is None else list(counts.prod(-1).tolist())
+    grid = folder_grid(Path(config.actor_rollout_ref.model.path))
+    assert isinstance(grid, Tiles)
+    return [grid.tiles(trace.images[index].width, trace.images[index].height) for index in shown]
 
 
 def _reference(found: Any, drawn: torch.Tensor, config: Any) -> list[float] | None:

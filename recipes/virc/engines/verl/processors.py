@@ -1,0 +1,52 @@
+"""Processors of families that verl 0.9.1 has no case for, in each of its processes (`VERL_USE_EXTERNAL_MODULES`).
+
+For a processor that is not in its list verl warns and goes on without one: it would train on texts without their
+pictures.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+import verl.utils  # type: ignore[import-not-found]
+from transformers import BatchFeature
+from verl.utils import tokenizer as package  # type: ignore[import-not-found]
+from verl.utils.tokenizer import tokenizer as module  # type: ignore[import-not-found]
+
+from virc.backends.checkpoint import model_type
+from virc.families import registry as families
+
+_of_verl = module.hf_processor
+
+
+class InternVLProcessor(transformers.InternVLProcessor):
+    """One that gives the tiles of pictures whatever the text: verl has no marks of them left in it.
+
+    It has the name of its parent, which is written into checkpoints.
+    """
+
+    def __call__(self, images: Any = None, text: Any = None, videos: Any = None, **_: Any) -> BatchFeature:
+        """Tiles, shape (tiles of all pictures, 3, side, side)."""
+        if not images:
+            return BatchFeature({})
+        found = self.image_processor(images=images, crop_to_patches=True, return_tensors="pt")
+        return BatchFeature({"pixel_values": found["pixel_values"]})
+
+
+_OWN: dict[str, Any] = {"internvl": InternVLProcessor}
+
+
+def hf_processor(name_or_path: str, **named: Any) -> Any:
+    """In place of verl's `hf_processor`: a processor for the families with one of their own, too."""
+    kind = model_type(Path(name_or_path))
+    if kind not in _OWN:
+        return _of_verl(name_or_path, **named)
+    families.check_rl(str(kind))
+    found = _OWN[kind].from_pretrained(name_or_path, **named)
+    found.image_processor.crop_to_patches = True
+    found.config = transformers.AutoConfig.from_pretrained(name_or_path, **named)
+    return found
+
+
+for each in (module, package, verl.utils):
+    each.hf_processor = hf_processor
