@@ -118,6 +118,7 @@ TABLE: dict[tuple[str, str], Switch] = {
     ("mini-o3", "cold-start"): llama_factory(),
     ("vrag-rl", "instruct"): llama_factory(),
     ("pixel-reasoner", "instruct"): by_name,  # sft_tooltrainer.py, with --freeze_vision_modules
+    ("video-com", "instruct"): easy_r1,  # train/src/train/train_sft.py, configure_vision_tower
     ("vilasr", "cold-start"): llama_factory(),
     ("vilasr", "reflect"): llama_factory(),
 }
