@@ -13,15 +13,12 @@ from virc.runs.run import Run
 Mark = tuple[int, int, bool]
 
 
-def lines(path: Path, last: int | None = None) -> Iterator[bytes | None]:
+def lines(path: Path) -> Iterator[bytes | None]:
     """Yield the complete lines of a growing file, for ever; None while there is no new one.
 
     A file that was replaced or cut is read again from its beginning; one that was removed has no further lines.
-
-    Args:
-        last: begin this many bytes before the file's end, after the next line end; None: at its start.
     """
-    file = _opened(path, last)
+    file = _opened(path)
     line = b""
     try:
         while True:
@@ -48,15 +45,11 @@ def lines(path: Path, last: int | None = None) -> Iterator[bytes | None]:
             file.close()
 
 
-def _opened(path: Path, last: int | None = None) -> BinaryIO | None:
+def _opened(path: Path) -> BinaryIO | None:
     try:
-        file = path.open("rb")
+        return path.open("rb")
     except OSError:
         return None
-    if last is not None and os.fstat(file.fileno()).st_size > last:
-        file.seek(-last, os.SEEK_END)
-        file.readline(last)
-    return file
 
 
 def mark(metric: Metric) -> Mark:

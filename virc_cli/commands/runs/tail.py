@@ -1,15 +1,14 @@
-"""`virc runs tail`: print a run's steps, or its engine's log, while they are written."""
+"""`virc runs tail`: print a run's steps while they are written."""
 
-import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.errors import ConfigError, EngineError
 from virc_cli.console import completion, output
 from virc_cli.console.options import argument, flag
 
@@ -21,15 +20,12 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = {"name": None}
 _POLL_SECONDS = 0.5
 _MAX_EARLIER = 20  # lines printed of those that are there when following begins
-_EARLIER_BYTES = 2**16
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def command(
     name: Annotated[
         str | None, argument("NAME", "A run; default: the newest that runs or waits.", autocompletion=completion.runs)
     ] = None,
-    log: Annotated[bool, flag("--log", "Print the engine's log instead of the metrics.")] = False,
     as_json: Annotated[bool, flag("--json", "Print all metrics, one JSON object per step.")] = False,
 ) -> None:
     """Follow a run until it ends.
@@ -40,13 +36,11 @@ def command(
     from virc.runs import run as runs
     from virc.runs.status import ended, next_step
 
-    if log and as_json:
-        raise UsageError("--log and --json exclude one another: the engine's log is text")
     run = runs.find(Path.cwd(), name) if name else _newest_running(Path.cwd())
     output.know(name=run.name)
     if runs.state(run).progress == "new":
         output.note(f"{run.name} has not started; waiting for it")
-    last, job = _follow_log(run) if log else _follow_metrics(run, as_json)
+    last, job = _follow_metrics(run, as_json)
     if last.progress == "new" and job:
         logs = run.folder / "logs" / f"slurm-{job.id}.log"
         again = f"virc train --resume --name {run.name} submits it again"
@@ -101,28 +95,14 @@ def _follow_metrics(run: "Run", as_json: bool) -> "tuple[State, Job | None]":
             return msgspec.json.encode(metric).decode()
         return step_line(metric, seconds_left(first, metric))
 
-    return _follow(run, lambda _: run.metrics, text_of, None, None if as_json else _MAX_EARLIER)
+    return _follow(run, text_of, None if as_json else _MAX_EARLIER)
 
 
-def _follow_log(run: "Run") -> "tuple[State, Job | None]":
-    def text_of(line: bytes) -> str | None:
-        # A progress bar rewrites its line: only its last state is printed.
-        text = _COLOURS.sub("", line.decode("utf-8", "replace").rstrip()).rsplit("\r", 1)[-1]
-        return text or None
-
-    return _follow(run, run.log, text_of, _EARLIER_BYTES, _MAX_EARLIER)
-
-
-def _follow(
-    run: "Run", path_of: Callable[[int], Path], text_of: Callable[[bytes], str | None], last_bytes: int | None,
-    max_earlier: int | None,
-) -> "tuple[State, Job | None]":  # fmt: skip
-    """Print new lines until the run has ended; return its last state and its Slurm job, if it has one.
+def _follow(run: "Run", text_of: Callable[[bytes], str | None], max_earlier: int | None) -> "tuple[State, Job | None]":
+    """Print new lines of the metrics until the run has ended; return its last state and its Slurm job, if it has one.
 
     Args:
-        path_of: the file to follow in an attempt.
         text_of: what to print of a line, if anything.
-        last_bytes: begin this many bytes before the file's end; None: at its start.
         max_earlier: lines printed of those that are there already; None: all.
     """
     from virc.runs import follow
@@ -130,15 +110,11 @@ def _follow(
     from virc.runs.queue import Watch
 
     watch = Watch(run)
-    path: Path | None = None
-    lines: Iterator[bytes | None] = iter(())
+    lines = follow.lines(run.metrics)
     while True:
         if not (run.folder / "run.json").exists():
             raise ConfigError(f"{run.name} has been removed")
         state = runs.state(run)  # before the lines, so that none is missed when it has ended
-        if path != path_of(state.attempt):
-            path = path_of(state.attempt)
-            lines = follow.lines(path, last_bytes)
         new = (text_of(line) for line in iter(partial(next, lines), None))
         for text in deque((text for text in new if text is not None), max_earlier):
             output.line(text)
