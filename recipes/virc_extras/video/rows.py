@@ -268,10 +268,10 @@ class _Rewriting:
         asked = clip if isinstance(clip, Mapping) else {}
         if asked.get("at"):
             return choice_of(at=asked["at"])
-        settings = asked if self._choice == USUAL_MEDIA else {}
+        settings = {} if self._choice.fps or self._choice.frames else asked
         fps, frames = settings.get("fps", self._choice.fps), settings.get("nframes", self._choice.frames)
         start, end = asked.get("video_start"), asked.get("video_end")
-        chosen = choice_of(fps=None if frames else fps, frames=frames)
+        chosen = choice_of(self._choice.pages or None, fps=None if frames else fps, frames=frames)
         if start is None and end is None:
             return choice_in_row(chosen, row)
         return choice_between(chosen, start or 0, end)

@@ -33,6 +33,7 @@ def command(
     protocol: Annotated[str | None, option("FILE", "Chat protocol to write, or `default`; see above.")] = None,
     system: Annotated[str | None, option("SYSTEM", "Write trajectories for this system, see above.")] = None,
     max_pixels: options.MaxPixels = None,
+    page: options.Page = None,
     fps: options.Fps = None,
     frames: options.Frames = None,
     answers: Annotated[bool, flag("--answers", "Make trajectories of problems and their answers.")] = False,
@@ -63,9 +64,9 @@ def command(
     it, virc_protocol.json next to SRC, else what the rows show. --system writes turns in the grammar and boxes of that
     system, leaves out calls that it has no tool for, and puts its name into data_source.
 
-    --answers writes what `virc solve --model MODEL` sends, and the answer as the reply; a crop before it of each box in
-    the row's `boxes`. With --system alone, MODEL is the base of its stages. --max-pixels makes images smaller, and
-    boxes with them; of trajectories crops are made again.
+    --answers writes what `virc solve --model MODEL` sends, and the answer as the reply; before it the row's `calls` and
+    a crop of each box in its `boxes`. With --system alone, MODEL is the base of its stages. --max-pixels makes images
+    smaller, and boxes with them; of trajectories crops are made again.
 
     A smaller --limit is part of a larger one; with --weights it counts all rows. No input image is on both sides of a
     --split, nor a copy of it in another size or encoding.
@@ -83,7 +84,7 @@ def command(
     target = Target(coordinates, images, protocol, system, max_pixels, answers, model)
     config = ConvertConfig(
         sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split, group_by), skip_faulty,
-        layout, ignore or (), workers or cores(), trust_rows, media_choice(fps=fps, frames=frames),
+        layout, ignore or (), workers or cores(), trust_rows, media_choice(page, None, fps, frames),
     )  # fmt: skip
     output.note_left_out(sources, system, layout)
     with events.printed(quiet, verbose) as reporter:

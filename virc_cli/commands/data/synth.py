@@ -36,7 +36,8 @@ def command(
 ) -> None:
     """Draw problems with exact boxes and solutions.
 
-    Families: polygons, sheets. Formats: batch, sft, rl, prompts, trajectories.
+    Families: polygons, sheets; clips, documents, with --formats batch alone. Formats: batch, sft, rl, prompts,
+    trajectories.
     With a family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns,
     and the pattern direct uses no tool. --counterfactuals adds a picture with other values and its answer to each
     problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for: pictures of

@@ -473,7 +473,7 @@ def learner(
 
 
 def answered(record: Record, question: str, to: Learner) -> Record:
-    """The trajectory of a problem: a crop of each of its boxes, and the answer; boxes alone are the answer."""
+    """The trajectory of a problem: its calls, a crop of each box, and the answer; boxes alone are the answer."""
     session = session_of(record, question, to.protocol, to.grid)
     boxes, answers = boxes_of_row(record.extra) or [], answers_of(record)
     if not (answers or boxes):
@@ -484,12 +484,19 @@ def answered(record: Record, question: str, to: Learner) -> Record:
     written_boxes = [_box_as_written(box, files_of(record)[0], session) for box in boxes]
     tool = next(filter(tools.cuts, to.protocol.tools), None)
     with errors_of(2):
+        for call in _calls_of(record):
+            _feed(session, Turn("", (call,)))
         if answers and tool:
             for box in written_boxes:
                 arguments = as_written(tools.get(tool), {BOX: box, INDEX: 0}, session.view)
                 _feed(session, Turn("", (ToolText(tool, arguments),)))
         _feed(session, Turn("", (), _answer_in_words(answers[0], record) if answers else one_line(written_boxes)))
     return finished(session, record, to.grid)
+
+
+def _calls_of(record: Record) -> list[ToolText]:
+    with errors_as(DataError, "its calls cannot be read", caught=msgspec.ValidationError):
+        return msgspec.convert(record.extra.get("calls") or [], list[ToolText])
 
 
 def _answer_in_words(answer: str, record: Record) -> str:

@@ -26,7 +26,7 @@ from virc.reasoning.checking import as_written, properties
 from virc.reasoning.coordinates import resolve_index, scale_box, sides_of, written_as
 from virc.reasoning.history import show_input
 from virc.reasoning.images import SQUARE, Shown, image_size, show, show_square
-from virc.reasoning.media import places_of
+from virc.reasoning.media import give_media
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import Protocol
@@ -160,9 +160,8 @@ def session_of(record: Record, question: str, target: Protocol, grid: Grid | Non
         images = [show_square(image).pixels for image in images]
     try:
         given = [show_input(image, target, grid) for image in images]
-        places = places_of(record.extra, len(given))
-        for shown, image, size, place in zip(given, images, files_of(record), places, strict=True):
-            shown.place = place
+        give_media(given, record.extra)
+        for shown, image, size in zip(given, images, files_of(record), strict=True):
             if target.images == "smart" and image.size != size:  # the row has what was shown of the file
                 shown.original = size
                 shown.cut_from(image.resize(size) if target.crops == "file" else None)

@@ -271,6 +271,8 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         ConfigError: another run is making the folder.
         SetupError: pyarrow is not installed, or a worker was killed.
     """
+    if write_files := families.own_writer(config.families or ()):
+        return write_files(config, on_progress)
     _check(config)
     with fresh_folder(config.to) as folder:
         with _kept_drawings(config) as kept:

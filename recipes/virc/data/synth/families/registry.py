@@ -8,7 +8,8 @@ no more pixels than `problem.LARGEST`, so that a model with that limit sees it u
 
 import importlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from PIL import Image
@@ -86,3 +87,8 @@ def get(name: str) -> Family:
         return cast(Family, importlib.import_module(module))
     entry_points.check_installed(_GROUP, name, "family")
     raise UsageError(f"there is no family {name!r}", did_you_mean(name, names()))
+
+
+def own_writer(chosen: Sequence[str]) -> Callable[..., Path] | None:
+    """`write` of a family whose problems are files other than pictures: it writes the folder itself."""
+    return next(filter(None, (getattr(get(name), "write", None) for name in chosen)), None)
