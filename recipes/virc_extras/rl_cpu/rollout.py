@@ -37,6 +37,7 @@ from virc.core.seeds import derived
 
 _GATHER = 0.02  # seconds to wait for more requests; those of a step come within that
 _CONCURRENT = 4096
+_COMPUTED = {"attn_implementation": "sdpa", "experts_implementation": "eager"}  # grouped experts take no float64
 _MOST_AT_ONCE = 64
 
 
@@ -146,7 +147,7 @@ class Server:
         automatic: Any = AutoModelForImageTextToText
         number = "float64" if self._config.dtype == "float32" else self._config.dtype
         self._model = automatic.from_pretrained(
-            model.local_path, dtype=getattr(torch, number), attn_implementation="sdpa", trust_remote_code=False
+            model.local_path, dtype=getattr(torch, number), trust_remote_code=False, **_COMPUTED
         ).eval()
         ends = self._model.generation_config.eos_token_id
         self._ends = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
@@ -166,8 +167,8 @@ class Server:
         if any(".experts." in name and name not in known for name in weights):
             # verl sends the weights of each expert, as files have them; transformers joins those that it reads
             made: Any = type(self._model)
-            kept = {"config": self._model.config, "dtype": self._model.dtype, "attn_implementation": "sdpa"}
-            joined = made.from_pretrained(None, state_dict=dict(weights), **kept)
+            kept = {"config": self._model.config, "dtype": self._model.dtype}
+            joined = made.from_pretrained(None, state_dict=dict(weights), **kept, **_COMPUTED)
             weights = joined.state_dict()
         found = self._model.load_state_dict(weights, strict=False)
         tied = {"lm_head.weight"} if self._model.config.tie_word_embeddings else set()

@@ -36,9 +36,12 @@ def loadable(checkpoint: Path, to: Path) -> None:
 
 
 def in_memory(name: str) -> str:
-    """The model's own name for a tensor of the Qwen2-VL and Qwen2.5-VL hub names; its own names stay."""
-    if name.startswith("visual."):
+    """The model's own name for a tensor of the hub names of Qwen2-VL, Qwen2.5-VL and InternVL; its own names stay."""
+    if name.startswith(("visual.", "vision_tower.", "multi_modal_projector.")):
         return f"model.{name}"
+    if name.startswith("language_model."):
+        inner = name.removeprefix("language_model.")
+        return inner.replace("model.", "model.language_model.", 1) if inner.startswith("model.") else inner
     if name.startswith("model.") and not name.startswith(("model.visual.", "model.language_model.")):
         return name.replace("model.", "model.language_model.", 1)
     return name

@@ -55,7 +55,7 @@ class Speech(msgspec.Struct, frozen=True):
         """The ids with one in the place of each picture, which vLLM expands; verl does that for Qwen-VL alone."""
         before, pad, behind = map(self.tokenizer.convert_tokens_to_ids, self.marks.image)
         frame = {before, behind} if self.marks.is_framed else set()
-        return [id for last, id in pairwise([None, *ids]) if id not in frame and not id == last == pad]
+        return [id for last, id in pairwise([-1, *ids]) if id not in frame and not id == last == pad]
 
 
 @cache
