@@ -4,6 +4,7 @@ No published weights, tokenizers or image settings are here.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Pat
     assert saved >= {name for name in before if ".experts." not in name}
     changed = {name for name in before if not before[name].equal(after[name])}
     parts = {part: [name for name in before if part_of(name, kind) == part] for part in PARTS}
+    in_tower = [name for name in before if re.search(r"vision_tower|visual(?!\.merger)", name)]
+    assert sorted(parts["vision"]) == sorted(in_tower)
     assert not changed.intersection(parts["vision"])
     assert len(changed.intersection(parts["projector"])) == len(parts["projector"]) > 0
     assert len(changed.intersection(parts["language"])) > 0.8 * len(parts["language"])
