@@ -13,14 +13,18 @@ HTML comments on the lines before a block say how it is tested:
 All commands and options in it exist, however it is tested.
 """
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -113,3 +117,20 @@ def make_programs(folder: Path) -> Path:
         (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {words} "$@"\n')
         (folder / name).chmod(0o755)
     return folder
+
+
+def run_page(page: str, test: str, folder: Path) -> None:
+    """Run the commands of a page, that `test` runs or that have no mark, on one core in a folder with its files."""
+    script = ["set -euo pipefail\n"]
+    for block in blocks(page):
+        if "file" in block.marks:
+            (folder / block.marks["file"]).write_text(block.text, encoding="utf-8")
+        elif block.marks.get("run by") == test or not block.marks:
+            script.append(block.text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{make_programs(folder / 'bin')}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "recipes"))))
+        patch.setenv("VIRC_CONFIG", str(folder / "config.yaml"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        done = subprocess.run(["bash", "-c", "".join(script)], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,11 +1,9 @@
 """The commands of docs/own-figures.md, from drawing to the evaluation: models learn figures of another kind."""
 
-import os
-import subprocess
 from typing import Any
 
 import pytest
-from code_blocks import ROOT, blocks, make_programs
+from code_blocks import run_page
 from support.called import virc
 from support.engine_python import interpreter
 
@@ -21,23 +19,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     """The models of the page, and `tiny` that they began as, by what they make of the charts that were held out."""
     interpreter("sft")
     folder = tmp_path_factory.mktemp("figures")
-    script = ["set -euo pipefail\n"]
-    for block in blocks(PAGE):
-        if "file" in block.marks:
-            (folder / block.marks["file"]).write_text(block.text, encoding="utf-8")
-        elif block.marks.get("run by") == "tests/docs/test_own_figures.py" or not block.marks:
-            script.append(block.text)
+    run_page(PAGE, "tests/docs/test_own_figures.py", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("PATH", f"{make_programs(folder / 'bin')}{os.pathsep}{os.environ['PATH']}")
-        patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "recipes"))))
         patch.setenv("VIRC_CONFIG", str(folder / "config.yaml"))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        done = subprocess.run(["bash", "-c", "".join(script)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        told = virc(
-            "eval", "charts/heldout-most.jsonl", "--json", "--model", "tiny"
-        )  # and those that were asked before
+        # and those that were asked before
+        told = virc("eval", "charts/heldout-most.jsonl", "--json", "--model", "tiny")
     assert told.code == 0, told.err
     assert told.json["commonest"]["count"] == COMMONEST
     return {each["name"].partition("@")[0]: each for each in told.json["models"]}
