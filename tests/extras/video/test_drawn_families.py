@@ -75,7 +75,7 @@ def test_no_problem_of_training_is_held_out(family: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(families.get(family), "file_of", lambda problem: b"")
     parts = []
     for split in get_args(Split):
-        drawn = write(SynthConfig(Path(f"{family}-{split}"), 150, formats=("batch",), families=(family,), split=split))
+        drawn = write(SynthConfig(Path(f"{family}-{split}"), 100, formats=("batch",), families=(family,), split=split))
         parts.append({(str(row["calls"]), row["answer"]) for row in problems(drawn)})
     assert not parts[0] & parts[1]
 
