@@ -117,7 +117,10 @@ VALUES = {
         *(
             "vicor",
             "vicrit",
+            "video-com",
+            "videorft",
             "vigorl",
+            "vilasr",
             "virc",
             "virgo",
             "vision-g1",

@@ -358,12 +358,14 @@ def test_a_judge_that_goes_away_is_waited_for(
 
 
 def test_the_docs_list_every_benchmark() -> None:
-    from virc.evaluation.benchmarks import registry as benchmarks
+    from virc.download.benchmarks import installed, names
+    from virc.evaluation.benchmarks.registry import known
 
-    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
-    for name in benchmarks.names():
-        assert f"| `{name}` |" in page
-        assert str(benchmarks.known()[name].HUB or "nothing") in page
+    docs = Path(__file__).parents[2] / "docs"
+    pages = "".join((docs / page).read_text() for page in ("evaluation.md", "extras/video.md"))
+    for name in names():
+        assert f"| `{name}` |" in pages
+        assert str((known().get(name) or installed(name)).HUB or "nothing") in pages
 
 
 @pytest.mark.integration

@@ -8,7 +8,7 @@ FAILURE: dict[str, object] = {"families": None}
 
 
 def command(as_json: Json = False) -> None:
-    """Print the families of stock models, each with its model types.
+    """Print families of stock models with their model types.
 
     Servers are asked for models of each. `here`: the type runs in this process; `sft`: LLaMA-Factory trains it; `rl`:
     verl does. Tests have shown each with a random model of the real architecture; published weights were not tried.

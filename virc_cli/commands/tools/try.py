@@ -31,7 +31,7 @@ def command(
     to: Annotated[Path | None, option("DIR", "New folder for the images that it makes.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Carry out one call on a picture or clip, as if a model wrote it.
+    """Carry out one call on a picture, as if a model wrote it.
 
     Printed is what the model would be sent, for the question "What does the picture show?". The call is written and
     read in the chat protocol of --system, else in that of virc.
