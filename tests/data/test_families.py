@@ -21,7 +21,7 @@ from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit
 from virc.tools.registry import known
 
-NAMES = families.names()
+NAMES = [name for name in families.names() if not hasattr(families.get(name), "write")]
 COUNT = 25
 FEW: Mapping[str, int] = {"sheets": 3}
 """Of how many problems pages are drawn, where a page takes long."""
