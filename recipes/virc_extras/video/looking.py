@@ -75,7 +75,7 @@ def looked(conversation: Conversation, medium: OpenedMedium, wish: Wish, numbers
     if shown + more > MAX_PICTURES:
         most = f"at most {MAX_PICTURES} pictures of clips and documents are shown"
         raise ToolError(f"{most}: {MAX_PICTURES - shown} more can be, not {more}", "arguments")
-    _, parts = READER.pictures(medium.kind.KIND, medium.content, medium.name, wish, check_stop)
+    _, parts = READER.pictures(medium.kind.KIND, medium.source(), medium.name, wish, check_stop)
     first = max(places_of(conversation, medium)) + 1
     made = [show_input(open_file(each.data, medium.name), conversation.protocol, conversation.grid) for each in parts]
     for picture, part, number in zip(made, parts, numbers or range(first, first + len(parts)), strict=True):

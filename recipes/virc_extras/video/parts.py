@@ -8,9 +8,12 @@ from typing import Protocol
 
 import msgspec
 
+from virc.core.errors import DataError, errors_as
 from virc.core.timeouts import check_stop
 from virc.reasoning.media import MediaChoice, MediaPlace
 from virc_extras.video.worker import READER, Facts, Picture, Wish
+
+_BEGINNING = 2**16
 
 
 class MediaParts(msgspec.Struct, frozen=True):
@@ -56,13 +59,24 @@ class Medium(Protocol):
 
 
 class StoredMedium(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A clip or document as a row of RL names it: its path, what it is called, and the rest as of `OpenedMedium`."""
+    """A clip or document as a row of RL names it: its path, what it is called, and the rest as of `OpenedMedium`.
+
+    `beginning` is the digest of its size and first bytes, by which another file at its path is known: one that changed,
+    or one of this machine that the row's author does not have.
+    """
 
     path: str
     kind: str
     name: str
     facts: Facts
     number: int | None = None
+    beginning: str = ""
+
+
+def digest_of_beginning(path: Path) -> str:
+    """The SHA-256 of the size of a file and its first bytes. Raises OSError: it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.sha256(b"%d\n" % path.stat().st_size + file.read(_BEGINNING)).hexdigest()
 
 
 class OpenedMedium(msgspec.Struct, eq=False):
@@ -71,6 +85,7 @@ class OpenedMedium(msgspec.Struct, eq=False):
     Args:
         content: its bytes, or where it is.
         number: of the file among those of the question, from 1; None: there is no other.
+        beginning: as of `StoredMedium`, of a file that a row names; None: the user named it.
     """
 
     kind: Medium
@@ -78,18 +93,30 @@ class OpenedMedium(msgspec.Struct, eq=False):
     name: str
     number: int | None
     facts: Facts
+    beginning: str | None = None
+
+    def source(self) -> bytes | Path:
+        """The file to look into. Raises DataError: it is not the one that its row was made of."""
+        if isinstance(self.content, Path) and self.beginning is not None:
+            with errors_as(DataError, f"{self.name} cannot be read"):
+                if digest_of_beginning(self.content) != self.beginning:
+                    sentence = f"{self.name} is not the file that its row was made of"
+                    raise DataError(sentence, "convert the rows again (virc data convert)")
+        return self.content
 
     def stored(self) -> StoredMedium | None:
         """How a row names it; None: there is no file on the disk."""
         if isinstance(self.content, bytes):
             return None
         facts = msgspec.structs.replace(self.facts, times=(), rounding=0)
-        return StoredMedium(str(self.content.absolute()), self.kind.KIND, self.name, facts, self.number)
+        path = self.content.absolute()
+        beginning = digest_of_beginning(path)
+        return StoredMedium(str(path), self.kind.KIND, self.name, facts, self.number, beginning)
 
     def times(self) -> Facts:
         """The times of a clip's frames, which are read when somebody asks for them."""
         if not self.facts.times:
-            self.facts, _ = READER.pictures(self.kind.KIND, self.content, self.name, Wish(times=True), check_stop)
+            self.facts, _ = READER.pictures(self.kind.KIND, self.source(), self.name, Wish(times=True), check_stop)
         return self.facts
 
     def numbered(self, place: MediaPlace) -> MediaPlace:

@@ -66,7 +66,8 @@ def _opened_again(stored: StoredMedium) -> OpenedMedium:
         raise DataError(
             f"its {FILES} has the kind {stored.kind!r}", f"a kind is {' or '.join(each.KIND for each in _MEDIA)}"
         )
-    return OpenedMedium(medium, Path(stored.path), stored.name, stored.number, stored.facts)
+    path = Path(stored.path)
+    return OpenedMedium(medium, path, stored.name, stored.number, stored.facts, stored.beginning)
 
 
 def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:
