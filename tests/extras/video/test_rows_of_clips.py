@@ -208,7 +208,7 @@ def test_rewards_and_pages_of_rollouts_show_what_tools_did() -> None:
     known = {"images": [f"rl/{each.name}" for each in record.images], "media": record.extra["image_media"]}
     rollout = Rollout(group="1", reward=1, values={}, tokens=9, trace=trace, **known)
     assert [number_of(each.pixels) for each in shown(rollout)[1]] == [0, 59, -1, 29, 29]
-    for other in ({"path": str(Path("damaged.mp4").absolute())}, {"beginning": ""}):  # a file of whoever trains on the row
+    for other in ({"path": str(Path("damaged.mp4").absolute())}, {"beginning": ""}):  # of whoever trains on the row
         give_media(images, record.extra | {"image_media": [record.extra["image_media"][0] | other, None]})
         with pytest.raises(DataError, match="is not the file that its row was made of"):
             Session(protocol, ASKED, images, tools=registry.known()).feed(Reply(call("watch", start=1, clip=1)))
