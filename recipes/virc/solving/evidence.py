@@ -20,6 +20,7 @@ NEARLY_ALL = 0.5
 """The area of crops, as a share of the picture's, from which on they are no look: they were not chosen from much."""
 _STEP = 2  # times the area of the smallest crop, from which on crops are steps on the way to it
 WHOLE = (0.0, 0.0, 1.0, 1.0)
+_NO_AREA = (0.0, 0.0, 0.0, 0.0)
 
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
@@ -71,9 +72,12 @@ def _part(box: Box, crop: Box) -> float:
 def crops(images: Sequence[ImageRecord], sizes: Sequence[Size]) -> list[tuple[int, Box]]:
     """The parts of the inputs that were shown alone, crops of crops too: the input's index, and shares of its sides.
 
+    A frame or page that a tool showed is none of the first look: it has its own index, and no area.
+
     `sizes` are (width, height) in px of the files of the first inputs; of others nothing is returned.
     """
-    return [found for index, found in regions(images, sizes).items() if index >= len(sizes)]
+    of_inputs = [found for index, found in regions(images, sizes).items() if index >= len(sizes)]
+    return of_inputs + [(each.index, _NO_AREA) for each in images[len(sizes) :] if each.place and each.parent is None]
 
 
 def regions(images: Sequence[ImageRecord], sizes: Sequence[Size]) -> dict[int, tuple[int, Box]]:

@@ -26,6 +26,7 @@ from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Rejected, Reply, Session
 from virc.rewards.rollouts import samples_of
 from virc.runs.rollout_stats import Rollout
+from virc.solving.evidence import crops, looked_at
 from virc.tools import registry
 from virc.training.rollout_pages import shown
 from virc_extras.video import worker
@@ -205,6 +206,8 @@ def test_rewards_and_pages_of_rollouts_show_what_tools_did() -> None:
     trace = session.trace()
     samples, ended = samples_of(record, trace, protocol, QWEN2, 4)
     assert (ended, [number_of(each.pixels) for each in samples[-1].prompt.shown]) == ("answer", [0, 59, -1, 29, 29])
+    looks = [region for _, region in crops(trace.images, [(56, 56)] * 3)]
+    assert looked_at(looks), "a frame that was watched counts as a look"
     known = {"images": [f"rl/{each.name}" for each in record.images], "media": record.extra["image_media"]}
     rollout = Rollout(group="1", reward=1, values={}, tokens=9, trace=trace, **known)
     assert [number_of(each.pixels) for each in shown(rollout)[1]] == [0, 59, -1, 29, 29]
