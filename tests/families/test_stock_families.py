@@ -40,8 +40,15 @@ NAMES = {
     "glm-4v": ["zai-org/GLM-4.1V-9B-Thinking", "glm-4.6v-flash", "glm-4.5v"],
     "gemma3": ["gemma3:4b", "google/gemma-3-27b-it"],
     "gemma4": ["gemma4:26b", "google/gemma-4-31b-it"],
+    "minicpm-v": ["openbmb/MiniCPM-V-4_5", "minicpm-v4.5:8b", "openbmb/MiniCPM-V-4.6"],
+    "kimi-k2.5": ["moonshotai/Kimi-K2.5", "kimi-k2.5"],
+    "molmo2": ["allenai/Molmo2-8B"],
+    "step3": ["stepfun-ai/Step-3.7-Flash"],
 }
-OTHERS = "qwen3:8b qwen2.5:7b glm-4.5-air paligemma2 gemma2:9b gemma3:1b default gpt-5 qwen3-vl-embedding-8b".split()
+OTHERS = (
+    "qwen3:8b qwen2.5:7b glm-4.5-air paligemma2 gemma2:9b gemma3:1b default gpt-5 qwen3-vl-embedding-8b"
+    " minicpm4 kimi-k2"
+).split()
 
 
 @pytest.mark.parametrize("family", NAMES)
@@ -83,6 +90,10 @@ QUARTERS = {
     "glm-4v": ToolText("crop_image", {"bbox_2d": "[500, 500, 1000, 1000]", "image_index": "0"}),
     "gemma4": ToolText("crop_image", {"box_2d": [500, 500, 1000, 1000], "image_index": 0}),
     "gemma3": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+    "minicpm-v": ToolText("crop_image", {"bbox_2d": [500, 500, 1000, 1000], "image_index": 0}),
+    "kimi-k2.5": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+    "molmo2": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+    "step3": ToolText("crop_image", {"bbox_2d": [504, 336, 1008, 672], "image_index": 0}),
 }
 
 
