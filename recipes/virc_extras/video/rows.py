@@ -1,6 +1,6 @@
 """Rows that name clips or documents, with their frames and pages as pictures: what `virc data convert` reads instead.
 
-`column_of_media` says whether a file has such rows, and `as_pictures` writes it again. Each row keeps its other
+`names_media` says whether a file has such rows, and `as_pictures` writes it again. Each row keeps its other
 columns; `images` has the names of its pictures, written once beside the rows, and `image_places` where each comes from.
 A text has a mark for each picture where it had one for the clip; in turns with a reply its line is before it.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from virc.core import plugins
-from virc.core.errors import DataError, VircError, errors_as
+from virc.core.errors import DataError, SetupError, VircError, errors_as
 from virc.core.files import contents
 from virc.core.json_stream import one_line
 from virc.core.text import counted, plain
@@ -70,10 +70,21 @@ class _Made(NamedTuple):
 
 
 def column_of_media(file: Path) -> str | None:
-    """The column of a file of rows that names clips or documents; None: it names none."""
+    """The column of a file of rows whose first rows name clips or documents; None: they name none."""
     if file.suffix.lower() not in raw.ENDINGS or not file.is_file():
         return None
     return next((name for row in raw.beginning(file, _SEEN) if (name := next(_columns(row), None))), None)
+
+
+def names_media(file: Path) -> bool:
+    """Whether any row of a file names a clip or document; one may have many rows of pictures before them."""
+    if file.suffix.lower() not in raw.ENDINGS or not file.is_file():
+        return False
+    rows = (row for _, row in raw.rows(file) if isinstance(row, dict))
+    try:
+        return column_of_media(file) is not None or any(True for row in rows for _ in _columns(row))
+    except (DataError, SetupError):  # which is said when the rows are converted
+        return False
 
 
 def check_pictures_alone(file: Path) -> None:
@@ -90,12 +101,13 @@ def _columns(row: Mapping[str, Any]) -> Iterator[str]:
         return
     has_pictures = any(row.get(name) for name in _PICTURES)
     for name, value in row.items():
+        if key_of(name) not in MEDIA and name != _PATH:
+            continue
         files = [*_files_in(value)]
-        is_path = key_of(name) in MEDIA or name == _PATH
         # a name without an ending is a clip's where the row has nothing else to show; a text is no name
         is_video = key_of(name).startswith("video") or (name == _PATH and row.get(_KIND) == "video")
-        is_clip = is_path and any(isinstance(each, str) and each.lower().endswith(_CLIPS) for each in files)
-        if is_clip or (is_path and is_video and files and not has_pictures and all(map(_may_be_file, files))):
+        is_clip = any(isinstance(each, str) and each.lower().endswith(_CLIPS) for each in files)
+        if is_clip or (is_video and files and not has_pictures and all(map(_may_be_file, files))):
             yield name
 
 
@@ -158,8 +170,7 @@ def as_pictures(folder: Path, config: ConvertConfig) -> Iterator[AsPictures]:
     scratch, made = folder / ".clips", AsPictures()
     try:
         for number, file in enumerate(config.sources):
-            has_clips = column_of_media(file) is not None
-            made.add(file, _Rewriting(file, scratch / str(number), config) if has_clips else None)
+            made.add(file, _Rewriting(file, scratch / str(number), config) if names_media(file) else None)
         yield made
     except VircError as error:
         raise type(error)(made.named(str(error.args[0])), error.unspelled_hint) from error

@@ -176,6 +176,20 @@ def test_pages_frames_and_pictures_stand_in_one_file() -> None:
     assert (len(taken_out["images"]), "image_places" in taken_out) == (2, False)
 
 
+def test_a_clip_behind_many_rows_of_pictures_is_shown() -> None:
+    picture = VIDEO_R1 | {"data_type": "image", "path": "red.png"}
+    *_, last = converted(rows_file(*[picture] * 30, VIDEO_R1, name="late.json"), "--frames", "4")
+    assert (pictures(last), lines(last)[0]) == (NUMBERS, "Frame 1 at 0:00:")
+
+
+@each_case("option", ["--page", "--fps", "--frames"])
+def test_a_choice_of_frames_without_clips_is_refused(option: str) -> None:
+    file = rows_file({"image": "red.png", "question": ASKED, "answer": "1"}, name="plain.jsonl")
+    done = virc("data", "convert", file, "--to", "plain", "--format", "batch", option, 2)
+    assert (done.code, Path("plain").exists()) == (2, False)
+    assert f"{option} chooses in clips and documents, and no row names one\nhint: leave {option} out" in done.err
+
+
 @each_case("command", [("data", "check"), ("data", "show"), ("train", "tiny", "--stage", "rl", "--dry-run", "--data")])
 def test_rows_that_name_clips_are_to_be_converted_first(command: tuple[str, ...]) -> None:
     done = virc(*command, rows_file(VIDEO_R1, name="named.json"))
