@@ -14,8 +14,8 @@ _ASKED = {
 
 
 def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the row; a problem with its sentence."""
+    """Yield the row; a problem with its sentence, a conversation of text with no images."""
     if layout not in _ASKED:
-        yield row
+        yield {"images": [], **row}
     else:
         yield {**row, "problem": f"{row['problem']} {texts.text(Path(__file__).parent, _ASKED[layout])}"}
