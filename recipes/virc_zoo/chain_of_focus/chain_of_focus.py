@@ -1,9 +1,8 @@
 """The reward of Chain-of-Focus: 0.9 * right + 0.1 * format, and among the rollouts of a prompt more for not looking.
 
-Both are of the completion as one text, with what tools show in it: the last <answer> is judged, and the format is as
-many <think> as </think> and as many <answer> as </answer>, one at least, and an answer of at most 1,000 words. The
-sentence behind a crop names these marks once each, so that a rollout that looks has one of them at least; it is not
-judged.
+Both are of the completion as one text, with what tools show in it but the sentence behind a crop: the last <answer> is
+judged, and the format is as many <think> as </think> and as many <answer> as </answer>, one at least, and an answer of
+at most 1,000 words.
 AGAR, the adaptive rewards of a group: where a rollout without a look is right, such are worth 1, right ones with looks
 0.8; where none is, right ones with looks are worth 1. Wrong ones with looks are always worth 0.5, wrong ones without 0,
 or 0.1 where they are in the format. A group of one stays as it is. A rollout that writes <tool_call> has looked, also
@@ -11,7 +10,7 @@ where its box was refused.
 
 Source: xtong-zhang/Chain-of-Focus, verl/recipe/zoomin/zoomin_reward3.py, and verl/verl/trainer/ppo/core_algos.py,
 compute_grpo_outcome_advantage, which takes for right what has over 0.5. The question to the judge is that of DeepEyes,
-its `judge.yaml`. Its paper (arXiv:2505.15436) tells of outcome and format only. What differs:
+its `judge.yaml`. The first version of its paper (arXiv:2505.15436) tells of outcome and format only. What differs:
 
 - a rollout that ends in a tool call is not judged: it has no answer, and is not right;
 - rows of mathematics (thinklite_eureka) are compared by algebra there before a judge is asked, here the judge decides.
@@ -42,10 +41,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
     """Whether the judge calls the last answer right, also where there is none: 1 or 0; not of replies that look."""
     if goes_on(sample.text):
         return None
-    prompt = sample.prompt
-    asked = prompt.protocol.after_image.replace("{image}", "").strip() if prompt.protocol else ""
-    answer = answer_of(completion(sample).replace(asked, ""))
-    found = await ASKED.asked(sample, means, JUDGE, answer=answer)
+    found = await ASKED.asked(sample, means, JUDGE, answer=answer_of(completion(sample)))
     sample.why["judged"] = found.why
     return found.value
 
@@ -64,10 +60,11 @@ def called(sample: "Sample", means: "Means") -> float:
 
 
 def completion(sample: "Sample") -> str:
-    """What the model wrote and was shown behind the question, as one text; images leave nothing in it."""
-    messages = sample.prompt.record.messages
+    """What the model wrote and was shown behind the question, as one text; images and their sentence leave nothing."""
+    messages, protocol = sample.prompt.record.messages, sample.prompt.protocol
     start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
-    return "\nassistant\n".join((*(each.content.replace(MARK, "") for each in messages[start:]), sample.text))
+    text = "\nassistant\n".join((*(each.content.replace(MARK, "") for each in messages[start:]), sample.text))
+    return text.replace(protocol.after_image.replace("{image}", "").strip(), "") if protocol else text
 
 
 def answer_of(text: str) -> str:
