@@ -11,11 +11,13 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc_zoo import sized_pictures
 from virc_zoo.code_as_thought import rows as code_as_thought
+from virc_zoo.curr_reft import rows as curr_reft
 from virc_zoo.mpcc import rows as mpcc
 from virc_zoo.openvlthinker import rows as openvlthinker
 from virc_zoo.perception_r1 import rows as perception_r1
 from virc_zoo.rewardmap import rows as rewardmap
 from virc_zoo.thinklite_vl import rows as thinklite_vl
+from virc_zoo.v_thinker import rows as v_thinker
 from virc_zoo.vision_g1 import rows as vision_g1
 from virc_zoo.visurf import rows as visurf
 from virc_zoo.visurf import visurf as visurf_reward
@@ -109,3 +111,15 @@ def test_pictures_of_rows_have_the_published_size(
     given: bytes | list[bytes] = [picture.getvalue()] if column == "images" else picture.getvalue()
     (read,) = rows.rows({column: given}, 1, "", tmp_path)
     assert [Image.open(BytesIO(each["bytes"])).size for each in read[column]] == [shown]
+
+
+@pytest.mark.parametrize(("layout", "roles"), [("sft", ["system", "user"]), ("perception", ["user"])])
+def test_conversations_of_v_thinker_with_code_have_its_system_message(
+    layout: str, roles: list[str], tmp_path: Path
+) -> None:
+    (read,) = v_thinker.rows({"messages": [{"role": "user", "content": "Where?"}]}, 1, layout, tmp_path)
+    assert [message["role"] for message in read["messages"]] == roles
+
+
+def test_a_conversation_of_curr_reft_may_be_of_text_alone(tmp_path: Path) -> None:
+    assert [*curr_reft.rows({"messages": []}, 1, "reject", tmp_path)] == [{"images": [], "messages": []}]
