@@ -1,4 +1,4 @@
-"""Conversations of V-Thinker's second stage get the system message that its script names: scripts/sft.sh, `--system`."""
+"""Conversations of V-Thinker's second stage get the system message that its script names (scripts/sft.sh, --system)."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
