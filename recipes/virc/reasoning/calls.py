@@ -177,6 +177,7 @@ class Tool(Protocol):
     `read(arguments, view)` returns the arguments as all tools have them, before they are checked, and raises ToolError
     where it cannot; `write(arguments, view)` is the other way round, for rows that are converted and for examples.
     `CUTS = True` says that it cuts a box out, so that a conversion may put it in place of another that does.
+    One that is about all images has `apply_to_all(call, conversation)` in place of `apply`; its calls have no index.
     """
 
     NAME: str

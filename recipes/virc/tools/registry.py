@@ -254,7 +254,7 @@ def _checked(module: object, file: Path) -> Tool:
             getattr(module, "TEMPLATE", None) not in _TURNS
         ),
         "check(arguments, view) that is a function": not callable(getattr(module, "check", callable)),
-        "apply(call, source)": not callable(getattr(module, "apply", None)),
+        "apply(call, source)": not any(callable(getattr(module, each, None)) for each in ("apply", "apply_to_all")),
     }
     taken = isinstance(name, str) and (name in discover() or plugins.of_systems("tools").get(name, file) != file)
     if taken:

@@ -64,11 +64,6 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     return Checked(Call(NAME, arguments={"code": fenced[1] if fenced else code}))
 
 
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool is about all images."""
-    raise NotImplementedError
-
-
 def apply_to_all(call: Call, conversation: Conversation) -> Result:
     """What the code prints and shows.
 

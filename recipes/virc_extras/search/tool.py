@@ -77,11 +77,6 @@ def ranked(query: str) -> list[Path]:
     return _index(_folder()).ranked(query)
 
 
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool looks at what was shown before."""
-    raise NotImplementedError
-
-
 def apply_to_all(call: Call, conversation: Conversation) -> Result:
     """The best page that no search of this conversation has shown; a text where there is none.
 

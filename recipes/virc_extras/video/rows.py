@@ -8,8 +8,9 @@ A text has a mark for each picture where it had one for the clip; in turns with 
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -50,6 +51,8 @@ _REPLIES = ("assistant", "gpt")
 _MARKS = re.compile(rf"<video>|{MARK}")
 _MAX_NAME = 1024
 _SEEN = 20  # rows of a file that are looked at
+_TABLES = (".parquet", ".arrow", ".feather", ".csv", ".tsv")
+"""Files whose rows all have the columns of the first."""
 
 
 class _Medium(NamedTuple):
@@ -82,7 +85,10 @@ def names_media(file: Path) -> bool:
         return False
     rows = (row for _, row in raw.rows(file) if isinstance(row, dict))
     try:
-        return column_of_media(file) is not None or any(True for row in rows for _ in _columns(row))
+        first = next(rows, {})
+        if file.suffix.lower() in _TABLES and not any(map(_may_name_media, first)):
+            return False
+        return any(True for row in chain([first], rows) for _ in _columns(row))
     except (DataError, SetupError):  # which is said when the rows are converted
         return False
 
@@ -101,7 +107,7 @@ def _columns(row: Mapping[str, Any]) -> Iterator[str]:
         return
     has_pictures = any(row.get(name) for name in _PICTURES)
     for name, value in row.items():
-        if key_of(name) not in MEDIA and name != _PATH:
+        if not _may_name_media(name):
             continue
         files = [*_files_in(value)]
         # a name without an ending is a clip's where the row has nothing else to show; a text is no name
@@ -109,6 +115,10 @@ def _columns(row: Mapping[str, Any]) -> Iterator[str]:
         is_clip = any(isinstance(each, str) and each.lower().endswith(_CLIPS) for each in files)
         if is_clip or (is_video and files and not has_pictures and all(map(_may_be_file, files))):
             yield name
+
+
+def _may_name_media(column: str) -> bool:
+    return key_of(column) in MEDIA or column == _PATH
 
 
 def _files_in(value: object) -> Iterator[object]:
@@ -156,8 +166,8 @@ class AsPictures:
 
 
 @contextmanager
-def as_pictures(folder: Path, config: ConvertConfig) -> Iterator[AsPictures]:
-    """Give the files with pictures in place of clips and documents.
+def as_pictures(folder: Path, config: ConvertConfig, files: Collection[Path]) -> Iterator[AsPictures]:
+    """Give the files of `config` with pictures in place of clips and documents, which some of the `files` name.
 
     They are in `folder` until the block ends, so that what is made of them there can link their pictures.
 
@@ -170,7 +180,7 @@ def as_pictures(folder: Path, config: ConvertConfig) -> Iterator[AsPictures]:
     scratch, made = folder / ".clips", AsPictures()
     try:
         for number, file in enumerate(config.sources):
-            made.add(file, _Rewriting(file, scratch / str(number), config) if names_media(file) else None)
+            made.add(file, _Rewriting(file, scratch / str(number), config) if file in files else None)
         yield made
     except VircError as error:
         raise type(error)(made.named(str(error.args[0])), error.unspelled_hint) from error

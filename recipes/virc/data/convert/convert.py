@@ -120,13 +120,16 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
         VircError: the disk refuses.
     """
     clips = media_reader("rows")
-    has_clips = clips and any(map(clips.names_media, config.sources))
-    if config.media != USUAL_MEDIA and not has_clips:
+    with_clips = [file for file in config.sources if clips.names_media(file)] if clips else []
+    if config.media != USUAL_MEDIA and not with_clips:
         given = {"«--page»": config.media.pages, "«--fps»": config.media.fps, "«--frames»": config.media.frames}
         option = next(name for name, value in given.items() if value)
         raise UsageError(f"{option} chooses in clips and documents, and no row names one", f"leave {option} out")
-    datasets = [] if has_clips else _planned(config)
-    with fresh_folder(config.to) as folder, clips.as_pictures(folder, config) if has_clips else nullcontext() as made:
+    datasets = [] if with_clips else _planned(config)
+    with (
+        fresh_folder(config.to) as folder,
+        clips.as_pictures(folder, config, with_clips) if with_clips else nullcontext() as made,
+    ):
         if made:
             datasets = _planned(msgspec.structs.replace(config, sources=made.files))
         if config.weights:

@@ -27,6 +27,9 @@ PREFIXES = (
     "Best option:",
 )
 
+JOINED_PREFIXES = (*PREFIXES[:4], PREFIXES[4] + PREFIXES[5], PREFIXES[6] + PREFIXES[7])
+"""The same where a published list lacks two commas."""
+
 
 def inferred(answer: str, choices: Sequence[str]) -> str | None:
     """The one letter that a reply has among its last words, or whose choice it quotes; None if that is none.
@@ -51,20 +54,24 @@ def inferred(answer: str, choices: Sequence[str]) -> str | None:
 
 
 def first_capital(
-    answer: str, choices: Sequence[str] = ("(A)", "(B)", "(C)", "(D)", "(E)"), prefixes: Sequence[str] = PREFIXES
+    answer: str,
+    choices: Sequence[str] = ("(A)", "(B)", "(C)", "(D)", "(E)"),
+    prefixes: Sequence[str] = PREFIXES,
+    letters: str = "ABCDE",
 ) -> str:
-    """The first of A to E in a reply behind one of the prefixes, else that of the first choice that holds the reply.
+    """The first letter in a reply behind one of the prefixes, else that of the first choice that holds the reply.
 
     Source: open-compass/VLMEvalKit@e8e78f0, vlmeval/dataset/utils/multiple_choice.py, extract_characters_regex.
 
     Args:
         choices: each behind its letter in brackets, `(A) red`.
         prefixes: are dropped wherever they stand.
+        letters: that are looked for.
     """
     answer = answer.strip()
     for prefix in prefixes:
         answer = answer.replace(prefix, "")
-    if found := re.search("[ABCDE]", answer):
+    if found := re.search(f"[{letters}]", answer):
         return found[0]
     if len(answer.split()) > _SHORT:
         return ""

@@ -11,7 +11,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import json_or_none
 from virc.evaluation.benchmarks.hub_rows import HubBenchmark, choice, lettered
-from virc.evaluation.benchmarks.letters import LETTERS, first_capital, inferred
+from virc.evaluation.benchmarks.letters import JOINED_PREFIXES, LETTERS, first_capital, inferred
 from virc.evaluation.benchmarks.registry import Fields
 from virc.systems.layouts.layout import Layout, listed
 
@@ -22,14 +22,6 @@ _DISCLAIMER = (
 )
 _DISCLAIMED = ("Forensic_Detection", "Jigsaw", "Art_Style")
 _LETTER = len("(A) ")
-_PREFIXES = (
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option isThe correct option is",
-    "Best answer:Best option:",
-)
 _SELECT = (
     "Select the best answer to the above multiple-choice question based on the image. "
     "Respond with only the letter (A, B, C, D, or E) of the correct option.\nThe best answer is: "
@@ -96,7 +88,7 @@ def _of_mme(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 def _right_in_mme(answer: str, fields: Mapping[str, Any]) -> bool:
-    return bool(first_capital(answer, fields["options"], _PREFIXES) == fields["label"])
+    return bool(first_capital(answer, fields["options"], JOINED_PREFIXES) == fields["label"])
 
 
 # TreeBench, subtle things in crowded photographs, with boxes of the evidence (Wang et al. 2025, arXiv:2507.07999).

@@ -1,21 +1,10 @@
-"""Letters of choices in replies about clips, as published programs read them."""
+"""Right choices by their number."""
 
-import re
 from collections.abc import Sequence
 
 from virc.evaluation.benchmarks.hub_rows import choice
 from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields
-
-_SHORT = 10  # words
-
-
-def first_letter(answer: str, prefixes: Sequence[str], letters: str) -> str | None:
-    """The first of the letters in a reply without the prefixes; None: there is none."""
-    for prefix in prefixes:
-        answer = answer.strip().replace(prefix, "")
-    found = re.search(f"[{letters}]", answer)
-    return found[0] if found else None
 
 
 def chosen(number: int, choices: Sequence[str]) -> Fields:

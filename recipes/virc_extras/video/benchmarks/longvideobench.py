@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from virc.evaluation.benchmarks.hub_rows import lettered
-from virc.evaluation.benchmarks.letters import PREFIXES
+from virc.evaluation.benchmarks.letters import first_capital
 from virc.evaluation.benchmarks.registry import Fields
-from virc_extras.video.benchmarks.choices import chosen, first_letter
+from virc_extras.video.benchmarks.choices import chosen
 from virc_extras.video.benchmarks.media_rows import Graded, Values, media_benchmark
 
 ABOUT = "1,337 questions on clips of up to an hour, without subtitles"
@@ -33,8 +33,8 @@ def _make(row: Mapping[str, Any], _: Fields) -> Fields:
 
 
 def _right(answer: str, fields: Mapping[str, Any]) -> bool | None:
-    letter = first_letter(answer, PREFIXES, "ABCDE")
-    return None if letter is None else letter == fields["label"]
+    letter = first_capital(answer, ())
+    return letter == fields["label"] if letter else None
 
 
 def _measures(answer: str, fields: Mapping[str, Any]) -> Values:

@@ -57,15 +57,11 @@ def score(answer: str, right: str, kind: str) -> float:
         return 0.0
     if _float(wanted[0]) is not None or _is_whole(wanted[0]):
         return float(said == wanted)
-    return min(_text_likeness(*each) for each in zip(said, wanted, strict=True))
+    return min(anls(*each) for each in zip(said, wanted, strict=True))
 
 
 def _likeness(said: str, right: str) -> float:
-    return float(said == right) if _is_whole(right) else _text_likeness(said, right)
-
-
-def _text_likeness(said: str, right: str) -> float:
-    return anls(said, right)
+    return float(said == right) if _is_whole(right) else anls(said, right)
 
 
 def _is_near(said: str, right: str) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from virc.evaluation.benchmarks.hub_rows import choice
+from virc.evaluation.benchmarks.letters import JOINED_PREFIXES, first_capital
 from virc.evaluation.benchmarks.registry import Fields
-from virc_extras.video.benchmarks.choices import first_letter
 from virc_extras.video.benchmarks.media_rows import media_benchmark
 
 ABOUT = "2,700 questions on 900 clips of eleven seconds to an hour"
@@ -20,16 +20,7 @@ _SELECT = (
     "Respond with only the letter (A, B, C, or D) of the correct option.\n"
 )
 _LETTER = len("A. ")
-_PREFIXES = (
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option isThe correct option is",
-    "Best answer:Best option:",
-    "Answer:",
-    "Option:",
-)
+_PREFIXES = (*JOINED_PREFIXES, "Answer:", "Option:")
 
 
 def _make(row: Mapping[str, Any], _: Fields) -> Fields:
@@ -45,7 +36,7 @@ def _make(row: Mapping[str, Any], _: Fields) -> Fields:
 
 
 def right(answer: str, fields: Mapping[str, Any]) -> bool:
-    return bool(first_letter(answer, _PREFIXES, "ABCD") == fields["label"])
+    return bool(first_capital(answer, (), _PREFIXES, "ABCD") == fields["label"])
 
 
 _BENCHMARK = media_benchmark("video-mme", ABOUT, {"": ("videomme/test-*.parquet", "test*.parquet")}, _make)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from PIL import Image
-
 from virc.reasoning.calls import Call, Conversation, Result, function_schema
 from virc_extras.video.sampling import MOST
 
@@ -22,11 +20,6 @@ SCHEMA = function_schema(
     },
     clip=CLIP_SCHEMA,
 )  # fmt: skip
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool looks into a clip of the question."""
-    raise NotImplementedError
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

@@ -1,7 +1,5 @@
 """`turn_to`: look at pages of a document by their numbers."""
 
-from PIL import Image
-
 from virc.core.text import counted
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, function_schema
 from virc_extras.video.sampling import MOST
@@ -20,11 +18,6 @@ SCHEMA = function_schema(
         "type": "integer", "minimum": 1, "description": "number of the document, if the question has several",
     },
 )  # fmt: skip
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool looks into a document of the question."""
-    raise NotImplementedError
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from PIL import Image
-
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, function_schema
 from virc_extras.video.choosing import seconds_of
 from virc_extras.video.limits import MAX_SECONDS
@@ -27,11 +25,6 @@ SCHEMA = function_schema(
     },
     clip=CLIP_SCHEMA,
 )
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool looks into a clip of the question."""
-    raise NotImplementedError
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

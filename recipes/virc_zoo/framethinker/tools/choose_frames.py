@@ -6,8 +6,6 @@ is found by the times of the stream, and clips with none in between are refused 
 
 import re
 
-from PIL import Image
-
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, function_schema
 
 NAME = "choose_frames"
@@ -20,11 +18,6 @@ SCHEMA = function_schema(
 )
 _BETWEEN = re.compile(r"(\d{1,9}) and (\d{1,9})")
 _LONG = 300  # seconds
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool looks into the clip of the question."""
-    raise NotImplementedError
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

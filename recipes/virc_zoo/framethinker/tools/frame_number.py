@@ -7,8 +7,6 @@ is the seconds times a rate of the row, and a frame behind the end; here that of
 import re
 from bisect import bisect_right
 
-from PIL import Image
-
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, function_schema
 
 NAME = "frame_number"
@@ -20,11 +18,6 @@ SCHEMA = function_schema(
     time={"type": "string", "maxLength": 40, "description": "minutes, which may be over 60, and seconds: 62:30"},
 )
 _TIME = re.compile(r"(\d{1,5}):(\d{1,5})(?!\S)")
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool looks into the clip of the question."""
-    raise NotImplementedError
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

@@ -4,8 +4,6 @@ Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, curiosity_driven_rl/openrlhf/traine
 SelectFrames and execute_tool.
 """
 
-from PIL import Image
-
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, function_schema
 from virc.reasoning.history import crop_size
 from virc.reasoning.resample import Rescaled
@@ -17,11 +15,6 @@ TEMPLATE = "after_scale"
 NUMBERS = {"type": "array", "items": {"type": "integer"}, "minItems": 1, "description": "numbers, 1 is the first"}
 """The schema of its argument."""
 SCHEMA = function_schema(NAME, "Look closer at frames of a video.", ("target_frames",), target_frames=NUMBERS)
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool is about all frames."""
-    raise NotImplementedError
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

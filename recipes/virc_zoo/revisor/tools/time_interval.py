@@ -7,8 +7,6 @@ shows 4 to 512 frames, here at most 64, and their times are painted on the clip 
 import re
 from pathlib import Path
 
-from PIL import Image
-
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, function_schema
 from virc.systems import texts
 
@@ -22,11 +20,6 @@ SCHEMA = function_schema(
 )
 _INTERVAL = re.compile(r"\[(\d{1,6}(?:\.\d{1,6})?)\s*,\s*(\d{1,6}(?:\.\d{1,6})?)\]")
 _LEAST, _FEWEST, _MOST, _RATE = 2, 4, 64, 2  # seconds; frames, and those of a second
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool looks into the clip of the question."""
-    raise NotImplementedError
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

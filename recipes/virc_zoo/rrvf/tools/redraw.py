@@ -76,8 +76,3 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
         return Result(teacher(os.environ[ENDPOINT]).reply(ask, Sampling(temperature=0, max_tokens=512)).text)
     except NetworkError as error:
         raise ToolError(f"the teacher does not answer: {error}") from error
-
-
-def apply(call: Call, source: Image.Image) -> Result:
-    """Never called: the tool is about the whole conversation."""
-    raise NotImplementedError

@@ -9,8 +9,6 @@ from virc_zoo.pixel_reasoner.tools import frames_again
 NAME = "images_again"
 TEMPLATE = "after_scale"
 SCHEMA = function_schema(NAME, "Look closer at frames.", ("target_frames",), target_frames=frames_again.NUMBERS)
-apply = frames_again.apply
-"""Never called: the tool is about all images."""
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:

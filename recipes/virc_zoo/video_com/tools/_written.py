@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from PIL import Image
 
 from virc.reasoning.calls import Call, Conversation, Result, function_schema
 from virc.systems import texts
@@ -20,11 +19,6 @@ FRAME = "video_com_frame"
 def schema_of(name: str, description: str) -> dict[str, Any]:
     """The schema of a tool that gets a call as it is written, behind its name and opening bracket."""
     return function_schema(name, description, ("written",), written={"type": "string"})
-
-
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tools look into a clip of the question."""
-    raise NotImplementedError
 
 
 def written_in(call: Call) -> str:

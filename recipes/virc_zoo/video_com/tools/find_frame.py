@@ -1,9 +1,7 @@
 """`find_frame`: look at one frame of a clip, by the number that is painted on it; of several the first."""
 
 from virc.reasoning.calls import Call, Conversation, Result
-from virc_zoo.video_com.tools._written import FRAME, apply, frames_at, numbers_in, result_of, schema_of
-
-__all__ = ["apply"]
+from virc_zoo.video_com.tools._written import FRAME, frames_at, numbers_in, result_of, schema_of
 
 NAME = "find_frame"
 TEMPLATE = "after_image"

@@ -5,9 +5,7 @@ All segments at once, and none, show nothing. Of numbers that the clip does not 
 
 from virc.reasoning.calls import Call, Conversation, Result
 from virc_zoo.video_com._painting import segments_of
-from virc_zoo.video_com.tools._written import apply, frames_at, numbers_in, result_of, schema_of
-
-__all__ = ["apply"]
+from virc_zoo.video_com.tools._written import frames_at, numbers_in, result_of, schema_of
 
 _FRAMES = 16
 NAME = "find_segment"

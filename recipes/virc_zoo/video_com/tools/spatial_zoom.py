@@ -9,9 +9,7 @@ from virc.reasoning.history import input_grid
 from virc.reasoning.images import Shown
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import smart_resize
-from virc_zoo.video_com.tools._written import FRAME, apply, result_of, schema_of, written_in
-
-__all__ = ["apply"]
+from virc_zoo.video_com.tools._written import FRAME, result_of, schema_of, written_in
 
 _BOX = re.compile(r"SPATIAL_ZOOM\((.*?)\)\s*=\s*\[(\d+),\s*(\d+),\s*(\d+),\s*(\d+)\]", re.IGNORECASE)
 NAME = "spatial_zoom"

@@ -55,11 +55,6 @@ def check(arguments: Mapping[str, Any], view: View) -> Checked:
     return Checked(Call(NAME, arguments={"image": number - 1, "marks": marks}))
 
 
-def apply(call: Call, source: Image.Image | None) -> Result:
-    """Never called: the tool is about an image and what was drawn before."""
-    raise NotImplementedError
-
-
 def apply_to_all(call: Call, conversation: Conversation) -> Result:
     """A copy of the image with its marks and those of the call."""
     image = call.arguments["image"]
