@@ -1,6 +1,8 @@
 """Which weights and layers of a model belong to which part, by their names, prefixes included."""
 
 import re
+from collections.abc import Mapping
+from functools import cache
 
 from virc.core.errors import ConfigError
 from virc.families import registry as families
@@ -15,11 +17,17 @@ def pattern(part: Part, model_type: object) -> str:
     Raises:
         ConfigError: the parts of such models are not known.
     """
+    return _patterns(str(model_type))[part]
+
+
+@cache
+def _patterns(model_type: str) -> Mapping[Part, str]:
     family = families.by_model_type(model_type)
     if family is None or not family.parts:
-        raise ConfigError(f"the parts of models of type {str(model_type)[:60]!r} are not known")
+        raise ConfigError(f"the parts of models of type {model_type[:60]!r} are not known")
     named = {each: "|".join(map(re.escape, pieces)) for each, pieces in family.parts.items()}
-    return rf".*(?:{named[part]}).*" if part in named else rf"(?!.*(?:{'|'.join(named.values())})).*"
+    others = rf"(?!.*(?:{'|'.join(named.values())})).*"
+    return {part: rf".*(?:{named[part]}).*" if part in named else others for part in PARTS}
 
 
 def part_of(name: str, model_type: object) -> Part:
