@@ -13,11 +13,14 @@ from support.row_files import png
 
 from virc.core.errors import DataError
 from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.models.chat_protocol import of_system
 from virc.reasoning.images import Shown
 from virc.rewards.judging import Verdict
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
+from virc.systems import registry as systems
 from virc_zoo.actial import actial
+from virc_zoo.chain_of_focus import chain_of_focus
 from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge, curr_reft_open
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.grit import grit
@@ -153,3 +156,16 @@ def test_videorft_compares_the_thought_behind_its_first_sentence_with_each_frame
     means: Any = SimpleNamespace(asked=Embedder)
     assert asyncio.run(videorft.meant(reply, means)) == pytest.approx((0.8 + 1) / 2)
     assert compared == ["A ball. Red."] * 2
+
+
+def test_the_sentence_behind_a_crop_is_not_in_the_format_of_chain_of_focus() -> None:
+    """Its program takes the sentence out before it counts marks (verl/recipe/zoomin/zoomin_reward3.py)."""
+    protocol = of_system(systems.get("chain-of-focus"))
+    shown = Message("assistant", protocol.after_image.replace("{image}", MARK))
+    assert "<think>" in shown.content, "which names the marks that are counted"
+    record = Record((Message("user", "?"), Message("assistant", "<tool_call>"), shown), question="?", answer="5")
+    values = {
+        reply: chain_of_focus.orderly(sample(reply, Prompt(record, protocol=protocol)), Means())
+        for reply in ("<answer>5</answer>", "<think>a</think><answer>5</answer>")
+    }
+    assert list(values.values()) == [0, 1]

@@ -75,7 +75,7 @@ CASES: dict[str, Case] = {
     "tvgbench": Case(
         {"path": "./x/a.mp4", "question": "a man sits", "answer": "0.5-2.5", "start": 0.5, "end": 1.0,
          "dataset_name": "hirest"},
-        "tvgbench.json", {"tvgbench_data/a.mp4": clip()}, "1.0 to 2.02", PART, {**SPANS, "mean IoU": 0.51},
+        "tvgbench.json", {"tvgbench_data/a.mp4": clip()}, "1.9 to 3.0", PART, {**SPANS, "mean IoU": 0.55},
     ),
     "mmlongbench-doc": Case(
         {"doc_id": "a.pdf", "doc_type": "Guide", "question": "How much?", "answer": "18.29%", "evidence_pages": "[2]",
@@ -108,11 +108,12 @@ def test_eval_shows_the_clip_of_a_published_row_and_scores_the_reply(
         options = ("--frames", 2) if any(each.endswith(".mp4") for each in case.clips) else ()
         done = virc("eval", name, "--endpoint", server.url, *options, "--json")
         assert done.code == 0, done.err
-        seen = shown(server)
+        seen, printed = shown(server), virc("eval", name, "--endpoint", server.url, *options).out
     assert seen[: len(case.seen)] == case.seen
     (model,) = done.json["models"]
     assert model["score"]["right"] == (name not in ("longvideobench", "slidevqa"))
     assert model.get("measures", {}) == pytest.approx(case.measures)
+    assert all(f"{measure} {100 * value:.1f} %" in printed for measure, value in case.measures.items())
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -147,6 +148,8 @@ def test_f1_of_documents_counts_questions_without_an_answer() -> None:
     ]
     values = [rule.measures(said, {"answer": wanted, "format": kind}) for said, wanted, kind in answers]
     assert rule.totals(values) == pytest.approx({"score": 1 / 4, "F1": 1 / 3})
+    right = rule.measures("Not answerable", {"answer": "Not answerable", "format": "None"})
+    assert rule.totals([*values, right]) == pytest.approx({"score": 2 / 5, "F1": 1 / 3})
 
 
 def test_a_clip_that_is_not_unpacked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,6 +182,12 @@ def test_a_clip_behind_many_rows_of_pictures_is_shown() -> None:
     assert (pictures(last), lines(last)[0]) == (NUMBERS, "Frame 1 at 0:00:")
 
 
+def test_a_clip_behind_many_rows_of_pictures_is_shown_of_a_table() -> None:
+    table = [f"red.png,{ASKED},1"] * 30 + [f"{CLIP},{ASKED},97"]
+    Path("table.csv").write_text("\n".join(["path,question,answer", *table]) + "\n")
+    assert pictures(converted(Path("table.csv"), "--frames", "4")[-1]) == NUMBERS
+
+
 @each_case("option", ["--page", "--fps", "--frames"])
 def test_a_choice_of_frames_without_clips_is_refused(option: str) -> None:
     file = rows_file({"image": "red.png", "question": ASKED, "answer": "1"}, name="plain.jsonl")
