@@ -64,11 +64,11 @@ SETTINGS = "base: tiny-base, data: d/t, learning_rate: 1e-3, train_batch_size: 1
 
 def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
-    stage = f"{{kind: sft, settings: {{{SETTINGS}}}, notes: [of the stage]}}"
+    stage = f"{{kind: sft, settings: {{{SETTINGS}}}, differs: [k as it is here], notes: [of the stage]}}"
     file.write_text(f"name: x\nnotes: [of the system]\nstages: {{one: {stage}}}\n")
     assert "note: of the system\n" in virc("systems", "show", file).out
     assert virc("systems", "show", file, "--json").json["notes"] == ["of the system"]
-    both = ["of the system", "of the stage"]
+    both = ["k as it is here", "of the system", "of the stage"]
     assert virc("systems", "show", file, "--stage", "one", "--json").json["stage"]["notes"] == both
     plan = ("train", file, "--stage", "one", "--dry-run")
     assert "\n".join(("# notes", *both)) in virc(*plan).out

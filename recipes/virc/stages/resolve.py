@@ -57,14 +57,14 @@ class Resolved(msgspec.Struct, frozen=True):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What users should know of the system and the stage; what is assumed, and with which values, comes first."""
+        """What users should know of the system and the stage; what is assumed, and what differs, comes first."""
         settings = msgspec.to_builtins(self.config)
         assumed = [each.said(settings) for each in self.system.assumed if each.stage in (None, self.stage)]
         if assumed:
             assumed.insert(0, f"{counted(len(assumed), 'assumption')}, where nothing was published")
         assumed += assumed_defaults(self.system, self.stage, settings, self.origins)
-        of_stage = self.system.stages[self.stage].notes
-        return (*assumed, *self.system.notes, *of_stage, *self._objective())
+        of_stage = self.system.stages[self.stage]
+        return (*assumed, *of_stage.differs, *self.system.notes, *of_stage.notes, *self._objective())
 
     def _objective(self) -> Iterator[str]:
         """How the loss weighs rows of SFT: LLaMA-Factory turns off transformers' mean over the tokens of a batch."""
