@@ -5,7 +5,7 @@ Source: hiyouga/EasyR1, verl/utils/dataset.py, process_image, and its copies in 
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ def with_sized(
     given = row[column] if isinstance(row[column], list | tuple) else [row[column]]
     sized = [{"bytes": as_png(resized(opened(each, folder), least, most, enlarging)).data} for each in given]
     return {**row, column: sized}
+
+
+def sized_rows(
+    row: Mapping[str, Any], number: int, layout: str, folder: Path, **sizes: Any
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the row, as `rows` of a system does, with what `with_sized` is given besides row and folder."""
+    yield with_sized(row, folder=folder, **sizes)
 
 
 def opened(image: Any, folder: Path) -> Image.Image:

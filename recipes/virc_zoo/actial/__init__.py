@@ -1,1 +1,0 @@
-"""Actial: its reward and the other files of the system."""

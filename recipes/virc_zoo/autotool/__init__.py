@@ -1,1 +1,0 @@
-"""AutoTool: its rewards and the other files of the system."""

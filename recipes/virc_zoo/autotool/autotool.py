@@ -17,14 +17,12 @@ verl/workers/reward_manager/naive.py. What differs, further than in `virc_zoo.de
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "viewed", "mode")
 whole = of_last_reply
@@ -35,7 +33,7 @@ _EVEN = 0.5
 judged, viewed = deepeyes.judged, deepeyes.viewed
 
 
-def orderly(sample: "Sample", means: "Means") -> float:
+def orderly(sample: Sample, means: Means) -> float:
     """0, or -1 where DeepEyes' form is broken, there is no mode, or the calls are not those of the mode."""
     text = deepeyes.completion(sample)
     opened, closed = text.count("<tool_call>"), text.count("</tool_call>")
@@ -49,7 +47,7 @@ def orderly(sample: "Sample", means: "Means") -> float:
     return deepeyes.orderly(sample, means) if fits else -1.0
 
 
-def mode(sample: "Sample", means: "Means") -> float | None:
+def mode(sample: Sample, means: Means) -> float | None:
     """1 where the rollout begins with <tool_on>, 0 with <tool_off>; none elsewhere."""
     return _mode(deepeyes.completion(sample))
 

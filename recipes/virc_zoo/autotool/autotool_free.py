@@ -3,6 +3,5 @@
 from virc_zoo.autotool import autotool
 
 TERMS = autotool.TERMS
-"""They stand below."""
 judged, orderly, viewed, mode = autotool.judged, autotool.orderly, autotool.viewed, autotool.mode
 total, whole = autotool.total, autotool.whole

@@ -1,1 +1,0 @@
-"""Chain-of-Focus: its reward and the other files of the system."""

@@ -17,17 +17,15 @@ its `judge.yaml`. The first version of its paper (arXiv:2505.15436) tells of out
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.data.rows.record import MARK
+from virc.rewards.means import Means
 from virc.rewards.question import asks
+from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import ASKED, goes_on
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "called")
 whole = of_last_reply
@@ -37,7 +35,7 @@ _MOST_WORDS = 1000
 
 
 @asks(ASKED)
-async def judged(sample: "Sample", means: "Means") -> float | None:
+async def judged(sample: Sample, means: Means) -> float | None:
     """Whether the judge calls the last answer right, also where there is none: 1 or 0; not of replies that look."""
     if goes_on(sample.text):
         return None
@@ -46,7 +44,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
     return found.value
 
 
-def orderly(sample: "Sample", means: "Means") -> float:
+def orderly(sample: Sample, means: Means) -> float:
     """Whether marks of thoughts and answers are in pairs, one at least, and the answer has at most 1,000 words."""
     text = completion(sample)
     pairs = [(text.count(f"<{mark}>"), text.count(f"</{mark}>")) for mark in ("think", "answer")]
@@ -54,12 +52,12 @@ def orderly(sample: "Sample", means: "Means") -> float:
     return float(paired and len(answer_of(text).split()) <= _MOST_WORDS)
 
 
-def called(sample: "Sample", means: "Means") -> float:
+def called(sample: Sample, means: Means) -> float:
     """Whether the rollout writes a tool call: 1 or 0."""
     return float("<tool_call>" in completion(sample))
 
 
-def completion(sample: "Sample") -> str:
+def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text; images and their sentence leave nothing."""
     messages, protocol = sample.prompt.record.messages, sample.prompt.protocol
     start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))

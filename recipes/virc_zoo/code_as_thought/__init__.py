@@ -1,1 +1,0 @@
-"""Code-as-Thought: its reward and the other files of the system."""

@@ -1,1 +1,0 @@
-"""Critic-V: its pipeline and the other files of the system."""

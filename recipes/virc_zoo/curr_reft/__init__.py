@@ -1,1 +1,0 @@
-"""Curr-ReFT: its rewards and the other files of the system."""

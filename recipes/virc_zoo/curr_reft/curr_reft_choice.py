@@ -8,23 +8,18 @@ iou_reward and format_reward.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.curr_reft import curr_reft_judge
 from virc_zoo.graders import texts_agree
-from virc_zoo.rollouts import of_last_reply
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
-TERMS = ("framed", "right")
-whole = of_last_reply
-framed = curr_reft_judge.framed
+TERMS = curr_reft_judge.TERMS
+framed, total, whole = curr_reft_judge.framed, curr_reft_judge.total, curr_reft_judge.whole
 _LETTER = re.compile(r"(?<![A-Za-z])([A-E])(?![A-Za-z])")
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether the answer has the letters of the row's: 1 or 0."""
     said = curr_reft_judge.answer_of(sample.text)
     if said is None:
@@ -35,8 +30,3 @@ async def right(sample: "Sample", means: "Means") -> float:
 def letters(text: str) -> list[str]:
     """The letters that a text chooses, each once."""
     return list(dict.fromkeys(_LETTER.findall(text.upper())))
-
-
-def total(t: Any) -> float:
-    """The reward of the reply."""
-    return float(t.right + t.framed)

@@ -8,16 +8,13 @@ iou_reward and format_reward.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Prompt, Sample
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Prompt, Sample
 
 TERMS = ("framed", "right")
 whole = of_last_reply
@@ -28,7 +25,7 @@ _YES = re.compile(r"(?<![a-z])(yes|true|correct)(?![a-z])")
 _NO = re.compile(r"(?<![a-z])(no|false|incorrect)(?![a-z])")
 
 
-def framed(sample: "Sample", means: "Means") -> float:
+def framed(sample: Sample, means: Means) -> float:
     """Whether the reply is a thought and an answer, which for rows of detection has a box in braces: 1 or 0."""
     text = sample.text
     then = _THEN.search(text, len("<think>")) if text.startswith("<think>") else None
@@ -41,7 +38,7 @@ def framed(sample: "Sample", means: "Means") -> float:
     return float(start >= 0 and _BOX.search(inside, start, max(start, stop)) is not None)
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether the answer says yes or no as the row does: 1 or 0."""
     said = _yes_or_no(answer_of(sample.text) or "")
     if said is not None and said == _yes_or_no(sample.prompt.key.answer):
@@ -49,14 +46,14 @@ async def right(sample: "Sample", means: "Means") -> float:
     return float(task(sample.prompt) == "math" and await texts_agree(sample.text, solution(sample.prompt)))
 
 
-def task(prompt: "Prompt") -> str:
+def task(prompt: Prompt) -> str:
     """What a row asks for: `detection`, `classify`, `math` or `coco_vqa`."""
     if "task" not in prompt.columns:
         raise UnscoredError("needs the column task")
     return str(prompt.columns["task"])
 
 
-def solution(prompt: "Prompt") -> str:
+def solution(prompt: Prompt) -> str:
     """The solution of a row, as it was published."""
     return f"<answer>{prompt.key.answer}</answer>"
 

@@ -1,1 +1,0 @@
-"""DeepEyes: its reward and the other files of the system."""

@@ -13,16 +13,14 @@ Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, compute_scor
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.data.rows.record import MARK
+from virc.rewards.means import Means
 from virc.rewards.question import asks, published
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "viewed")
 whole = of_last_reply
@@ -43,7 +41,7 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict)
 
 
 @asks(ASKED)
-async def judged(sample: "Sample", means: "Means") -> float | None:
+async def judged(sample: Sample, means: Means) -> float | None:
     """Whether the judge of DeepEyes calls the answer right: 1 or 0; of replies that end a rollout only."""
     if goes_on(sample.text):
         return None
@@ -55,7 +53,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
     return found.value
 
 
-def orderly(sample: "Sample", means: "Means") -> float:
+def orderly(sample: Sample, means: Means) -> float:
     """0, or -1 where marks of thoughts, images or the answer are not in pairs, or the answer is long."""
     text = completion(sample)
     pairs = (
@@ -67,12 +65,12 @@ def orderly(sample: "Sample", means: "Means") -> float:
     return 0.0 if paired and len(answer_of(text)) < _LONG else -1.0
 
 
-def viewed(sample: "Sample", means: "Means") -> float:
+def viewed(sample: Sample, means: Means) -> float:
     """Whether an image came back in the rollout: 1 or 0."""
     return float("<|vision_start|><|image_pad|>" in completion(sample))
 
 
-def completion(sample: "Sample") -> str:
+def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text in the marks of Qwen's chat template."""
     messages = sample.prompt.record.messages
     start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))

@@ -1,1 +1,0 @@
-"""DeepEyesV2: its reward and the other files of the system."""

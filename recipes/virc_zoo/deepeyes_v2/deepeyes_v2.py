@@ -15,16 +15,14 @@ it is as many marks as it has tokens.
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.data.rows.record import MARK
+from virc.rewards.means import Means
 from virc.rewards.question import asks, published
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed", "searched")
 whole = of_last_reply
@@ -65,13 +63,13 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict)
 OF_REASON = published(Path(__file__).with_name("judge-reason.yaml"), equivalence)
 
 
-def kind_of(sample: "Sample") -> str:
+def kind_of(sample: Sample) -> str:
     """The kind of the row, one of `KINDS`. In a converted row `data_source` names the system instead."""
     columns = sample.prompt.columns
     return next((kind for name in ("published_data_source", "data_source") if (kind := columns.get(name)) in KINDS), "")
 
 
-def completion(sample: "Sample") -> str:
+def completion(sample: Sample) -> str:
     """All text after the question, results of tools included; each turn of the model begins with <think>."""
     messages = sample.prompt.record.messages
     start = next((index for index, message in enumerate(messages) if message.role == "assistant"), len(messages))
@@ -90,7 +88,7 @@ def _after_thoughts(text: str) -> str:
 
 
 @asks(ASKED, OF_REASON)
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether the judge of DeepEyesV2 calls the answer right: 1 or 0; in rows of reason in one spelling."""
     answer, kind = answer_of(completion(sample)), kind_of(sample)
     if kind == "reason":
@@ -121,7 +119,7 @@ def spelled(answer: str) -> str:
     return (whole if whole.isdigit() else answer).strip()
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """1 if there is an answer, and thoughts, code, calls and the answer have as many closing as opening marks."""
     text, kind = completion(sample), kind_of(sample)
     answer, ending = answer_of(text), _after_thoughts(text)
@@ -135,7 +133,7 @@ def _paired(text: str, tag: str) -> bool:
     return text.count(f"<{tag}>") == text.count(f"</{tag}>")
 
 
-def searched(sample: "Sample", means: "Means") -> float:
+def searched(sample: Sample, means: Means) -> float:
     """Whether there is a call in a row of search: 1 or 0."""
     return float(kind_of(sample) == "search" and "<tool_call>" in completion(sample))
 

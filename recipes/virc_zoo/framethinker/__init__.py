@@ -1,1 +1,0 @@
-"""FrameThinker: its reward, its tools and the other files of the system."""

@@ -15,16 +15,14 @@ one, here the last frame that was shown first where a row lacks it; where the pr
 """
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from virc.reasoning.media import PLACES
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import completion
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("followed", "right", "chosen", "timed")
 whole = of_last_reply
@@ -45,30 +43,30 @@ class _Looks(NamedTuple):
     timed: int
 
 
-def followed(sample: "Sample", means: "Means") -> float:
+def followed(sample: Sample, means: Means) -> float:
     """Whether the rollout follows all rules: 1 or 0."""
     return float(_looks(sample) is not None)
 
 
-def right(sample: "Sample", means: "Means") -> float:
+def right(sample: Sample, means: Means) -> float:
     """Whether the answer is that of the row, to the letter: 1 or 0."""
     looks = _looks(sample)
     return float(looks is not None and looks.answer == sample.prompt.record.answer)
 
 
-def chosen(sample: "Sample", means: "Means") -> float:
+def chosen(sample: Sample, means: Means) -> float:
     """Whether frames were chosen: 1 or 0."""
     looks = _looks(sample)
     return float(looks is not None and looks.chosen > 0)
 
 
-def timed(sample: "Sample", means: "Means") -> float:
+def timed(sample: Sample, means: Means) -> float:
     """Whether a time was asked for that the question may be about: 1 or 0."""
     looks = _looks(sample)
     return float(looks is not None and looks.timed > 0 and _CLOCK.search(sample.prompt.question) is not None)
 
 
-def _looks(sample: "Sample") -> _Looks | None:
+def _looks(sample: Sample) -> _Looks | None:
     """What the rollout did; None: it breaks a rule."""
     text = completion(sample)
     thoughts, actions = [*between(text, "<think>", "</think>")], [*between(text, "<action>", "</action>")]
@@ -100,7 +98,7 @@ def _looks(sample: "Sample") -> _Looks | None:
     return None if due is not None else _Looks(answer[1], last, furthest)
 
 
-def _last_frame(sample: "Sample") -> int:
+def _last_frame(sample: Sample) -> int:
     columns = sample.prompt.columns
     shown = [each["frame"] for each in columns.get(PLACES) or () if each and "frame" in each]
     total = columns.get("total_frames")

@@ -1,1 +1,0 @@
-"""GRiP: its reward and the other files of the system."""

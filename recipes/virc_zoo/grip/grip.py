@@ -17,21 +17,18 @@ Assumed: that boxes are matched one to one, what the heuristics are, and that ea
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.core.errors import DataError
+from virc.rewards.means import Means
 from virc.rewards.question import asks, choice, published
+from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import boxes_of_row, read_boxes
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("right", "formed", "found", "reasoned")
-"""They stand below."""
 whole = of_last_reply
 ASKED = published(Path(__file__).with_name("judge.yaml"), choice({"a": 1.0, "b": 1.0, "c": 1.0, "n": 0.0}))
 _BOX = re.compile(r"<box>([^<]*)</box>")
@@ -39,12 +36,12 @@ _SALIENCE = "salience"
 formed = visual_rft.framed
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether the answer is right: 1 or 0."""
     return 0.0 if sample.answer is None else await graded(sample.answer, sample, means)
 
 
-def found(sample: "Sample", means: "Means") -> float:
+def found(sample: Sample, means: Means) -> float:
     """How well the boxes between <box> and </box> cover those of the row, by their salience: 0 to 1."""
     from virc_extras.studies.box_sets import weighted_overlap
 
@@ -60,7 +57,7 @@ def found(sample: "Sample", means: "Means") -> float:
 
 
 @asks(ASKED)
-async def reasoned(sample: "Sample", means: "Means") -> float:
+async def reasoned(sample: Sample, means: Means) -> float:
     """Whether the judge finds a sound way of reasoning in the thought: 1 or 0; 0 without a thought."""
     if not (sample.turn and sample.turn.think):
         return 0.0

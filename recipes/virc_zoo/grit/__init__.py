@@ -1,1 +1,0 @@
-"""GRIT: its reward and the other files of the system."""

@@ -25,16 +25,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.core.errors import DataError
+from virc.rewards.means import Means
 from virc.rewards.question import asks, published
+from virc.rewards.sample import Sample
 from virc.rewards.terms.text import token_ids
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("judged", "worded", "answered", "boxed", "counted", "ordered", "varied")
 whole = of_last_reply
@@ -63,7 +61,7 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=3)
 
 
 @asks(ASKED)
-async def judged(sample: "Sample", means: "Means") -> float:
+async def judged(sample: Sample, means: Means) -> float:
     """1 if the judge scores the text after the first <answer> over 0; else 0, as without one and in rows of OVD."""
     _, marked, after = sample.text.partition("<answer>")
     if not marked or "ovd" in _set(sample):
@@ -73,7 +71,7 @@ async def judged(sample: "Sample", means: "Means") -> float:
     return result.value or 0.0
 
 
-def worded(sample: "Sample", means: "Means") -> float:
+def worded(sample: Sample, means: Means) -> float:
     """BLEU of single words of all text behind the first <answer>, 0 to 1, without letter case and signs.
 
     Source: Papineni et al., BLEU (2002), as `sentence_bleu` of NLTK has it with the weights 1, 0, 0, 0.
@@ -85,17 +83,17 @@ def worded(sample: "Sample", means: "Means") -> float:
     return share * min(1.0, math.exp(1 - len(right) / len(said)))
 
 
-def answered(sample: "Sample", means: "Means") -> float:
+def answered(sample: Sample, means: Means) -> float:
     """1 where <answer> stands in the reply once, 0.5 where more often, else 0."""
     return {0: 0.0, 1: 1.0}.get(sample.text.count("<answer>"), 0.5)
 
 
-def boxed(sample: "Sample", means: "Means") -> float:
+def boxed(sample: Sample, means: Means) -> float:
     """Whether a box stands before the first <rethink>: 1 or 0."""
     return float(bool(_boxes(sample.text)))
 
 
-def counted(sample: "Sample", means: "Means") -> float | None:
+def counted(sample: Sample, means: Means) -> float | None:
     """1 if there are as many boxes as the answer says, else 0; None for rows that are not of TallyQA."""
     if _set(sample) != "tallyqa":
         return None
@@ -107,7 +105,7 @@ def counted(sample: "Sample", means: "Means") -> float | None:
     return float(boxes is not None and boxes == right)
 
 
-def ordered(sample: "Sample", means: "Means") -> float:
+def ordered(sample: Sample, means: Means) -> float:
     """How many tags come in order, and whether a thought of two words is between the first two: 0 to 1 in fifths."""
     rest, points = sample.text, 0
     for tag in _TAGS:
@@ -121,7 +119,7 @@ def ordered(sample: "Sample", means: "Means") -> float:
     return points / (len(_TAGS) + 1)
 
 
-def varied(sample: "Sample", means: "Means") -> float:
+def varied(sample: Sample, means: Means) -> float:
     """1, less how often eight words are repeated at once, less how often eight tokens are: -1 to 1."""
     words = sample.text.split()
     ids = [*token_ids(sample, means), _END][:_MOST_IDS]
@@ -136,7 +134,7 @@ def total(t: Any) -> float:
     return float(t.judged + 0.1 * t.worded + (t.counted or 0.0) + marks)
 
 
-def _set(sample: "Sample") -> str:
+def _set(sample: Sample) -> str:
     """The set that a row is of."""
     return str(sample.prompt.columns.get("dataset", ""))
 

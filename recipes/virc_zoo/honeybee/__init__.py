@@ -1,1 +1,0 @@
-"""HoneyBee: its decoding with one caption and the other files of the system."""

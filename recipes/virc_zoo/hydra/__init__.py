@@ -1,1 +1,0 @@
-"""HYDRA: its pipeline and the other files of the system."""

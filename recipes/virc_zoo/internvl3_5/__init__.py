@@ -1,1 +1,0 @@
-"""InternVL3.5: its reward and the other files of the system."""

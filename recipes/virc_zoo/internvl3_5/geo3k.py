@@ -5,24 +5,20 @@ its marks have none in them. From 0 to 1.
 Source: Weiyun1025/verl-internvl@3950bc4, verl/utils/reward_score/geo3k.py, as in verl-project/verl.
 """
 
-from typing import TYPE_CHECKING
-
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.graders import boxed_equal
 from virc_zoo.thinklite_vl import easy_r1
 from virc_zoo.thinklite_vl.easy_r1 import TERMS, total, whole
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 __all__ = ("TERMS", "formed", "right", "total", "whole")
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether what stands in the last box is the right answer: 1 or 0."""
     return float(await boxed_equal(sample.text, sample.prompt.key.answer))
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """Whether the reply begins with a thought, and has a box behind it: 1 or 0."""
     return easy_r1.in_format(sample.text)

@@ -1,1 +1,0 @@
-"""Mini-o3: its reward and the other files of the system."""

@@ -8,15 +8,13 @@ and is worth 0 here.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
 from virc.rewards.question import asks, published
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("judged",)
 whole = of_last_reply
@@ -35,7 +33,7 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=5)
 
 
 @asks(ASKED)
-async def judged(sample: "Sample", means: "Means") -> float | None:
+async def judged(sample: Sample, means: Means) -> float | None:
     """Whether the judge of Mini-o3 calls the answer right: 1 or 0; of replies behind which there is an answer."""
     said = [message.content for message in sample.prompt.record.messages if message.role == "assistant"]
     found = next(between(" ".join((*said, sample.text))), None)

@@ -1,1 +1,0 @@
-"""OpenThinkIMG (V-ToolRL): its reward and the other files of the system."""

@@ -8,22 +8,20 @@ none is named.
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right",)
 whole = of_last_reply
 _ACTIONS = re.compile(r'"actions"\s*:\s*(?=\[)')
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether the reply is right: 1 or 0."""
     solution, said = sample.prompt.key.answer, answered(sample.text)
     if await texts_agree(sample.text, solution):

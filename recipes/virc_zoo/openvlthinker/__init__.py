@@ -1,1 +1,0 @@
-"""OpenVLThinker: its reward and the other files of the system."""

@@ -7,22 +7,20 @@ Source: yihedeng9/OpenVLThinker, train/easyr1/examples/reward_function/r1v.py, w
 answer that mathruler takes over two seconds of CPU for is wrong.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import equal
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("answer", "concluded")
 """The first stands below, in place of the common term of that name."""
 whole = of_last_reply
 
 
-async def answer(sample: "Sample", means: "Means") -> float:
+async def answer(sample: Sample, means: Means) -> float:
     """Whether what stands in the first marks of an answer, or the whole reply, is right: 1 or 0."""
     found = on_one_line(sample.text)
     said = (sample.text if found is None else found).strip()
@@ -31,7 +29,7 @@ async def answer(sample: "Sample", means: "Means") -> float:
     return float(await equal(said, right.strip()) or said.lower() == right.lower())
 
 
-def concluded(sample: "Sample", means: "Means") -> float:
+def concluded(sample: Sample, means: Means) -> float:
     """0 where nothing stands between the last </think> and the <answer> behind it, else 1."""
     if "</think>" not in sample.text or "<answer>" not in sample.text:
         return 1.0

@@ -4,13 +4,8 @@ Source: tongxiao2002/Perception-R1@c47eaf2, examples/run_qwen2_5_vl_7b_geo3k_vis
 verl/utils/dataset.py, process_image.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-from virc_zoo.sized_pictures import with_sized
+from virc_zoo.sized_pictures import sized_rows
 
-
-def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the row with its pictures as the program shows them."""
-    yield with_sized(row, "images", folder, 3_136, 1_806_336)
+rows = partial(sized_rows, column="images", least=3_136, most=1_806_336)

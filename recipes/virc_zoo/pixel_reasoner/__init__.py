@@ -1,1 +1,0 @@
-"""Pixel Reasoner: its reward and the other files of the system."""

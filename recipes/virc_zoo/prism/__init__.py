@@ -1,1 +1,0 @@
-"""Prism: its pipeline and the other files of the system."""

@@ -1,1 +1,0 @@
-"""ProReason: its pipeline and the other files of the system."""

@@ -1,1 +1,0 @@
-"""PyVision-RL: its reward and the other files of the system."""

@@ -12,17 +12,14 @@ the program raises for sources that it does not know, here the row is refused.
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.question import asks, published
+from virc.rewards.means import Means
+from virc.rewards.question import Question, asks, published
+from virc.rewards.sample import Sample
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.pyvision_rl.rows import KIND
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.question import Question
-    from virc.rewards.sample import Sample
 
 TERMS = ("judged", "short")
 JUDGE = "pyvision-rl"
@@ -42,7 +39,7 @@ _SOURCES = {
 
 
 @asks(_SEARCH, _CHART, _MATH)
-async def judged(sample: "Sample", means: "Means") -> float:
+async def judged(sample: Sample, means: Means) -> float:
     """Whether the judge of PyVision-RL calls the answer right: 1 or 0."""
     answer = answer_of(deepeyes.completion(sample))
     if answer is None:
@@ -52,7 +49,7 @@ async def judged(sample: "Sample", means: "Means") -> float:
     return asked.value
 
 
-def _question_of(sample: "Sample") -> "Question":
+def _question_of(sample: Sample) -> Question:
     """The question to the judge by the source of the row, as `rows` keeps it."""
     source = sample.prompt.columns.get(KIND)
     if source not in _SOURCES:
@@ -60,7 +57,7 @@ def _question_of(sample: "Sample") -> "Question":
     return _SOURCES[source]
 
 
-def short(sample: "Sample", means: "Means") -> float:
+def short(sample: Sample, means: Means) -> float:
     """Whether the answer has less than 1,000 characters: 1 or 0."""
     return float(len(answer_of(deepeyes.completion(sample)) or "") < _LONG)
 

@@ -1,1 +1,0 @@
-"""ReAgent-V: its pipeline and the other files of the system."""

@@ -1,1 +1,0 @@
-"""Reason-RFT: its rewards and the other files of the system."""

@@ -7,24 +7,21 @@ Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, accuracy_reward 
 train/stage_rl/grpo.py where its scripts name none.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("framed", "right")
-"""They stand below."""
 whole = of_last_reply
 framed = visual_rft.framed
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether the answer is right: 1 or 0."""
     solution = sample.prompt.key.answer
     if answer_of(sample.text) == answer_of(solution):

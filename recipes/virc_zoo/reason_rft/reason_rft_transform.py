@@ -6,28 +6,16 @@ Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, only_full_func_a
 task trance-only-full of its scripts.
 """
 
-from typing import TYPE_CHECKING, Any
-
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
+from virc_zoo.reason_rft import reason_rft_partial
 from virc_zoo.reason_rft.reason_rft import answer_of
-from virc_zoo.rollouts import of_last_reply
 from virc_zoo.structure import FULL, calls, items
-from virc_zoo.visual_rft import visual_rft
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
-TERMS = ("framed", "functions")
-"""They stand below."""
-whole = of_last_reply
-framed = visual_rft.framed
+TERMS = reason_rft_partial.TERMS
+framed, total, whole = reason_rft_partial.framed, reason_rft_partial.total, reason_rft_partial.whole
 
 
-def functions(sample: "Sample", means: "Means") -> float:
+def functions(sample: Sample, means: Means) -> float:
     """The share of functions that are right with both arguments, less where some are repeated: 0 to 1."""
     return items(calls(answer_of(sample.text)), calls(sample.prompt.key.answer), FULL)
-
-
-def total(t: Any) -> float:
-    """The reward of one unit."""
-    return float(t.framed + t.functions)

@@ -1,1 +1,0 @@
-"""ReasonMap: its reward and the other files of the system."""

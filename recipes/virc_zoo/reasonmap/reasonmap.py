@@ -34,19 +34,17 @@ Source: fscdc/ReasonMap at e68dd65, main.py (`Evaluation pipeline` of both quest
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = (
     "right_short", "right_long", "score_short", "score_long", "ends", "lines", "stops", "via_count", "via_stops",
@@ -115,47 +113,47 @@ class Worth(NamedTuple):
     via_stops: float = 0.0
 
 
-def right_short(sample: "Sample", means: "Means") -> float | None:
+def right_short(sample: Sample, means: Means) -> float | None:
     """Whether the route is right: 1 or 0; of short questions."""
     return _right(sample, "short")
 
 
-def right_long(sample: "Sample", means: "Means") -> float | None:
+def right_long(sample: Sample, means: Means) -> float | None:
     """Whether the route is right: 1 or 0; of long questions."""
     return _right(sample, "long")
 
 
-def score_short(sample: "Sample", means: "Means") -> float | None:
+def score_short(sample: Sample, means: Means) -> float | None:
     """The score of a short question, 20 at most."""
     return _worth(sample).score if _question(sample).category == "short" else None
 
 
-def score_long(sample: "Sample", means: "Means") -> float | None:
+def score_long(sample: Sample, means: Means) -> float | None:
     """The score of a long question, 40 at most."""
     return _worth(sample).score if _question(sample).category == "long" else None
 
 
-def ends(sample: "Sample", means: "Means") -> float:
+def ends(sample: Sample, means: Means) -> float:
     """Whether the route begins and ends rightly: 1 or 0."""
     return _worth(sample).ends
 
 
-def lines(sample: "Sample", means: "Means") -> float:
+def lines(sample: Sample, means: Means) -> float:
     """What the lines are worth, 2 a leg."""
     return _worth(sample).lines
 
 
-def stops(sample: "Sample", means: "Means") -> float:
+def stops(sample: Sample, means: Means) -> float:
     """What departures and arrivals are worth, 2 a leg."""
     return _worth(sample).stops
 
 
-def via_count(sample: "Sample", means: "Means") -> float | None:
+def via_count(sample: Sample, means: Means) -> float | None:
     """What the numbers of stops between are worth, 10 at most; of long questions that ask for them."""
     return _worth(sample).via_count if _asks_vias(sample) == "count" else None
 
 
-def via_stops(sample: "Sample", means: "Means") -> float | None:
+def via_stops(sample: Sample, means: Means) -> float | None:
     """What the names of stops between are worth, 10 at most; of long questions that ask for them."""
     return _worth(sample).via_stops if _asks_vias(sample) == "names" else None
 
@@ -165,26 +163,26 @@ def total(t: Any) -> float:
     return float(t.score_long if t.score_short is None else t.score_short)
 
 
-def _question(sample: "Sample") -> Question:
+def _question(sample: Sample) -> Question:
     try:
         return msgspec.convert(dict(sample.prompt.columns), Question, strict=False)
     except msgspec.ValidationError as error:
         raise DataError(f"the row is none of ReasonMap: {clause(error)}") from None
 
 
-def _asks_vias(sample: "Sample") -> Literal["count", "names"] | None:
+def _asks_vias(sample: Sample) -> Literal["count", "names"] | None:
     """What a question asks of the stops between those of a leg."""
     if _question(sample).category == "short":
         return None
     return "count" if _COUNT in sample.prompt.question else "names"
 
 
-def _right(sample: "Sample", category: str) -> float | None:
+def _right(sample: Sample, category: str) -> float | None:
     asked = _question(sample)
     return float(_is_right([*_legs(sample)], asked)) if asked.category == category else None
 
 
-def _worth(sample: "Sample") -> Worth:
+def _worth(sample: Sample) -> Worth:
     """What the reply is worth compared with the plan for which it is worth most."""
     asked, legs, best = _question(sample), [*_legs(sample)], Worth()
     if not legs:
@@ -263,7 +261,7 @@ def _vias_of(planned: Planned, asked: Question) -> list[str]:
     return [f"{each.removesuffix('站')}站" for each in planned.via_stops or ()] if asked.country == "china" else []
 
 
-def _legs(sample: "Sample") -> Iterator[Leg]:
+def _legs(sample: Sample) -> Iterator[Leg]:
     """The legs of a reply."""
     asked = _question(sample)
     text, vias = sample.text, _asks_vias(sample)

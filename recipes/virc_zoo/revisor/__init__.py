@@ -1,1 +1,0 @@
-"""REVISOR: its reward, its tool and the other files of the system."""

@@ -15,14 +15,12 @@ are worth 0.1 together.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.data.rows.record import MARK
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "second", "looked", "overlap", "malformed")
 whole = of_last_reply
@@ -32,24 +30,24 @@ _SPAN = re.compile(r"\[\s*([\d.]{1,20})\s*,\s*([\d.]{1,20})\s*\]")
 _INTERVAL = ("<time_interval>", "</time_interval>")
 
 
-def right(sample: "Sample", means: "Means") -> float | None:
+def right(sample: Sample, means: Means) -> float | None:
     """Whether the answer has the letter of the row: 1 or 0; None of a span."""
     answer = _last(_written(sample), "<answer>", "</answer>")
     return None if _is_span(sample) else _same(answer, sample) * (len(answer) < _LONG)
 
 
-def second(sample: "Sample", means: "Means") -> float | None:
+def second(sample: Sample, means: Means) -> float | None:
     """Whether the reply to the frames of the first look alone has it: 1 or 0; None of a span."""
     return None if _is_span(sample) else _same(str(sample.prompt.columns.get("second_reply") or ""), sample)
 
 
-def looked(sample: "Sample", means: "Means") -> float | None:
+def looked(sample: Sample, means: Means) -> float | None:
     """Whether an interval was shown: 1 or 0; None of a span."""
     shown = any(MARK in each.content for each in sample.prompt.record.messages[_start(sample) :])
     return None if _is_span(sample) else float(shown)
 
 
-def overlap(sample: "Sample", means: "Means") -> float | None:
+def overlap(sample: Sample, means: Means) -> float | None:
     """The overlap of the last interval with the row's, 0 to 1; None of a question."""
     if not _is_span(sample):
         return None
@@ -64,7 +62,7 @@ def overlap(sample: "Sample", means: "Means") -> float | None:
     return max(0.0, min(end, last) - max(start, first)) / around if around > 0 else 1.0
 
 
-def malformed(sample: "Sample", means: "Means") -> float:
+def malformed(sample: Sample, means: Means) -> float:
     """Whether marks are not in pairs, or lack: 1 or 0."""
     text, is_span = _written(sample), _is_span(sample)
     behind = text.split("</think>")[-1]
@@ -83,16 +81,16 @@ def total(t: Any) -> float:
     return float(0.6 * t.right + 0.3 * t.second + 0.1 * t.looked - 0.1 * t.malformed)
 
 
-def _is_span(sample: "Sample") -> bool:
+def _is_span(sample: Sample) -> bool:
     return bool(_SPAN.fullmatch((sample.prompt.record.answer or "").strip()))
 
 
-def _start(sample: "Sample") -> int:
+def _start(sample: Sample) -> int:
     messages = sample.prompt.record.messages
     return next((at for at, each in enumerate(messages) if each.role == "assistant"), len(messages))
 
 
-def _written(sample: "Sample") -> str:
+def _written(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text."""
     return "\n".join((*(each.content for each in sample.prompt.record.messages[_start(sample) :]), sample.text))
 
@@ -102,7 +100,7 @@ def _last(text: str, opening: str, closing: str) -> str:
     return text.rsplit(opening, maxsplit=1)[-1].split(closing, maxsplit=1)[0].strip()
 
 
-def _same(answer: str, sample: "Sample") -> float:
+def _same(answer: str, sample: Sample) -> float:
     letters = [
         _LETTER.fullmatch(each.strip().lower())
         for each in (answer.replace("Answer: ", ""), sample.prompt.record.answer or "")

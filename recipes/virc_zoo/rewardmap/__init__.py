@@ -1,1 +1,0 @@
-"""RewardMap: its reward and the other files of the system."""

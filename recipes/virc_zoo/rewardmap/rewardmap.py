@@ -26,19 +26,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "route", "difficulty")
 whole = of_last_reply
@@ -84,7 +82,7 @@ class Leg(msgspec.Struct, frozen=True):
     arrival: str
 
 
-def right(sample: "Sample", means: "Means") -> float:
+def right(sample: Sample, means: Means) -> float:
     """Whether the answer or the route is right: 1 or 0."""
     asked = _question(sample)
     if isinstance(asked, Plan):
@@ -101,7 +99,7 @@ def right(sample: "Sample", means: "Means") -> float:
     return 0.0
 
 
-def route(sample: "Sample", means: "Means") -> float | None:
+def route(sample: Sample, means: Means) -> float | None:
     """What parts of a route are worth, 10 at most; of planning only."""
     asked = _question(sample)
     if not isinstance(asked, Plan):
@@ -125,7 +123,7 @@ def route(sample: "Sample", means: "Means") -> float | None:
     return min(worth, 10.0)
 
 
-def difficulty(sample: "Sample", means: "Means") -> float:
+def difficulty(sample: Sample, means: Means) -> float:
     """The factor of the reward for the map and the question: 1 to 2."""
     asked = _question(sample)
     has_change = isinstance(asked, Plan) and asked.question_transfer_count > 0
@@ -137,7 +135,7 @@ def total(t: Any) -> float:
     return float((10 * t.right + 0.5 * (t.route or 0.0)) * t.difficulty)
 
 
-def _question(sample: "Sample") -> Question | Plan:
+def _question(sample: Sample) -> Question | Plan:
     columns = dict(sample.prompt.columns)
     try:
         return msgspec.convert(columns, Plan if "planning" in str(columns.get("type")) else Question)

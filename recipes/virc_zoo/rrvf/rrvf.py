@@ -14,7 +14,7 @@ reproduction of arXiv:2507.20766 reports (multimodal-verification-board, RRVF Re
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -25,16 +25,13 @@ from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Message
 from virc.rewards import pictures
+from virc.rewards.means import Means
 from virc.rewards.question import asks, grade
+from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.rrvf.tools import redraw
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("similar", "formed", "drew")
-"""They stand below."""
 whole = of_last_reply
 QUESTION = (
     "The first picture was to be drawn anew by code, and the second is what the code drew. How alike are they in "
@@ -44,7 +41,7 @@ QUESTION = (
 
 
 @asks()
-async def similar(sample: "Sample", means: "Means") -> float | None:
+async def similar(sample: Sample, means: Means) -> float | None:
     """How alike the judge finds both pictures: 0 to 1; 0 without an answer whose code draws."""
     if sample.kind == "tool":
         return None
@@ -58,12 +55,12 @@ async def similar(sample: "Sample", means: "Means") -> float | None:
     return found.value or 0.0
 
 
-async def formed(sample: "Sample", means: "Means") -> float | None:
+async def formed(sample: Sample, means: Means) -> float | None:
     """Whether the reply is an answer in its marks whose code draws: 1 or 0."""
     return None if sample.kind == "tool" else float(await _drawn(sample) is not None)
 
 
-def drew(sample: "Sample", means: "Means") -> float | None:
+def drew(sample: Sample, means: Means) -> float | None:
     """Whether a call before the answer drew something: 1 or 0."""
     if sample.kind == "tool":
         return None
@@ -75,7 +72,7 @@ def total(t: Any) -> float:
     return float(0.2 * (t.similar or 0) + 0.8 * ((t.formed or 0) - 1) + (t.drew or 0))
 
 
-async def _drawn(sample: "Sample") -> Image.Image | None:
+async def _drawn(sample: Sample) -> Image.Image | None:
     """What the code of the answer draws; None where it draws nothing."""
     if sample.answer is None:
         return None

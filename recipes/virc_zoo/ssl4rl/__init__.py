@@ -1,1 +1,0 @@
-"""SSL4RL: its reward and the other files of the system."""

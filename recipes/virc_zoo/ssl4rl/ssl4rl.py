@@ -8,19 +8,16 @@ Source: PKU-ML/SSL4RL@57c830a, verl/utils/reward_score/__init__.py, lines 105 to
 and jigsaw.py of rows of JigsawQA.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.core.errors import DataError
 from virc.core.text import plain
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("right", "placed")
-"""Both stand below."""
 whole = of_last_reply
 _JIGSAW = "JigsawQA"
 _TASKS = ("imagenet_qa", _JIGSAW, "RotationQA", "ContrastiveQA", "PositionQA")
@@ -28,14 +25,14 @@ _TASKS = ("imagenet_qa", _JIGSAW, "RotationQA", "ContrastiveQA", "PositionQA")
 _SPEAKER = "assistant\n"
 
 
-def right(sample: "Sample", means: "Means") -> float | None:
+def right(sample: Sample, means: Means) -> float | None:
     """Whether the answer is one of the row's: 1 or 0; of all rows but jigsaws."""
     if _task(sample) == _JIGSAW:
         return None
     return float(_said(sample) in [each.strip() for each in sample.prompt.key.answer.split(",")])
 
 
-def placed(sample: "Sample", means: "Means") -> float | None:
+def placed(sample: Sample, means: Means) -> float | None:
     """The share of pieces whose place is right, 0 to 1; of jigsaws."""
     if _task(sample) != _JIGSAW:
         return None
@@ -49,7 +46,7 @@ def total(t: Any) -> float:
     return float(t.placed if t.right is None else t.right)
 
 
-def _said(sample: "Sample") -> str | None:
+def _said(sample: Sample) -> str | None:
     """What stands in the first marks of an answer."""
     found = next(between(sample.text.rpartition(_SPEAKER)[2]), None)
     return None if found is None else found.strip()
@@ -62,7 +59,7 @@ def _number(text: str) -> int | None:
         return None
 
 
-def _task(sample: "Sample") -> str:
+def _task(sample: Sample) -> str:
     """What a row is of; a converted row has the name of its system in `data_source`."""
     columns = sample.prompt.columns
     source = str(columns.get("published_data_source") or columns.get("data_source"))

@@ -11,17 +11,14 @@ wrong object and each missing change costs 1 is assumed, and so is what counts t
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("framed", "matched", "wrong_objects", "missed_changes")
-"""They stand below."""
 whole = of_last_reply
 Change = tuple[str, str, str]
 """An object's number, which of its attributes changed, and what it is after that, in small letters."""
@@ -31,17 +28,17 @@ _WRITTEN = re.compile(r"(?<![\w.])(\d+)\.([a-z]+)\.([a-z]+)\b", re.IGNORECASE)
 framed = visual_rft.framed
 
 
-def matched(sample: "Sample", means: "Means") -> float:
+def matched(sample: Sample, means: Means) -> float:
     """What the parts that are right are worth: 0 to 5 times the number of right changes."""
     return sum(_WORTH[parts] for parts in _agreeing(sample))
 
 
-def wrong_objects(sample: "Sample", means: "Means") -> float:
+def wrong_objects(sample: Sample, means: Means) -> float:
     """How many changes were said of objects that did not change so."""
     return float(_agreeing(sample).count(0))
 
 
-def missed_changes(sample: "Sample", means: "Means") -> float:
+def missed_changes(sample: Sample, means: Means) -> float:
     """By how many changes the answer has too few."""
     return float(max(0, len(changes(sample.prompt.key.answer)) - len(changes(sample.answer))))
 
@@ -52,7 +49,7 @@ def changes(text: str | None) -> list[Change]:
     return list(dict.fromkeys((index, attribute, value) for index, attribute, value in found))
 
 
-def _agreeing(sample: "Sample") -> list[int]:
+def _agreeing(sample: Sample) -> list[int]:
     """For each change that was said, how many of its parts agree with a right one, from its object on: 0 to 3."""
     said, left = changes(sample.answer), changes(sample.prompt.key.answer)
     found = [0] * len(said)

@@ -9,13 +9,11 @@ no reward; there the program measures clips of Charades itself (dataset_video.py
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("overlap", "formed")
 whole = of_last_reply
@@ -24,7 +22,7 @@ _TIME = r"""\s*:\s*"[\d.]+"\s*"""
 _END = re.compile(rf"""</think>\s*{_OPEN}\s*{{\s*"start_time"{_TIME},\s*"end_time"{_TIME}}}\s*{_CLOSE}\Z""")
 
 
-def overlap(sample: "Sample", means: "Means") -> float:
+def overlap(sample: Sample, means: Means) -> float:
     """How much of the right span the answer names, 0 to 1; 0 where it cannot be read."""
     from virc_extras.video.spans import hull_iou, length_of
 
@@ -38,7 +36,7 @@ def overlap(sample: "Sample", means: "Means") -> float:
         return 0.0
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """Whether the reply is a marked thought and such an answer: 1 or 0."""
     text = sample.text
     return float(text.startswith(_THOUGHT) and _END.search(text, len(_THOUGHT)) is not None)

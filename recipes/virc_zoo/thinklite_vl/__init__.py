@@ -1,1 +1,0 @@
-"""ThinkLite-VL: its reward, its operator over rows and the other files of the system."""

@@ -7,25 +7,23 @@ Source: hiyouga/EasyR1@39cab8f, verl/utils/reward_score/math.py, later examples/
 0.1.0. What differs: an answer that mathruler takes over two seconds of CPU for, or raises at, is wrong.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.graders import boxed_equal
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed")
 whole = of_last_reply
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether what stands in the last box is the right answer: 1 or 0."""
     return float(await boxed_equal(_closed_up(sample.text), sample.prompt.key.answer))
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """Whether the reply begins with a thought, and has a box behind it: 1 or 0."""
     return in_format(_closed_up(sample.text))
 

@@ -3,13 +3,8 @@
 Source: hiyouga/EasyR1@39cab8f, examples/config.yaml, and verl/utils/dataset.py, process_image.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-from virc_zoo.sized_pictures import with_sized
+from virc_zoo.sized_pictures import sized_rows
 
-
-def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the row with its picture as the program shows it."""
-    yield with_sized(row, "image", folder, 262_144, 4_194_304)
+rows = partial(sized_rows, column="image", least=262_144, most=4_194_304)

@@ -1,1 +1,0 @@
-"""Thyme: its reward and the other files of the system."""

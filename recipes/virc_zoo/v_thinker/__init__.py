@@ -1,1 +1,0 @@
-"""V-Thinker: its reward and the other files of the system."""

@@ -21,17 +21,15 @@ weights, and swift/trainers/rlhf_trainer/grpo_trainer.py for what counts only wh
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.data.rows.record import MARK
+from virc.rewards.means import Means
 from virc.rewards.question import asks, published
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between, in_last_box
 from virc_zoo.graders import equal, texts_agree
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed", "ran", "consistent")
 whole = of_last_reply
@@ -76,7 +74,7 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=_TRIES)
 CONSISTENCY = published(Path(__file__).with_name("judge-consistency.yaml"), agreement, tries=_TRIES)
 
 
-def completion(sample: "Sample") -> str:
+def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text with <image> for each image."""
     messages = sample.prompt.record.messages
     start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
@@ -97,7 +95,7 @@ def thought_of(text: str) -> str:
 
 
 @asks(ASKED)
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """1 or -1, by PRM800K's grader or math-verify where these find it right, else by the judge; 0 without an answer."""
     answer, reference = answer_of(completion(sample)), sample.prompt.key.answer
     if not answer:
@@ -139,7 +137,7 @@ def _before(text: str, mark: str) -> str:
     return text if at < 0 else text[:at].strip()
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """Whether the completion is a thought, one sign of white space, and an answer at its end: 1 or 0."""
     text = completion(sample)
     behind = text.partition("</think>")[2]
@@ -148,7 +146,7 @@ def formed(sample: "Sample", means: "Means") -> float:
     return float(once and fits)
 
 
-def ran(sample: "Sample", means: "Means") -> float:
+def ran(sample: Sample, means: Means) -> float:
     """The share of results of code that are not errors, 0 to 1; 0 without code or an answer."""
     text = completion(sample)
     results = list(between(text, "<sandbox_output>", "</sandbox_output>")) if answer_of(text) else []
@@ -157,7 +155,7 @@ def ran(sample: "Sample", means: "Means") -> float:
 
 
 @asks(CONSISTENCY)
-async def consistent(sample: "Sample", means: "Means") -> float:
+async def consistent(sample: Sample, means: Means) -> float:
     """Whether the thought leads to the answer, as the judge says: 1 or 0; 0 without an answer."""
     text = completion(sample)
     answer = answer_of(text)

@@ -1,1 +1,0 @@
-"""VerlTool: the reward of its visual part and the other files of the system."""

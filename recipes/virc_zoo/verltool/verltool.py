@@ -9,23 +9,21 @@ Source: TIGER-AI-Lab/verl-tool@980962b, verl_tool/workers/reward_manager/pixel_r
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.data.rows.record import MARK
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.graders import texts_agree
 from virc_zoo.pixel_reasoner.pixel_reasoner import normalized, references
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right",)
 whole = of_last_reply
 _RATE, _MOST, _CALL = 0.3, 0.5, 0.05
 
 
-async def right(sample: "Sample", means: "Means") -> float:
+async def right(sample: Sample, means: Means) -> float:
     """Whether the answer is right: 1 or 0."""
     messages = sample.prompt.record.messages
     start = next((at for at, each in enumerate(messages) if each.role == "assistant"), len(messages))

@@ -1,1 +1,0 @@
-"""ViCrit: its rewards and the other files of the system."""

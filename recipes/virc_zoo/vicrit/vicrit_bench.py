@@ -8,28 +8,24 @@ Source: si0wang/ViCrit@727f1ee, score.py. What it does with odd replies and rows
 - where words were only taken out of a phrase, none is new: 0 here, and there the program ends.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Prompt, Sample
 from virc_zoo.rollouts import of_last_reply
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Prompt, Sample
-
 TERMS = ("contained",)
-"""It stands below."""
 whole = of_last_reply
 _BOX = r"\boxed{"
 
 
-def contained(sample: "Sample", means: "Means") -> float:
+def contained(sample: Sample, means: Means) -> float:
     """Whether the answer contains the first new word of the wrong phrase: 1 or 0."""
     new = new_words(original(sample.prompt), sample.prompt.key.answer)
     return float(bool(new) and new[0] in answer_of(sample.text).lower())
 
 
-def original(prompt: "Prompt") -> str:
+def original(prompt: Prompt) -> str:
     """The true phrase of a row: ViCrit-Train and ViCrit-Bench name it differently."""
     found = prompt.columns.get("solution_original", prompt.columns.get("original_noun_phrases"))
     if not isinstance(found, str):

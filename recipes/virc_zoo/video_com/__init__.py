@@ -1,1 +1,0 @@
-"""Video-CoM: its reward, its tools and the other files of the system."""

@@ -11,16 +11,14 @@ boxes are brought to the frame as shown as src/dataset/grpo_dataset.py means to,
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from virc.reasoning.resize import smart_resize
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.video_com.rows import SHOWN, ZOOMS
 from virc_zoo.video_com.tools._written import LIST, SINGLE
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "steps")
 whole = of_last_reply
@@ -32,13 +30,13 @@ Box = Sequence[float]
 T = TypeVar("T")
 
 
-def right(sample: "Sample", means: "Means") -> float:
+def right(sample: Sample, means: Means) -> float:
     """Whether the answer begins with the letter of the row's, or is the same text: 1 or 0."""
     said = _text(sample).rpartition("FINAL_ANSWER:")[2]
     return float(_letter(said) == _letter(sample.prompt.record.answer or ""))
 
 
-def steps(sample: "Sample", means: "Means") -> float:
+def steps(sample: Sample, means: Means) -> float:
     """The share of right steps, 0 to 1; 0 where none counts."""
     text, row = _text(sample), sample.prompt.columns
     segments, ranges = row.get("valid_segments") or [], row.get("valid_frames") or []
@@ -58,7 +56,7 @@ def total(t: Any) -> float:
     return float(t.right + t.steps)
 
 
-def _text(sample: "Sample") -> str:
+def _text(sample: Sample) -> str:
     said = (message.content for message in sample.prompt.record.messages if message.role == "assistant")
     return "".join((*said, sample.text))
 

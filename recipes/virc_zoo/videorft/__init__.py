@@ -1,1 +1,0 @@
-"""VideoRFT: its reward and the other files of the system."""

@@ -16,21 +16,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
 from virc.rewards.pictures import as_shown
 from virc.rewards.question import asks
+from virc.rewards.sample import Sample
 from virc.rewards.terms.text import token_ids
 from virc.scoring.likeness import rouge_l, word_error_rate
 from virc_zoo.delimiters import between
 from virc_zoo.lengths import window
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.videorft.rows import KINDS
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "framed", "meant", "length")
 whole = of_last_reply
@@ -42,7 +39,7 @@ _MAX_WORDS = 2000
 _TINY = 1e-9
 
 
-def right(sample: "Sample", means: "Means") -> float:
+def right(sample: Sample, means: Means) -> float:
     """How right the first marked answer is, 0 to 1, by the row's kind."""
     said, wanted = next(between(sample.text), "").strip(), (sample.prompt.record.answer or "").strip()
     kind = sample.prompt.columns.get("problem_type")
@@ -69,7 +66,7 @@ def right(sample: "Sample", means: "Means") -> float:
     raise UnscoredError(f"needs the column problem_type, one of {', '.join(KINDS)}")
 
 
-def framed(sample: "Sample", means: "Means") -> float:
+def framed(sample: Sample, means: Means) -> float:
     """Whether the reply is a marked thought and a marked answer: 1 or 0."""
     text = sample.text
     inside = text[len(_BEGIN) : -len(_END)] if text.startswith(_BEGIN) and text.endswith(_END) else ""
@@ -77,7 +74,7 @@ def framed(sample: "Sample", means: "Means") -> float:
 
 
 @asks()
-async def meant(sample: "Sample", means: "Means") -> float:
+async def meant(sample: Sample, means: Means) -> float:
     """How like the frames the thought is: the mean of twice the cosines, 0 to 1; 0 of an answer that is worth 0."""
     if right(sample, means) <= 0:
         return 0.0
@@ -88,7 +85,7 @@ async def meant(sample: "Sample", means: "Means") -> float:
     return sum(min(1.0, _SCALE * max(each.value, 0.0)) for each in found) / max(1, len(found))
 
 
-def length(sample: "Sample", means: "Means") -> float:
+def length(sample: Sample, means: Means) -> float:
     """The tokens of the reply, with the one that ends it."""
     return float(len(token_ids(sample, means)) + 1)
 

@@ -12,14 +12,12 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import completion
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 Point = tuple[float, float]
 """x and y in pixels."""
@@ -46,7 +44,7 @@ _LAST = re.compile(r"</answer>\s*(<\|im_end\|>)?\Z")
 _OPENS, _CLOSES = re.compile("<answer>", re.IGNORECASE), re.compile("</answer>", re.IGNORECASE)
 
 
-def matched(sample: "Sample", means: "Means") -> float:
+def matched(sample: Sample, means: Means) -> float:
     """Whether the first answer of the completion, or all of it, is the row's but for letter case: 1 or 0."""
     text = _decoded(sample)
     opens = _OPENS.search(text)  # one pattern for both marks would take the square of the text's length
@@ -55,7 +53,7 @@ def matched(sample: "Sample", means: "Means") -> float:
     return float(said.strip().lower() == (sample.prompt.record.answer or "").strip().lower())
 
 
-def orderly(sample: "Sample", means: "Means") -> float:
+def orderly(sample: Sample, means: Means) -> float:
     """1 where thoughts, calls, observations and the answer follow each other and every call names a point, and 0.2
     more for each further point that is 10 pixels from those before; else 0.
     """
@@ -68,7 +66,7 @@ def orderly(sample: "Sample", means: "Means") -> float:
     return 0.0 if points is None else 1.0 + apart_bonus(points)
 
 
-def _decoded(sample: "Sample") -> str:
+def _decoded(sample: Sample) -> str:
     """The completion as the program decodes it: verl/workers/reward/config.py, skip_special_tokens."""
     return _SPECIAL.sub("", completion(sample))
 

@@ -1,1 +1,0 @@
-"""ViLaSR: its reward and the other files of the system."""

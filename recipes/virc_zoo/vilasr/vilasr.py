@@ -15,14 +15,12 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "formed")
 whole = of_last_reply
@@ -32,7 +30,7 @@ _ACTION = re.compile(r"</think>\s*Action:")
 _THOUGHT, _FENCE = "<think>", "```"
 
 
-def right(sample: "Sample", means: "Means") -> float:
+def right(sample: Sample, means: Means) -> float:
     """How near the answer is to the row's: 0 to 1."""
     kind = sample.prompt.columns.get("question_type")
     said, wanted = _answer(sample.text), _answer(sample.prompt.key.answer)
@@ -59,7 +57,7 @@ def _answer(text: str) -> str:
     return next(between(text), text).strip()
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """Whether the rollout up to this reply is in the format: 1 or 0."""
     before = [each.content for each in sample.prompt.record.messages if each.role == "assistant"]
     if any(mark in text for text in before for mark in ("<answer>", "</answer>")):

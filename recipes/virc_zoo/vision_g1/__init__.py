@@ -1,1 +1,0 @@
-"""Vision-G1: its reward and the other files of the system."""

@@ -3,15 +3,10 @@
 Source: yuh-zha/Vision-G1@1f2c30f, training/verl/utils/dataset/rl_dataset.py, process_image.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from PIL import Image
 
-from virc_zoo.sized_pictures import with_sized
+from virc_zoo.sized_pictures import sized_rows
 
-
-def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the row with its pictures as the program shows them."""
-    yield with_sized(row, "images", folder, 200_704, 1_003_520, Image.Resampling.NEAREST)
+rows = partial(sized_rows, column="images", least=200_704, most=1_003_520, enlarging=Image.Resampling.NEAREST)

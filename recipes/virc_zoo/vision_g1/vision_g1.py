@@ -10,16 +10,14 @@ ends; here they are numbers.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc.scoring.boxes import iou
 from virc_zoo.delimiters import in_last_box, on_one_line
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "overlap")
 """Both stand below, the second in place of the common term of that name."""
@@ -28,7 +26,7 @@ _SOURCES = ("vision_g1_bbox", "new_domain/multi_ui_bbox")
 _BOX = re.compile(r"\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]")
 
 
-async def right(sample: "Sample", means: "Means") -> float | None:
+async def right(sample: Sample, means: Means) -> float | None:
     """Whether the answer is right: 1 or 0; of rows that are not answered with a box."""
     if _is_box(sample):
         return None
@@ -39,7 +37,7 @@ async def right(sample: "Sample", means: "Means") -> float | None:
     return float(await texts_agree(text, answer) or bool(said and await texts_agree(f"${said}$", f"${answer}$")))
 
 
-def overlap(sample: "Sample", means: "Means") -> float | None:
+def overlap(sample: Sample, means: Means) -> float | None:
     """IoU of the box in the reply's box and that of the row's answer; of rows that are answered with a box."""
     if not _is_box(sample):
         return None
@@ -56,7 +54,7 @@ def in_box(text: str) -> str | None:
     return found if inner is None else inner.strip()
 
 
-def _is_box(sample: "Sample") -> bool:
+def _is_box(sample: Sample) -> bool:
     columns = sample.prompt.columns  # a converted row has the name of its system in the first
     return not {columns.get("data_source"), columns.get("published_data_source")}.isdisjoint(_SOURCES)
 

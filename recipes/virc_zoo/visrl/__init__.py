@@ -1,1 +1,0 @@
-"""VisRL: its pipeline and the other files of the system."""

@@ -1,1 +1,0 @@
-"""Visual-RFT: its rewards and the other files of the system."""

@@ -20,17 +20,14 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Prompt, Sample
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Prompt, Sample
 
 TERMS = ("framed", "matching", "confidence")
 """They stand below, in place of the common terms of the same names."""
@@ -39,14 +36,14 @@ _BEGIN, _BETWEEN, _END = "<think>", re.compile(r"</think>\s*<answer>"), "</answe
 _MATCH = 0.5  # what the IoU of a matched pair must be over
 
 
-def framed(sample: "Sample", means: "Means") -> float:
+def framed(sample: Sample, means: Means) -> float:
     """Whether the reply is a marked thought, and behind it a marked answer: 1 or 0."""
     text = sample.text
     between = _BETWEEN.search(text, len(_BEGIN)) if text.startswith(_BEGIN) else None
     return float(between is not None and text.endswith(_END, between.end()))
 
 
-async def matching(sample: "Sample", means: "Means") -> float:
+async def matching(sample: Sample, means: Means) -> float:
     """How well the answer's boxes match the row's: the sum of IoU over 0.5, by the greater number, 0 to 1."""
     if await is_agreed(sample):
         return 1.0
@@ -54,7 +51,7 @@ async def matching(sample: "Sample", means: "Means") -> float:
     return min(1.0, sum(overlap for overlap, _ in pairs) / max(count, len(pairs))) if pairs else 0.0
 
 
-async def confidence(sample: "Sample", means: "Means") -> float:
+async def confidence(sample: Sample, means: Means) -> float:
     """Whether the answer is sure of the right boxes: mean confidence of matched ones, 1 - confidence of others."""
     if await is_agreed(sample):
         return 1.0
@@ -63,7 +60,7 @@ async def confidence(sample: "Sample", means: "Means") -> float:
     return min(1.0, max(0.0, sum(sure) / len(sure))) if sure else 0.0
 
 
-async def is_agreed(sample: "Sample") -> bool:
+async def is_agreed(sample: Sample) -> bool:
     """Whether math-verify finds the same number in the whole reply and the whole solution, as it was published."""
     return await texts_agree(sample.text, f"<answer>{sample.prompt.record.answer or ''}</answer>")
 
@@ -74,7 +71,7 @@ def answer_of(reply: str) -> str:
     return (reply if found is None else found).strip()
 
 
-def _matched(sample: "Sample") -> tuple[int, Sequence[tuple[float, float]]]:
+def _matched(sample: Sample) -> tuple[int, Sequence[tuple[float, float]]]:
     """How many boxes the row has; and of each of the answer's the IoU of its match, and its confidence.
 
     None of the answer's where it or the row's cannot be read, as far as they are compared.
@@ -99,7 +96,7 @@ def _matched(sample: "Sample") -> tuple[int, Sequence[tuple[float, float]]]:
     return count, pairs
 
 
-def _positions(prompt: "Prompt") -> list[geometry.Box]:
+def _positions(prompt: Prompt) -> list[geometry.Box]:
     """The boxes of the row in thousandths: of its answer as it was published, else of its column."""
     answer, boxes = prompt.record.answer or "", geometry.boxes_of_row(prompt.columns)
     if boxes is None and not answer:

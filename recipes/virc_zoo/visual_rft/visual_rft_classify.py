@@ -6,22 +6,19 @@ math-verify finds the same number in the whole reply and the whole solution.
 Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_classification.py (arXiv:2503.01785).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("framed", "named")
-"""They stand below."""
 whole = of_last_reply
 framed = visual_rft.framed
 
 
-async def named(sample: "Sample", means: "Means") -> float:
+async def named(sample: Sample, means: Means) -> float:
     """Whether the answer holds the right name, or is a part of it: 1 or 0."""
     right, found = _bare(sample.prompt.record.answer or ""), _bare(visual_rft.answer_of(sample.text))
     return float(right in found or found in right or await visual_rft.is_agreed(sample))

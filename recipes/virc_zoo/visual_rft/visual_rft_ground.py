@@ -10,28 +10,24 @@ Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_lisa.py (arXiv:2503.017
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Prompt, Sample
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Prompt, Sample
-
 TERMS = ("framed", "generalized")
-"""They stand below."""
 whole = of_last_reply
 framed = visual_rft.framed
 _PAIR = r"\(\s*(\d{1,99})\s*,\s*(\d{1,99})\s*\)"
 _BOX = re.compile(rf"{_PAIR}\s*,\s*{_PAIR}")
 
 
-async def generalized(sample: "Sample", means: "Means") -> float:
+async def generalized(sample: Sample, means: Means) -> float:
     """GIoU + 1 of the answer and the solution; 0 without a box, 2 where they are the same text, 1 by math-verify.
 
     From 0 to 2, but any number of a box whose sides are the wrong way round.
@@ -45,7 +41,7 @@ async def generalized(sample: "Sample", means: "Means") -> float:
     return _giou(one, other) + 1 if one and other else 0.0
 
 
-def _solution(prompt: "Prompt") -> str:
+def _solution(prompt: Prompt) -> str:
     """The right box, as it is written."""
     answer = prompt.record.answer or ""
     if _BOX.search(answer):

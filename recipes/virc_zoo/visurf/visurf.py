@@ -14,21 +14,17 @@ import json
 import math
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("framed", "formed", "matched", "unrepeated")
-"""They stand below."""
 whole = of_last_reply
 framed = visual_rft.framed
 _MOST_OBJECTS = 120
@@ -41,7 +37,7 @@ class Object(msgspec.Struct):
     point_2d: tuple[float, float]
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """Share of the answer's objects with four sides, and of those with two coordinates, added: 0 to 2."""
     listed = _listed(sample)
     if listed == [] == _right(sample):
@@ -57,7 +53,7 @@ def formed(sample: "Sample", means: "Means") -> float:
     return parts / len(listed) if isinstance(listed, list) and listed else 0.0
 
 
-def matched(sample: "Sample", means: "Means") -> float:
+def matched(sample: Sample, means: Means) -> float:
     """What pairs of the answer's and the row's objects are worth, by the greater number of objects: 0 to 3."""
     from virc_extras.studies.box_sets import assigned
 
@@ -74,20 +70,20 @@ def matched(sample: "Sample", means: "Means") -> float:
     return sum(gains[one][other] for one, other in assigned(gains)) / max(len(said), len(right))
 
 
-def unrepeated(sample: "Sample", means: "Means") -> float:
+def unrepeated(sample: Sample, means: Means) -> float:
     """Whether at most one sentence of the reply is a repeated one: 1 or 0."""
     sentences = [part for each in sample.text.split(".") if (part := each.strip())]
     return float(len(sentences) - len({*sentences}) < 2)
 
 
-def _listed(sample: "Sample") -> Any:
+def _listed(sample: Sample) -> Any:
     try:
         return json.loads(next(between(sample.text), ""))
     except (ValueError, RecursionError):
         return None
 
 
-def _right(sample: "Sample") -> list[Object]:
+def _right(sample: Sample) -> list[Object]:
     try:
         return msgspec.json.decode(sample.prompt.record.answer or "", type=list[Object])[:_MOST_OBJECTS]
     except msgspec.MsgspecError:

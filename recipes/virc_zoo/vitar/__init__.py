@@ -1,1 +1,0 @@
-"""ViTAR: its reward and the other files of the system."""

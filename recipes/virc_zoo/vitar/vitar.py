@@ -17,32 +17,30 @@ verl/workers/agent/envs/mm_process_engine/visual_toolcrop.py. What differs:
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 
 TERMS = ("acted", "right")
-"""They stand below."""
 _END = re.compile(r'\{\s*"name"\s*:\s*"Terminate"\s*,\s*"arguments"\s*:\s*\{')
 _KEY = re.compile(r'"answer"\s*:\s*"')
 _ACTIONS = re.compile(r'"actions"\s*:\s*(?=\[)')
 
 
-def acted(sample: "Sample", means: "Means") -> float:
+def acted(sample: Sample, means: Means) -> float:
     """Whether the reply answers, or marks boxes: 1 or 0."""
     acts = answered(sample.text) is not None or marks(sample.text)
     return float(acts and not is_answered_before(sample))
 
 
-def right(sample: "Sample", means: "Means") -> float:
+def right(sample: Sample, means: Means) -> float:
     """Whether the reply answers as the row does: 1 or 0."""
     said = None if is_answered_before(sample) else answered(sample.text)
     return float(said is not None and _normal(said) == _normal(sample.prompt.key.answer.strip()))
 
 
-def is_answered_before(sample: "Sample") -> bool:
+def is_answered_before(sample: Sample) -> bool:
     """Whether an earlier reply of the rollout answers, where the program ends it."""
     replies = (each.content for each in sample.prompt.record.messages if each.role == "assistant")
     return any(answered(reply) is not None for reply in replies)

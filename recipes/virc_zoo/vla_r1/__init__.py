@@ -1,1 +1,0 @@
-"""VLA-R1: its reward and the other files of the system."""

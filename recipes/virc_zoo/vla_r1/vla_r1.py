@@ -20,16 +20,14 @@ Source: GigaAI-research/VLA-R1, RFT_training/train_utils/robot_bbox_traj_norm.py
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.core.errors import DataError
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
 from virc.scoring.boxes import Box, giou
 from virc_zoo.paths import Point, frechet, oriented
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("framed", "box", "path")
 whole = of_last_reply
@@ -40,12 +38,12 @@ _WRONG = (ValueError, TypeError, OverflowError)
 """What Python raises where a text or a value is no number that it can hold."""
 
 
-def framed(sample: "Sample", means: "Means") -> float:
+def framed(sample: Sample, means: Means) -> float:
     """Whether there are a marked thought and a marked output that is JSON: 1 or 0."""
     return float(_between(sample.text, "think") is not None and _output(sample.text) is not None)
 
 
-def box(sample: "Sample", means: "Means") -> float | None:
+def box(sample: Sample, means: Means) -> float | None:
     """How near the box is to the row's: (GIoU + 1) / 2, 0 to 1; of rows with a box."""
     right, said = _answer(sample), _output(sample.text)
     if not _is_box(right):
@@ -56,7 +54,7 @@ def box(sample: "Sample", means: "Means") -> float | None:
         return 0.0
 
 
-def path(sample: "Sample", means: "Means") -> float | None:
+def path(sample: Sample, means: Means) -> float | None:
     """How near the path is to the row's, by places, directions and lengths: 0 to 1; of rows with a path."""
     right, said = _answer(sample), _output(sample.text)
     if _is_box(right):
@@ -72,7 +70,7 @@ def total(t: Any) -> float:
     return float(0.9 * (t.path if t.box is None else t.box) + 0.1 * t.framed)
 
 
-def _answer(sample: "Sample") -> Any:
+def _answer(sample: Sample) -> Any:
     """The row's answer, a box or a path."""
     found = _parsed(sample.prompt.record.answer or "")
     if not (_is_box(found) or (_is_path(found) and found)):

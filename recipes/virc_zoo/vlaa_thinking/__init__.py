@@ -1,1 +1,0 @@
-"""VLAA-Thinking: its reward and the other files of the system."""

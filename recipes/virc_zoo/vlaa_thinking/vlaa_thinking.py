@@ -10,18 +10,15 @@ there is no code of training.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from virc.core.errors import DataError
 from virc.core.text import plain
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import Box, iou
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("right", "overlap")
 """Both stand below, the second in place of the common term of that name."""
@@ -32,14 +29,14 @@ _OPEN = ("docvqa", "vizwiz", "allava_laion")
 _NUMBER = re.compile(r"-?\d*\.?\d+")
 
 
-async def right(sample: "Sample", means: "Means") -> float | None:
+async def right(sample: Sample, means: Means) -> float | None:
     """Whether the answer is right: 1 or 0; of rows with a number, a letter or a formula."""
     if _source(sample) not in _ANSWERED:
         return None
     return 0.0 if sample.answer is None else await graded(sample.answer, sample, means)
 
 
-def overlap(sample: "Sample", means: "Means") -> float | None:
+def overlap(sample: Sample, means: Means) -> float | None:
     """IoU of the boxes in the answer and in the row's, 0 to 1; of rows with a box."""
     if _source(sample) not in _BOXES:
         return None
@@ -54,7 +51,7 @@ def total(t: Any) -> float:
     return float(t.overlap if t.right is None else t.right)
 
 
-def _source(sample: "Sample") -> str:
+def _source(sample: Sample) -> str:
     """Which dataset a row is from."""
     name = str(sample.prompt.record.id)
     source = next((each for each in (*_ANSWERED, *_BOXES, *_OPEN) if name.startswith((f"{each}-", f"{each}/"))), None)

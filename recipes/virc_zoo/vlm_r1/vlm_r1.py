@@ -10,25 +10,21 @@ format_reward_rec (arXiv:2504.07615, 3.2).
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Sample
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
 
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
-
 TERMS = ("overlap", "framed")
-"""They stand below."""
 whole = of_last_reply
 _BOX = re.compile(r"\[(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99})]")
 _FRAME = [re.compile(part) for part in ("<think>", r"</think>\s*<answer>", "{", _BOX.pattern, "}", "</answer>")]
 
 
-def overlap(sample: "Sample", means: "Means") -> float:
+def overlap(sample: Sample, means: Means) -> float:
     """IoU of the answer's box and the row's: 0 to 1 where the sides of both are the right way round."""
     boxes = geometry.boxes_of_row(sample.prompt.columns)
     if not boxes:
@@ -43,7 +39,7 @@ def overlap(sample: "Sample", means: "Means") -> float:
     return shared / union if union else 0.0
 
 
-def framed(sample: "Sample", means: "Means") -> float:
+def framed(sample: Sample, means: Means) -> float:
     """Whether a marked thought and behind it a marked answer with a box in braces are in the reply: 1 or 0."""
     at = 0
     for part in _FRAME:

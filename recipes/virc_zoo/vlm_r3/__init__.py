@@ -1,1 +1,0 @@
-"""VLM-R3: its reward and the other files of the system."""

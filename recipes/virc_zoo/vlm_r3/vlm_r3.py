@@ -19,19 +19,17 @@ import json
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from virc.data.rows.record import MARK
+from virc.rewards.means import Means
 from virc.rewards.question import asks, published
+from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import answer as by_rule
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("answer", "closed", "looked", "shortest")
 """They stand below, in place of the common terms of the same names."""
@@ -58,7 +56,7 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict)
 
 
 @asks(ASKED, needed=False)
-async def answer(sample: "Sample", means: "Means") -> float | None:
+async def answer(sample: Sample, means: Means) -> float | None:
     """Whether the answer is right: as a text, else as the judge of VLM-R3 says, 0 to 1; not of replies that call."""
     if means.judge is None:
         return await by_rule(sample, means)
@@ -78,13 +76,13 @@ async def answer(sample: "Sample", means: "Means") -> float | None:
     return asked.value
 
 
-def closed(sample: "Sample", means: "Means") -> float:
+def closed(sample: Sample, means: Means) -> float:
     """Whether an answer ends the completion: 1 or 0."""
     before, answer, behind = completion(sample).rstrip().rpartition("</answer>")
     return float(answer != "" and behind == "" and "<answer>" in before)
 
 
-def looked(sample: "Sample", means: "Means") -> float:
+def looked(sample: Sample, means: Means) -> float:
     """Whether there is JSON that names a box, and all of it can be read: 1 or 0."""
     found = [f"{{{each}}}" for each in between(completion(sample), "{", "}") if "bbox" in each]
     try:
@@ -93,7 +91,7 @@ def looked(sample: "Sample", means: "Means") -> float:
         return 0.0
 
 
-def shortest(sample: "Sample", means: "Means") -> float:
+def shortest(sample: Sample, means: Means) -> float:
     """0.01 for each character of the shortest piece of text between looks, 0.1 at most."""
     text = " ".join(_TAGS.sub("", completion(sample).partition("<answer>")[0]).split())
     pieces = [piece.strip() for piece in _BOX.split(text)]
@@ -101,7 +99,7 @@ def shortest(sample: "Sample", means: "Means") -> float:
     return min(0.1, 0.01 * min(map(len, counted)))
 
 
-def completion(sample: "Sample") -> str:
+def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as the program puts it together."""
     messages = sample.prompt.record.messages
     start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))

@@ -1,1 +1,0 @@
-"""VRAG-RL: its reward and the other files of the system."""

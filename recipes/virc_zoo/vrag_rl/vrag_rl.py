@@ -18,15 +18,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import log2
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from virc.rewards.means import Means
 from virc.rewards.question import asks, published
+from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
-
-if TYPE_CHECKING:
-    from virc.rewards.means import Means
-    from virc.rewards.sample import Sample
 
 TERMS = ("formed", "judged", "ranked")
 whole = of_last_reply
@@ -46,7 +44,7 @@ def verdict(reply: str) -> float | None:
 ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=20)
 
 
-def completion(sample: "Sample") -> str:
+def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text; of its replies what stands in marks."""
     messages = sample.prompt.record.messages
     start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
@@ -68,7 +66,7 @@ def marked(reply: str) -> str:
     return "\n".join(found)
 
 
-def formed(sample: "Sample", means: "Means") -> float:
+def formed(sample: Sample, means: Means) -> float:
     """Whether there are a search and an answer in the completion, each with both of its marks: 1 or 0."""
     text = completion(sample)
     return float(all(_holds(text, tag) for tag in ("answer", "search")))
@@ -91,7 +89,7 @@ def answer_of(text: str) -> str:
 
 
 @asks(ASKED)
-async def judged(sample: "Sample", means: "Means") -> float | None:
+async def judged(sample: Sample, means: Means) -> float | None:
     """Whether the judge of VRAG-RL calls the answer right: 1 or 0; of completions that are formed."""
     if not formed(sample, means):
         return None
@@ -100,7 +98,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
     return asked.value
 
 
-def ranked(sample: "Sample", means: "Means") -> float:
+def ranked(sample: Sample, means: Means) -> float:
     """NDCG of the pages that were found, in their order, 0 to 1; 0 where the row names no pages."""
     return ndcg(found_by(sample), pages_of(sample.prompt.columns))
 
@@ -117,7 +115,7 @@ def ndcg(found: Sequence[str], relevant: Collection[str]) -> float:
     return gained / highest if highest else 0.0
 
 
-def found_by(sample: "Sample") -> list[str]:
+def found_by(sample: Sample) -> list[str]:
     """The names of the pages that searches have shown before the reply, without their endings.
 
     A search in the last reply that a rollout may have is not carried out in the program, and does not count.

@@ -1,1 +1,0 @@
-"""Operators over rows of this system, for `virc data make`."""

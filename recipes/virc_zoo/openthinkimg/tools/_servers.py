@@ -18,7 +18,7 @@ from virc.core.errors import DataError, SetupError
 from virc.core.http import client
 from virc.core.limits.image_memory import BusyError, of_client
 from virc.core.text import clause
-from virc.reasoning.calls import Call, Result
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Result, function_schema
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import FEWEST_PIXELS
 from virc.reasoning.opening.pictures import opened_all
@@ -58,6 +58,12 @@ def called(name: str, call: Call, source: Image.Image) -> Result:
     except (OSError, ValueError, DataError, BusyError) as error:
         failures.note(clause(error))
         return outputs(name, f"Failed to call tool {name}: {clause(error)}", source)
+
+
+def schema_of(name: str, description: str, param: str) -> dict[str, Any]:
+    """The schema of a tool that gets a text and an image."""
+    text = {"type": "string", "description": param}
+    return function_schema(name, description, ("param", "image_index"), param=text, image_index=INDEX_SCHEMA)
 
 
 def outputs(name: str, text: str, image: Image.Image) -> Result:

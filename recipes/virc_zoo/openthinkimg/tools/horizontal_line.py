@@ -11,19 +11,12 @@ from itertools import count, takewhile
 
 from PIL import Image, ImageDraw
 
-from virc.reasoning.calls import INDEX_SCHEMA, Call, Result, function_schema
-from virc_zoo.openthinkimg.tools._servers import outputs
+from virc.reasoning.calls import Call, Result
+from virc_zoo.openthinkimg.tools._servers import outputs, schema_of
 
 NAME = "horizontal_line"
-PUBLISHED = "DrawHorizontalLineByY"
 TEMPLATE = "after_image"
-SCHEMA = function_schema(
-    NAME,
-    "Draw a horizontal line on an image.",
-    ("param", "image_index"),
-    param={"type": "string", "description": "where, in percent of the height: y=28.5"},
-    image_index=INDEX_SCHEMA,
-)
+SCHEMA = schema_of(NAME, "Draw a horizontal line on an image.", "where, in percent of the height: y=28.5")
 _COLOR = "#e6194b"
 _WIDTH, _DASH, _GAP = 2, 7, 3  # px: matplotlib's dashes are 3.7 and 1.6 times as long as the line is wide
 _COORDINATE = re.compile(r'([xy])(\d*)=\s*"?(\d+(?:\.\d+)?)"?', re.ASCII)
@@ -31,7 +24,7 @@ _COORDINATE = re.compile(r'([xy])(\d*)=\s*"?(\d+(?:\.\d+)?)"?', re.ASCII)
 
 def apply(call: Call, source: Image.Image) -> Result:
     """The image with a line for each point of `param`."""
-    return drawn(PUBLISHED, call, source, 1)
+    return drawn("DrawHorizontalLineByY", call, source, 1)
 
 
 def drawn(name: str, call: Call, source: Image.Image, axis: int) -> Result:

@@ -6,8 +6,7 @@ from virc.reasoning.calls import INDEX_SCHEMA, function_schema
 from virc_zoo.openthinkimg.tools import _servers
 
 NAME = "served_ocr"
-PUBLISHED = "OCR"
 TEMPLATE = "after_image"
 SCHEMA = function_schema(NAME, "Read the text of an image.", ("image_index",), image_index=INDEX_SCHEMA)
 
-apply = partial(_servers.called, PUBLISHED)
+apply = partial(_servers.called, "OCR")

@@ -2,18 +2,10 @@
 
 from functools import partial
 
-from virc.reasoning.calls import INDEX_SCHEMA, function_schema
 from virc_zoo.openthinkimg.tools import _servers
 
 NAME = "served_point"
-PUBLISHED = "Point"
 TEMPLATE = "after_image"
-SCHEMA = function_schema(
-    NAME,
-    "Find a thing in an image: x and y in percent of its sides.",
-    ("param", "image_index"),
-    param={"type": "string", "description": "what to find"},
-    image_index=INDEX_SCHEMA,
-)
+SCHEMA = _servers.schema_of(NAME, "Find a thing in an image: x and y in percent of its sides.", "what to find")
 
-apply = partial(_servers.called, PUBLISHED)
+apply = partial(_servers.called, "Point")

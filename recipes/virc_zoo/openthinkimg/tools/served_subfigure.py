@@ -2,18 +2,10 @@
 
 from functools import partial
 
-from virc.reasoning.calls import INDEX_SCHEMA, function_schema
 from virc_zoo.openthinkimg.tools import _servers
 
 NAME = "served_subfigure"
-PUBLISHED = "ZoomInSubfigure"
 TEMPLATE = "after_image"
-SCHEMA = function_schema(
-    NAME,
-    "Show one plot of a figure alone.",
-    ("param", "image_index"),
-    param={"type": "string", "description": "the title or place of the plot"},
-    image_index=INDEX_SCHEMA,
-)
+SCHEMA = _servers.schema_of(NAME, "Show one plot of a figure alone.", "the title or place of the plot")
 
-apply = partial(_servers.called, PUBLISHED)
+apply = partial(_servers.called, "ZoomInSubfigure")

@@ -1,1 +1,0 @@
-"""The tools of VerlTool's visual part."""
