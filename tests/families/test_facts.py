@@ -35,14 +35,22 @@ FACTS = {
     "gemma3": Facts(None, "corners", 14, 2, 4, 1024, 2048),
     # 70 to 1120 tokens of 48 pixels a side
     "gemma4": Facts(THOUSAND, "corners_yx", 16, 3, 70, 1120, 4096),
-    # 1 to 9 slices of 448 pixels, merged twice
-    "minicpm-v": Facts(THOUSAND, "corners", 14, 4, 64, 9 * 64, 8192),
+    # 1 to 9 slices of 448 x 448 to 448 x 504 pixels, merged twice
+    "minicpm-v": Facts(THOUSAND, "corners", 14, 4, 64, 9 * 72, 8192),
     # at most 16384 patches
     "kimi-k2.5": Facts(None, "corners", 14, 2, 1, 4096, 8192),
     # crops of 378 pixels, each but the first with 266 new ones, 1 to 8 of them
     "molmo2": Facts(None, "corners", 14, 2, 378**2 // 28**2, 378 * (8 * 266 + 112) // 28**2, 2048),
     # sides of at most 3024 pixels
     "step3": Facts(None, "corners", 14, 4, 1, (3024 // 56) ** 2, 8192),
+    "glm-5": Facts(None, "corners", 14, 2, 16, 8000, 8192),
+    # 64 tokens to 10 tiles of 512 pixels
+    "lfm2-vl": Facts(None, "corners", 16, 2, 64, 10 * 256, 2048),
+    "minimax-m3": Facts(None, "corners", 14, 2, 4, 576, 8192),
+    # 1024 to 13312 patches
+    "nemotron-omni": Facts(None, "corners", 16, 2, 256, 3328, 8192),
+    # tiles of 448 pixels, 1 to 12 of them
+    "ovis2": Facts(None, "corners", 14, 2, 256, 12 * 256, 2048),
 }
 
 

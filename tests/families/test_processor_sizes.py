@@ -1,6 +1,11 @@
-"""Pictures are shown at the sizes that each family's own processor of transformers 5.23.0 gives them."""
+"""Pictures are shown at the sizes that each family's own processor of transformers gives them."""
 
+import json
+import math
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +83,20 @@ def test_a_processor_that_states_no_limits_has_those_of_its_class(
     assert kind(**stated).get_number_of_image_patches(1500, 2000, {}) == shown[0] * shown[1] // 14**2
     told = {"image_processor_type": kind.__name__, "patch_size": 14, "merge_size": 2, **stated}
     assert smart_resize(2000, 1500, image_grid(told)) == shown
+
+
+def test_what_is_shown_stays_as_it_is_and_is_no_more_than_tiles_hold() -> None:
+    by_area = ("glm-5", "kimi-k2.5", "minimax-m3", "nemotron-omni")
+    tiled = ("lfm2-vl", "minicpm-v", "molmo2", "ovis2", "step3")
+    usual = [size for size in drawn(2000) if max(size) < 100 * min(size)]
+    grids = {name: registry.get(name).grid for name in (*by_area, *tiled)}
+    shown = {name: [smart_resize(*size, grids[name]) for size in usual] for name in by_area}
+    child, asked = Path(__file__).with_name("seen_child.py"), json.dumps(shown | dict.fromkeys(tiled, usual))
+    done = subprocess.run((sys.executable, str(child)), input=asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    for name in by_area:
+        changed = [pair for pair in zip(shown[name], map(tuple, seen[name]), strict=True) if pair[0] != pair[1]]
+        assert not changed, (name, changed[:5])
+    most = {name: max(map(math.prod, seen[name])) for name in tiled}
+    assert most == {name: grids[name].max_pixels for name in tiled}

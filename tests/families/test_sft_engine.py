@@ -17,6 +17,8 @@ from training import sft_engine
 from virc.engines.llamafactory.resume import in_memory
 from virc.families import registry as families
 from virc.families.parts import PARTS, part_of
+from virc.models import sizes
+from virc.stages.sft import Lora
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -51,6 +53,16 @@ def written_rows(folder: Path) -> Path:
     return folder / "rows.json"
 
 
+def written_pairs(folder: Path) -> Path:
+    """The same conversations with a worse last reply, as rows of preferences."""
+    row = json.loads(written_rows(folder).read_bytes())[0]
+    *shared, right = row["messages"]
+    pair = {"messages": shared, "chosen": right, "rejected": right | {"content": "It is 15."}, "images": row["images"]}
+    file = folder / "pairs.jsonl"
+    file.write_text(f"{json.dumps(pair)}\n" * 4)
+    return file
+
+
 def network(folder: Path) -> dict[str, Any]:
     """The weights of a model by the names that transformers gives them here."""
     import torch
@@ -79,6 +91,30 @@ def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Pat
     assert not changed.intersection(parts["vision"])
     assert len(changed.intersection(parts["projector"])) == len(parts["projector"]) > 0
     assert len(changed.intersection(parts["language"])) > 0.8 * len(parts["language"])
+
+
+@pytest.mark.parametrize("stage", ["instruct", "dpo"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_step_of_an_adapter_changes_all_layers_of_the_language_model(kind: str, stage: str, tmp_path: Path) -> None:
+    import torch
+    import transformers
+    from safetensors.torch import load_file
+
+    base = tiny_factory.build(tmp_path / "base", kind)
+    rows = (written_rows if stage == "instruct" else written_pairs)(tmp_path / "data")
+    given = {"steps": 1, "save_steps": 1, "train_batch_size": 4, "learning_rate": 1e-2, "warmup_ratio": 0}
+    words = ("--from", str(base), "--data", str(rows), "--with", "lora")
+    run = workspaces.trained(tmp_path, "tiny", stage, *words, **given, frozen_modules="[vision,projector]")
+    assert workspaces.losses(run)[1] > 0
+    saved = load_file(run / "checkpoints" / "checkpoint-1" / "adapter_model.safetensors")
+    assert all(weight.abs().max() > 0 for weight in saved.values())  # a second factor begins as zeros
+    found = {name.removeprefix("base_model.model.").rpartition(".lora_")[0] for name in saved}
+    automatic: Any = transformers.AutoModelForImageTextToText
+    modules = automatic.from_pretrained(base).named_modules()
+    linear = {name for name, module in modules if isinstance(module, torch.nn.Linear)}
+    assert found == {name for name in linear if part_of(name, kind) == "language"} - {"lm_head"}
+    expected = sizes.of_folder(base).trained(Lora(rank=8, alpha=16), ("vision", "projector"))
+    assert sum(weight.numel() for weight in saved.values()) == expected["language"]
 
 
 def test_rows_are_as_long_as_counted_and_replies_alone_are_learnt(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ NAMES = {
         "Qwen3VL-8B-Instruct-Q4_K_M.gguf",
         "Qwen/Qwen3-VL-30B-A3B-Thinking",
     ],
-    "qwen3.5": ["qwen3.5:9b", "Qwen/Qwen3.5-27B", "qwen3.6-35b-a3b"],
+    "qwen3.5": ["qwen3.5:9b", "Qwen/Qwen3.5-27B", "qwen3.6-35b-a3b", "Qwen/Qwen3.8-Flash-Next", "Qwen4-Exp"],
     "qwen2.5-vl": ["qwen2.5vl:7b", "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl_7b", "qwen2.5-vl-7b-instruct-awq"],
     "qwen2-vl": ["Qwen/Qwen2-VL-7B-Instruct", "qwen2-vl-2b", "QVQ-72B-Preview"],
     "internvl3": ["OpenGVLab/InternVL3-8B", "internvl3_5-8b"],
@@ -41,13 +41,18 @@ NAMES = {
     "gemma3": ["gemma3:4b", "google/gemma-3-27b-it"],
     "gemma4": ["gemma4:26b", "google/gemma-4-31b-it"],
     "minicpm-v": ["openbmb/MiniCPM-V-4_5", "minicpm-v4.5:8b", "openbmb/MiniCPM-V-4.6"],
-    "kimi-k2.5": ["moonshotai/Kimi-K2.5", "kimi-k2.5"],
+    "kimi-k2.5": ["moonshotai/Kimi-K2.5", "kimi-k2.5", "moonshotai/Kimi-K2.6"],
     "molmo2": ["allenai/Molmo2-8B"],
     "step3": ["stepfun-ai/Step-3.7-Flash"],
+    "glm-5": ["zai-org/GLM-5.3-Flash"],
+    "lfm2-vl": ["LiquidAI/LFM2-VL-1.6B", "LiquidAI/LFM2.5-VL-450M"],
+    "minimax-m3": ["MiniMaxAI/MiniMax-M3"],
+    "nemotron-omni": ["nvidia/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-BF16"],
+    "ovis2": ["thisisiron/Ovis2-1B-hf", "AIDC-AI/Ovis2-34B"],
 }
 OTHERS = (
     "qwen3:8b qwen2.5:7b glm-4.5-air paligemma2 gemma2:9b gemma3:1b default gpt-5 qwen3-vl-embedding-8b"
-    " minicpm4 kimi-k2"
+    " minicpm4 kimi-k2 glm-5.1 lfm2.5-1.2b ovis2.5-9b nemotron-3-nano minimax-m2"
 ).split()
 
 
@@ -65,6 +70,7 @@ def test_a_config_file_tells_the_family() -> None:
     types = {
         "qwen2_vl": "qwen2-vl", "qwen2_5_vl": "qwen2.5-vl", "qwen3_vl": "qwen3-vl", "qwen3_vl_moe": "qwen3-vl",
         "qwen3_5": "qwen3.5", "internvl": "internvl3", "glm4v": "glm-4v", "gemma3": "gemma3",
+        "qwen4_exp": "qwen3.5", "glm5_next": "glm-5", "nemotron_h_omni": "nemotron-omni", "minimax_m3_vl": "minimax-m3",
     }  # fmt: skip
     found = {name: families.by_model_type(name) for name in (*types, "llama")}
     assert {name: family.name for name, family in found.items() if family} == types
@@ -94,6 +100,11 @@ QUARTERS = {
     "kimi-k2.5": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
     "molmo2": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
     "step3": ToolText("crop_image", {"bbox_2d": [504, 336, 1008, 672], "image_index": 0}),
+    "glm-5": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+    "lfm2-vl": ToolText("crop_image", {"bbox_2d": [496, 352, 992, 704], "image_index": 0}),
+    "minimax-m3": ToolText("crop_image", {"bbox_2d": [392, 280, 784, 560], "image_index": 0}),
+    "nemotron-omni": ToolText("crop_image", {"bbox_2d": [496, 352, 992, 704], "image_index": 0}),
+    "ovis2": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
 }
 
 
