@@ -1,6 +1,9 @@
 """Requests are sent from pieces: each picture as it was encoded once; a server that keeps pictures gets their ids."""
 
+import gc
 import io
+import threading
+from weakref import WeakSet
 
 import pytest
 from asks import ANSWER, LOOK, ask, further
@@ -10,6 +13,7 @@ from support.servers import Body, Server, image_bytes, images_of, serve
 from support.solving import answer, call
 
 from virc.backends.chat.backend import OpenAIBackend
+from virc.backends.chat.images import Pieces
 from virc.backends.interface import Sampling
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import Protocol
@@ -45,6 +49,26 @@ def test_a_request_that_is_sent_again_is_the_same_and_says_its_length(kept: dict
     assert first["messages"][1]["content"][2] == {"type": "text", "text": TEXT}
     assert not any("transfer-encoding" in head for head in heads)
     assert shown.encodings == 1
+
+
+def test_an_answered_request_is_freed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests, before = WeakSet[Pieces](), {*threading.enumerate()}
+
+    def noted(body: Body) -> Pieces:
+        requests.add(made := Pieces(body))
+        return made
+
+    monkeypatch.setattr("virc.backends.chat.link.Pieces", noted)
+    gc.disable()
+    try:
+        with serve([ANSWER]) as server:
+            assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == ANSWER
+        for thread in {*threading.enumerate()} - before:
+            if thread.name.endswith("(run)"):  # of `within`
+                thread.join(60)
+        assert not requests
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])

@@ -129,7 +129,8 @@ class Ending:
 
     def __init__(self) -> None:
         self.has_ended = False
-        self._under_way: tuple[httpx.Client, httpx.Request] | None = None
+        # Without the request and its body, which a cycle through `check` would keep until a collection.
+        self._under_way: tuple[httpx.Client, httpx.URL, dict[str, Any]] | None = None
 
     def send(self, client: "httpx.Client", request: "httpx.Request") -> "httpx.Response":
         """The response to a request, its body still to be read. Raises OSError: all was ended before it was sent."""
@@ -140,7 +141,7 @@ class Ending:
                 raise OSError("given up")
 
         request.extensions = {**request.extensions, "trace": check}
-        self._under_way = client, request
+        self._under_way = client, request.url, request.extensions
         return client.send(request, stream=True)
 
     def end(self) -> None:
@@ -155,13 +156,13 @@ class Ending:
         """
         if self._under_way is None:
             return
-        request = self._under_way[1]
-        library: Any = self._under_way[0]
+        library: Any
+        library, url, extensions = self._under_way
         connection: Any = None
         with suppress(AttributeError, OSError):  # no connection yet, or no more, or a library of another build
-            waiting = [*library._transport_for_url(request.url)._pool._requests]
+            waiting = [*library._transport_for_url(url)._pool._requests]
             for each in waiting:
-                if each.request.extensions is request.extensions:
+                if each.request.extensions is extensions:
                     connection = each.connection
             while hasattr(connection, "_connection"):  # that of a proxy, and that of its origin
                 connection = connection._connection

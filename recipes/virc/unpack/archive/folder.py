@@ -131,7 +131,7 @@ class Folder:
         self._name_hashes: dict[int, int] = {}
         self._mismatches: dict[int, Member] = {}  # by the same key: members whose name another file has
         self._folds = os.path.lexists(root / _LOCK.upper())
-        self._elsewhere = Elsewhere()
+        self._elsewhere = Elsewhere(self._name_hashes)
 
     @property
     def warnings(self) -> list[str]:
@@ -166,7 +166,7 @@ class Folder:
         if stream.vouched:
             self._unverified.clear()
         if self._key(member.name) not in self._name_hashes:
-            self._elsewhere.look(member.name)
+            self._elsewhere.look(member.name, member.kind is Kind.folder)
         with naming(member):
             if member.kind is Kind.folder:
                 return self._make_folder(member.name, member.name)
@@ -174,7 +174,7 @@ class Folder:
             around = member.name.rpartition("/")[0]
             self._make_folder(around, member.name)
             key, path = self._key(member.name), f"{self._root}/{member.name}"
-            is_repeated, name_hash = key in self._name_hashes, hash(member.name)
+            is_repeated, name_hash = key in self._name_hashes, hash(member.name) if self._folds else key
             if self._name_hashes.setdefault(key, name_hash) != name_hash:
                 refuse(member.name, "this disk, which folds case, takes its name for that of another file")
             if is_repeated:

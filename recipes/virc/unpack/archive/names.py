@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 
 from virc.core.tables.encodings import guessed, is_utf8
@@ -47,15 +47,17 @@ class Names:
 
 
 class Elsewhere:
-    def __init__(self) -> None:
-        self._names: dict[int, int] = {}  # hash of a name as it is folded -> of the name itself
+    def __init__(self, files: Container[int]) -> None:
+        self._files = files  # hashes of the names of files so far
+        self._names: dict[int, int] = {}  # hash of a name as it is folded -> of it; not of a file where both are one
         self._alike: list[str] = []
         self._reserved: list[str] = []
 
-    def look(self, name: str) -> None:
+    def look(self, name: str, is_folder: bool) -> None:
         """Take a member's name; each is given once."""
-        folded = hash(unicodedata.normalize("NFC", name).casefold())
-        if self._names.setdefault(folded, hash(name)) != hash(name):
+        own, folded = hash(name), hash(unicodedata.normalize("NFC", name).casefold())
+        known = self._names.setdefault if is_folder or folded != own else self._names.get
+        if known(folded, own) != own or (folded != own and folded in self._files):
             self._alike.append(name)
         if any(_RESERVED.fullmatch(part) or _SIGNS.search(part) for part in name.split("/") if part):
             self._reserved.append(name)
