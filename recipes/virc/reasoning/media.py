@@ -101,13 +101,13 @@ def give_media(images: Sequence[Any], fields: Mapping[str, Any]) -> None:
     """
     places = places_of(fields, len(images))
     for shown, place in zip(images, places, strict=True):
-        shown.place = place
+        shown.place = shown.place or place  # that of the clip which the row itself names
     if fields.get(FILES) is not None and (reader := media_reader()):
         counts = parts_of_files(places)
         files = reader.opened_again(fields[FILES], len(counts))
         media = [medium for medium, count in zip(files, counts, strict=True) for _ in range(count)]
         for shown, medium in zip(images, media, strict=True):
-            shown.medium = medium
+            shown.medium = medium or shown.medium
 
 
 def parts_of_files(places: Sequence[MediaPlace | None]) -> list[int]:

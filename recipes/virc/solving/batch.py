@@ -23,7 +23,7 @@ from virc.core.timeouts import Deadline, Stop
 from virc.models.load import Opened
 from virc.reasoning.calls import BoxView
 from virc.reasoning.images import Shown
-from virc.reasoning.media import places_of
+from virc.reasoning.media import give_media
 from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
@@ -209,11 +209,11 @@ def shown_images(
     `facts` gets those of each picture that is opened: of the row, then of another row, if crops are cut from that.
     """
 
-    def opened_files(pictures: Sequence[Picture]) -> Iterator[Shown]:
+    def opened_files(pictures: Sequence[Picture], fields: Fields) -> Iterator[Shown]:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
         sources = (sources_of([each], config.offline, deadline, config.base, row.trusted)[0] for each in pictures)
         check, choice = partial(check_time, deadline), config.solving.media
-        for part in unfolded(sources, pictures, choice, check=check, row=row.passed):
+        for part in unfolded(sources, pictures, choice, check=check, row=fields):
             terms = Terms(seconds=deadline.left())
             image = shown(*part.file, opened.chat_protocol, opened.backend.grid, terms)
             image.place, image.medium = part.place, part.medium
@@ -222,14 +222,13 @@ def shown_images(
             yield image
 
     try:
-        images = [*opened_files(row.pictures)]
+        images = [*opened_files(row.pictures, row.passed)]
         if not images:  # the model finds some
             return images
-        for image, place in zip(images, places_of(row.passed, len(images)), strict=True):
-            image.place = image.place or place
+        give_media(images, row.passed)
         ablation = config.solving.crop_ablation
         other_pictures = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
-        others = [*opened_files(other_pictures)] or images
+        others = [*opened_files(other_pictures, {})] or images
         changed = [ablated(image, ablation, others[at % len(others)]) for at, image in enumerate(images)]
         for image, other in zip(images, changed, strict=True):
             other.place = image.place

@@ -12,15 +12,14 @@ import html
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import line_rows
 from virc.core.limits.problem import check_problem
 from virc.core.result_log import Id
 from virc.core.text import clause, plain
@@ -82,11 +81,6 @@ class _Fields(msgspec.Struct):
     image: str | None = None
     images: list[str] | None = None
     choices: list[str | int | float] | None = None
-
-
-def read_rows(file: IO[bytes], start: int = 1) -> Iterator[BatchRow]:
-    for number, fields in line_rows(file, start, MAX_LINE_BYTES):
-        yield BatchRow(number, fault=fields) if isinstance(fields, DataError) else as_row(number, fields)
 
 
 def in_parallel(

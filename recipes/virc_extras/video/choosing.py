@@ -59,7 +59,7 @@ def choice_between(choice: MediaChoice, start: Any, end: Any) -> MediaChoice:
     if not all(type(each) in (int, float) for each in (start, end)) or not 0 <= start < end:
         raise DataError(f"the part of its clip from {start!r} to {end!r} has no frames")
     length = end - start
-    times = sampled_times(length, length, choice.frames) if choice.frames else usual_times(length, length)
+    times = sampled_times(length, choice.frames) if choice.frames else usual_times(length, length)
     times = times_at_rate(length, choice.fps) if choice.fps and not choice.frames else times
     return choice_of(at=[start + each for each in times])
 

@@ -70,7 +70,8 @@ class Clip:
         first = self._first()
         self._start: int = first.pts
         self._check_size(first.width, first.height)
-        self.size = _upright(first).size
+        self._turn = _turn_of(first)
+        self.size = self._upright(first).size
         self._find_end()
 
     def at(self, seconds: float) -> Image.Image:
@@ -81,14 +82,14 @@ class Clip:
         """The frame at a time: the time at which it begins to be shown, in seconds, and its pixels, upright."""
         frame = self._find(self._start + self._ticks(Fraction(seconds) + self._rounding))
         self._check_size(frame.width, frame.height)
-        return self._seconds(frame.pts), _upright(frame)
+        return self._seconds(frame.pts), self._upright(frame)
 
     def all(self) -> Iterator[tuple[float, Image.Image]]:
         """Every frame from the first to the last: the time at which it begins to be shown, and its pixels, upright."""
         self._seek(None)
         while (frame := self._next_frame()) is not None:
             if frame.pts >= self._start:
-                yield self._seconds(frame.pts), _upright(frame)
+                yield self._seconds(frame.pts), self._upright(frame)
 
     def times(self) -> list[float]:
         """The times in seconds at which all frames begin to be shown, by their numbers from 0; reads no pixels."""
@@ -220,15 +221,18 @@ class Clip:
     def _seconds(self, pts: int) -> float:
         return float((pts - self._start) * self._tick)
 
+    def _upright(self, frame: Any) -> Image.Image:
+        image: Image.Image = frame.to_image()
+        return image if self._turn is None else image.transpose(self._turn)
+
     def _damaged(self, reason: str | None) -> DataError:
         return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {reason}")
 
 
-def _upright(frame: Any) -> Image.Image:
-    image: Image.Image = frame.to_image()
+def _turn_of(frame: Any) -> Image.Transpose | None:
+    """How a clip is turned; asked of one frame, as PyAV keeps each whose side data was read."""
     matrix = frame.side_data.get(_MATRIX)
-    turn = matrix and _TURNS.get(_signs(memoryview(matrix).cast("i")))
-    return image if turn is None else image.transpose(turn)
+    return matrix and _TURNS.get(_signs(memoryview(matrix).cast("i")))
 
 
 def _signs(matrix: Sequence[int]) -> tuple[int, ...]:

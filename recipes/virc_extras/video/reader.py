@@ -1,6 +1,6 @@
 """Clips and documents of a problem as the pictures in them: what the core asks of this extra (`virc.media`)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -9,12 +9,14 @@ import msgspec
 
 from virc.core.errors import DataError, UsageError, errors_as
 from virc.core.events import Reporter
+from virc.core.text import plain
 from virc.reasoning.images import is_known, parse_header, readable
 from virc.reasoning.media import FILES, MediaChoice
 from virc.solving.image_source import Picture as Given
 from virc.solving.image_source import Source, Unfolded, read_head
 from virc_extras.video import clip, document
 from virc_extras.video.choosing import choice_in_row, choice_of
+from virc_extras.video.columns import columns_of_media, files_in
 from virc_extras.video.kinds import HEAD
 from virc_extras.video.limits import MAX_PICTURES
 from virc_extras.video.parts import Medium, OpenedMedium, StoredMedium
@@ -39,7 +41,12 @@ def unfolded(
     """Yield the pictures of files, each file when it is reached; arguments and errors as of the core's `unfolded`."""
     if strict:
         sources = [*sources]
-        check_choice(choice, sources)
+        check_choice(choice, [medium_in(source) for source in sources])
+    clips = (each for name in columns_of_media({**row, "images": given}) for each in files_in(row[name]))
+    shown = {each for each in given if isinstance(each, str)}
+    if left := next((each for each in clips if isinstance(each, str) and each not in shown), None):
+        sentence = f"it has pictures, and the clip or document {plain(left, 80)}, of which nothing is shown"
+        raise DataError(sentence, "virc data convert ROWS --to DIR --format batch shows both; or leave its column out")
     count = 0
     for number, (source, picture) in enumerate(zip(sources, given, strict=True), 1):
         for each in _pictures(source, picture, choice, row, number if len(given) > 1 else None, report, check):
@@ -70,9 +77,8 @@ def _opened_again(stored: StoredMedium) -> OpenedMedium:
     return OpenedMedium(medium, path, stored.name, stored.number, stored.facts, stored.beginning)
 
 
-def check_choice(choice: MediaChoice, sources: Sequence[Source]) -> None:
-    """Refuse a choice of parts of files of which there are none. Raises UsageError."""
-    media = [_medium_in(source) for source in sources]
+def check_choice(choice: MediaChoice, media: Collection[Medium | None]) -> None:
+    """Refuse a choice of parts of files of which there are none; None is a picture. Raises UsageError."""
     heeded = {name for medium in media for name in (medium.CHOICES if medium else ("pages",))}
     for name in choice.__struct_fields__:
         if getattr(choice, name) and name not in heeded:
@@ -94,7 +100,7 @@ def check_known(head: bytes, name: str) -> None:
         raise
 
 
-def _medium_in(source: Source) -> Medium | None:
+def medium_in(source: Source) -> Medium | None:
     return medium_of(source[0] if isinstance(source[0], bytes) else read_head(source[0]))
 
 
@@ -102,7 +108,7 @@ def _pictures(
     source: Source, picture: Given, choice: MediaChoice, row: Mapping[str, Any], number: int | None,
     report: Reporter | None, check: Callable[[], None],
 ) -> Iterable[Unfolded]:  # fmt: skip
-    (content, name), medium = source, _medium_in(source)
+    (content, name), medium = source, medium_in(source)
     if medium is None:
         assert isinstance(content, bytes)
         check_known(content[:HEAD], name)

@@ -18,7 +18,6 @@ import msgspec
 
 from virc.core import plugins
 from virc.core.errors import DataError, SetupError, VircError, errors_as
-from virc.core.files import contents
 from virc.core.json_stream import one_line
 from virc.core.text import counted, plain
 from virc.data.convert.convert import ConvertConfig, Report
@@ -29,28 +28,18 @@ from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Picture
 from virc.data.rows.verl import plain_fields
 from virc.models.chat_protocol import of_system
-from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.media import FILES, PLACES, USUAL_MEDIA, MediaChoice, MediaPlace, lines_of, parts_of_files
-from virc.solving.image_source import Source, Unfolded, read_head
-from virc.solving.sources.columns import MEDIA, key_of
+from virc.solving.image_source import Source, Unfolded
 from virc.systems import registry as systems
 from virc_extras.video.choosing import choice_between, choice_in_row, choice_of
-from virc_extras.video.parts import StoredMedium
-from virc_extras.video.reader import medium_of, unfolded
+from virc_extras.video.columns import OF_CLIP, PATH, PICTURES, columns_of_media, may_name_media
+from virc_extras.video.parts import Medium, StoredMedium
+from virc_extras.video.reader import check_choice, medium_in, unfolded
 
-_PICTURES = ("images", "image", "image_path", "image_paths", "frames")
-"""Columns of pictures, which rows of clips may have beside them, or other rows of their file in their place."""
-_PATH, _KIND = "path", "data_type"
-"""Columns of Video-R1: the file of a clip or picture, and which of the two it is."""
-_CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".pdf")
-_OF_CLIP = ("video", "path", "bytes", "document")
-"""Keys under which an object has the name or the bytes of a clip."""
 _TALKS = ("messages", "conversations", "prompt")
 _TEXTS = ("content", "value")
 _REPLIES = ("assistant", "gpt")
 _MARKS = re.compile(rf"<video>|{MARK}")
-_MAX_NAME = 1024
-_SEEN = 20  # rows of a file that are looked at
 _TABLES = (".parquet", ".arrow", ".feather", ".csv", ".tsv")
 """Files whose rows all have the columns of the first."""
 
@@ -72,13 +61,6 @@ class _Made(NamedTuple):
     files: list[StoredMedium | None]
 
 
-def column_of_media(file: Path) -> str | None:
-    """The column of a file of rows whose first rows name clips or documents; None: they name none."""
-    if file.suffix.lower() not in raw.ENDINGS or not file.is_file():
-        return None
-    return next((name for row in raw.beginning(file, _SEEN) if (name := next(_columns(row), None))), None)
-
-
 def names_media(file: Path) -> bool:
     """Whether any row of a file names a clip or document; one may have many rows of pictures before them."""
     if file.suffix.lower() not in raw.ENDINGS or not file.is_file():
@@ -86,56 +68,19 @@ def names_media(file: Path) -> bool:
     rows = (row for _, row in raw.rows(file) if isinstance(row, dict))
     try:
         first = next(rows, {})
-        if file.suffix.lower() in _TABLES and not any(map(_may_name_media, first)):
+        if file.suffix.lower() in _TABLES and not any(map(may_name_media, first)):
             return False
-        return any(True for row in chain([first], rows) for _ in _columns(row))
+        return any(True for row in chain([first], rows) for _ in columns_of_media(row))
     except (DataError, SetupError):  # which is said when the rows are converted
         return False
 
 
-def check_pictures_alone(file: Path) -> None:
-    """Raise DataError if a file of rows names clips or documents."""
-    if column := column_of_media(file):
+def check_pictures_alone(row: Mapping[str, Any], file: Path) -> None:
+    """Raise DataError if a row of a file names clips or documents."""
+    if column := next(columns_of_media(row), None):
         convert = f"virc data convert {shlex.quote(str(file))} --to DIR --format batch"
         sentence = f"{file} names clips or documents in its column {column}, which no engine opens"
         raise DataError(sentence, f"{convert}, sft or prompts, writes their frames and pages as images")
-
-
-def _columns(row: Mapping[str, Any]) -> Iterator[str]:
-    """The columns of a row with clips or documents; none where it has their frames already."""
-    if row.get(PLACES):
-        return
-    has_pictures = any(row.get(name) for name in _PICTURES)
-    for name, value in row.items():
-        if not _may_name_media(name):
-            continue
-        files = [*_files_in(value)]
-        # a name without an ending is a clip's where the row has nothing else to show; a text is no name
-        is_video = key_of(name).startswith("video") or (name == _PATH and row.get(_KIND) == "video")
-        is_clip = any(isinstance(each, str) and each.lower().endswith(_CLIPS) for each in files)
-        if is_clip or (is_video and files and not has_pictures and all(map(_may_be_file, files))):
-            yield name
-
-
-def _may_name_media(column: str) -> bool:
-    return key_of(column) in MEDIA or column == _PATH
-
-
-def _files_in(value: object) -> Iterator[object]:
-    """The names and bytes in a column, which has one or several, in objects or lists."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _files_in(each)
-    elif isinstance(value, Mapping):
-        yield next((value[key] for key in _OF_CLIP if value.get(key)), value)
-    elif value:
-        yield value
-
-
-def _may_be_file(value: object) -> bool:
-    return isinstance(value, bytes | Mapping) or (
-        isinstance(value, str) and len(value) < _MAX_NAME and "\n" not in value
-    )
 
 
 class AsPictures:
@@ -143,6 +88,7 @@ class AsPictures:
 
     def __init__(self) -> None:
         self.files: list[Path] = []
+        self.media = set[Medium]()  # the kinds of what is named
         self._given: list[Path] = []
         self._said: list[str] = []
         self._faults: dict[str, str] = {}  # by the place of a row in the file that was written
@@ -151,6 +97,7 @@ class AsPictures:
         self._given.append(file)
         self.files.append(rewriting.write() if rewriting else file)
         if rewriting:
+            self.media |= rewriting.media
             self._said.append(rewriting.said())
             self._faults |= {f"{self.files[-1]}, row {at}": text for at, text in rewriting.faults.items()}
 
@@ -181,9 +128,11 @@ def as_pictures(folder: Path, config: ConvertConfig, files: Collection[Path]) ->
     try:
         for number, file in enumerate(config.sources):
             made.add(file, _Rewriting(file, scratch / str(number), config) if file in files else None)
+        check_choice(config.media, made.media)
         yield made
     except VircError as error:
-        raise type(error)(made.named(str(error.args[0])), error.unspelled_hint) from error
+        hint = error.unspelled_hint and made.named(error.unspelled_hint)
+        raise type(error)(made.named(str(error.args[0])), hint) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -200,6 +149,7 @@ class _Rewriting:
         self._prepared = getattr(plugins.loaded(rewriting), "with_clips", None) if rewriting else None
         self._protocol = of_system(system) if system and system.worded else None
         self._made: dict[object, _Made] = {}  # a clip has several questions
+        self.media = set[Medium]()
         self.faults: dict[int, str] = {}
 
     def write(self) -> Path:
@@ -241,13 +191,13 @@ class _Rewriting:
                     raise DataError(sentence, error.hint) from None
                 self.faults[number] = sentence
                 kept = {} if isinstance(row, DataError) else row
-                named = {name: plain(str(kept[name]), 80) for name in _columns(kept)}
+                named = {name: plain(str(kept[name]), 80) for name in columns_of_media(kept)}
                 left = {key: value for key, value in kept.items() if key not in named}
                 yield {**plain_fields(left), "images": [*named.values()]}
 
     def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        columns = [*_columns(row)]
-        pictures = next((name for name in (*_PICTURES, _PATH) if name not in columns and row.get(name)), None)
+        columns = [*columns_of_media(row)]
+        pictures = next((name for name in (*PICTURES, PATH) if name not in columns and row.get(name)), None)
         clips = [each for name in columns for each in _listed(row[name])]
         shown = [_Medium("<video>", self._files(each), self._choice_of(row, each)) for each in clips]
         beside = [_Medium(MARK, self._files(each)) for each in _listed(row[pictures])] if pictures else []
@@ -274,7 +224,7 @@ class _Rewriting:
     def _files(self, value: Any) -> list[Picture]:
         """The files of an element of a column: one, or the frames of a clip that somebody else took out of it."""
         if isinstance(value, Mapping):
-            value = next((value[key] for key in _OF_CLIP if value.get(key)), None)
+            value = next((value[key] for key in OF_CLIP if value.get(key)), None)
         several = value if isinstance(value, list) else [value]
         if not all(isinstance(each, str | bytes) and each for each in several):
             raise DataError(f"it names no file of a clip: {plain(value, 60)}")
@@ -326,14 +276,14 @@ class _Rewriting:
 
     def _source(self, file: Picture) -> Source:
         """The path of a clip, or the bytes of a picture."""
-        if file.data is not None:
-            return file.data, "a clip within the row"
         if file.on_network:
             raise DataError(f"{plain(file.name, 80)} is on the network", "download it, and name the file")
         with errors_as(DataError, f"{plain(file.name, 80)} cannot be read"):
-            path = file.path()
-            is_medium = medium_of(read_head(path)) is not None
-            return (path if is_medium else contents(path, MAX_BYTES)), file.name
+            source = file.data or file.path(), file.name or "a clip within the row"
+            if medium := medium_in(source):
+                self.media.add(medium)
+                return source
+            return file.read(), file.name
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,38 +1,20 @@
-"""At which times a clip is looked at: one function, by time and never by frame number, with the published rules."""
+"""At which times a clip is looked at: by time and never by frame number."""
 
 import math
-from typing import Literal
 
-Rule = Literal["ends", "parts", "middles", "inner"]
-"""Where n frames lie in a clip.
-
-`ends`: evenly from the first frame to the last (qwen-vl-utils, Qwen3-VL, LLaMA-Factory).
-`parts`: at the start of each of n equal parts (Qwen2.5-VL in transformers).
-`middles`: in the middle of each of n equal parts (MVBench).
-`inner`: evenly between the ends, and at neither (VLMEvalKit).
-"""
 LEAST, MOST = 4, 32
 """Fewest and most frames of a clip that is shown at one frame a second."""
 _STEPS = 100  # of a second: times are said with two decimals, and a frame is found again by the time that is said
 
 
-def sampled_times(length: float, last: float, count: int, rule: Rule = "ends") -> list[float]:
-    """Return the times in seconds at which `count` frames are taken, each at the end of its hundredth of a second.
+def sampled_times(last: float, count: int) -> list[float]:
+    """Return the times in seconds of `count` frames, evenly from the first to the last, each at the end of its
+    hundredth of a second.
 
     Args:
-        length: of the clip, in seconds.
-        last: the time at which its last frame begins to be shown.
+        last: the time at which the last frame begins to be shown.
     """
-    match rule:
-        case "ends":
-            times = [last * number / max(count - 1, 1) for number in range(count)]
-        case "parts":
-            times = [length * number / count for number in range(count)]
-        case "middles":
-            times = [length * (number + 0.5) / count for number in range(count)]
-        case "inner":
-            times = [length * number / (count + 1) for number in range(1, count + 1)]
-    return [_said(time) for time in times]
+    return [_said(last * number / max(count - 1, 1)) for number in range(count)]
 
 
 def times_at_rate(length: float, fps: float) -> list[float]:
@@ -56,7 +38,7 @@ def usual_times(length: float, last: float) -> list[float]:
     seconds = math.ceil(length - 1e-6)
     if LEAST <= seconds <= MOST:
         return times_at_rate(length, 1)
-    return sampled_times(length, last, min(max(seconds, LEAST), MOST))
+    return sampled_times(last, min(max(seconds, LEAST), MOST))
 
 
 def clock(seconds: float) -> str:

@@ -22,7 +22,7 @@ from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
 from virc.core.text import clause, counted
 from virc_extras.video.kinds import HEAD
-from virc_extras.video.limits import MAX_PICTURES, MAX_PIXELS, MEMORY, fitting, seconds_for
+from virc_extras.video.limits import CPU_SECONDS, MAX_PICTURES, MAX_PIXELS, MEMORY, fitting
 
 _HOURS = 3600.0  # longest wait, where a process without a limit of CPU time waits for a disk
 _QUALITY = 95
@@ -74,7 +74,7 @@ class _Task(msgspec.Struct):
     wish: Wish
     path: str | None = None  # None: the bytes follow
     length: int = 0
-    seconds: float = 0  # of CPU time
+    seconds: float = CPU_SECONDS
 
 
 class _Answer(msgspec.Struct):
@@ -104,8 +104,7 @@ class Reader(BoundedProcess):
             DataError: it is damaged, over a limit, or takes too long or too much memory.
         """
         path, content = (str(source.absolute()), b"") if isinstance(source, Path) else (None, source)
-        said, seconds = name.encode("utf-8", "replace").decode(), seconds_for(MAX_PICTURES)
-        task = _Task(kind, said, wish, path, len(content), seconds)
+        task = _Task(kind, name.encode("utf-8", "replace").decode(), wish, path, len(content), CPU_SECONDS)
         try:
             with self.turn(_HOURS, check) as (tasks, answers):
                 tasks.write(msgspec.json.encode(task) + b"\n")
@@ -113,7 +112,9 @@ class Reader(BoundedProcess):
                 tasks.flush()
                 facts, pictures, error = _received(answers)
         except EndedError as ended:
-            reason = f"takes over {seconds:g} s" if ended.late or ended.code == OUT_OF_CPU_TIME else "ends the decoder"
+            reason = (
+                f"takes over {task.seconds} s" if ended.late or ended.code == OUT_OF_CPU_TIME else "ends the decoder"
+            )
             raise DataError(f"{name} cannot be decoded: it {reason}") from None
         if error:
             raise error_of(error)
@@ -155,7 +156,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     elif wish.frames is not None and wish.span is not None:
         times = sampling.times_within(wish.span, clip.last, wish.frames)
     elif wish.frames is not None:
-        times = sampling.sampled_times(clip.length, clip.last, wish.frames)
+        times = sampling.sampled_times(clip.last, wish.frames)
     else:
         times = sampling.usual_times(clip.length, clip.last)
     if len(times) > MAX_PICTURES:

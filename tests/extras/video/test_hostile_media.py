@@ -143,7 +143,7 @@ def test_a_missing_package_is_named_with_its_extra(
 def test_a_worker_that_ends_or_is_late_costs_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     data = KINDS["constant rate"]().data
     assert len(parts(data).parts) == 4
-    monkeypatch.setattr(worker, "seconds_for", lambda pictures: 0.001)
+    monkeypatch.setattr(worker, "CPU_SECONDS", 0.001)
     with pytest.raises(DataError, match=r"it cannot be decoded: it takes over 0\.001 s"):
         parts(data, MediaChoice(frames=60))
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from support.tables import each_case
 
 from virc.core.errors import DataError
 from virc.data.rows.verl import record_of
-from virc.models.chat_protocol import read_protocol
+from virc.models.chat_protocol import read_protocol, written
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.history import show_input
 from virc.reasoning.images import Shown, open_file
@@ -188,12 +188,22 @@ def test_a_clip_behind_many_rows_of_pictures_is_shown_of_a_table() -> None:
     assert pictures(converted(Path("table.csv"), "--frames", "4")[-1]) == NUMBERS
 
 
-@each_case("option", ["--page", "--fps", "--frames"])
-def test_a_choice_of_frames_without_clips_is_refused(option: str) -> None:
-    file = rows_file({"image": "red.png", "question": ASKED, "answer": "1"}, name="plain.jsonl")
+@each_case(
+    ("option", "shown", "missing"),
+    [
+        ("--page", {"image": "red.png"}, "clips and documents, and no row names one"),
+        ("--fps", {"image": "red.png"}, "clips and documents, and no row names one"),
+        ("--frames", {"image": "red.png"}, "clips and documents, and no row names one"),
+        ("--frames", {"document": "scan.pdf"}, "a clip, and there is none"),
+        ("--frames", {"videos": [["red.png", "red.png"]]}, "a clip, and there is none"),
+        ("--page", {"video": CLIP}, "a document or a picture, and there is none"),
+    ],
+)
+def test_a_choice_of_parts_that_no_row_has_is_refused(option: str, shown: dict[str, Any], missing: str) -> None:
+    file = rows_file({"id": 1, "question": ASKED, "answer": "1"} | shown, name="plain.jsonl")
     done = virc("data", "convert", file, "--to", "plain", "--format", "batch", option, 2)
     assert (done.code, Path("plain").exists()) == (2, False)
-    assert f"{option} chooses in clips and documents, and no row names one\nhint: leave {option} out" in done.err
+    assert f"{option} chooses in {missing}\nhint: leave {option} out" in done.err
 
 
 @each_case("command", [("data", "check"), ("data", "show"), ("train", "tiny", "--stage", "rl", "--dry-run", "--data")])
@@ -202,6 +212,19 @@ def test_rows_that_name_clips_are_to_be_converted_first(command: tuple[str, ...]
     assert done.code == 5
     assert "named.json names clips or documents in its column path, which no engine opens\n" in done.err
     assert "named.json --to DIR --format batch, sft or prompts, writes their frames and pages as images" in done.err
+
+
+def test_a_clip_behind_many_rows_of_pictures_is_to_be_converted_first() -> None:
+    picture = {"id": 1, "image": "red.png", "question": ASKED, "answer": "1"}
+    talk = {"messages": [{"role": "user", "content": f"<image>{ASKED}"}, TURNS[1]], "images": ["red.png"]}
+    rows: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "late.jsonl": (picture, {"id": 2, "video": CLIP, "question": ASKED, "answer": "97"}),
+        "turns.json": (talk, {"messages": TURNS, "videos": [CLIP]}),
+        "r1.json": (VIDEO_R1 | {"data_type": "image", "path": "red.png"}, VIDEO_R1),
+    }
+    for name, (first, last) in rows.items():
+        done = virc("data", "check", rows_file(*[first] * 25, last, name=name), "--workers", 1)
+        assert (done.code, f"{name}:26: row: {name} names clips or documents in its column" in done.out) == (5, True)
 
 
 @each_case("named", [{"video": "v_7", "images": ["red.png"]}, {"document": "A text about it.", "image": "red.png"},
@@ -303,6 +326,30 @@ def test_rows_with_frames_are_answered_as_their_clip_is() -> None:
     said, again = (json.loads(Path(f"{name}answers.jsonl").read_text()) for name in ("", "asked-batch"))
     places = [each["place"] | {"frame": at} for each, at in zip(said["pictures"], NUMBERS, strict=True)]
     assert [each["place"] for each in again["pictures"]] == places
+
+
+def test_a_clip_beside_pictures_is_not_left_out_without_a_word() -> None:
+    row = {"id": "1", "image": "red.png", "video": CLIP, "question": ASKED, "answer": "97"}
+    with serve([answer("97")]) as server:
+        done = virc("batch", rows_file(row, name="both.jsonl"), "--to", "both", "--endpoint", server.url)
+    assert (done.code, f"it has pictures, and the clip or document {CLIP}, of which nothing" in done.err) == (1, True)
+
+
+def test_tools_look_into_the_clip_that_rows_were_made_of() -> None:
+    converted(rows_file({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, name="looks.jsonl"))
+    file, replies = Path("looks-batch/looks.jsonl"), [call("watch", start=1), answer("97")]
+    protocol = with_tools(read_protocol(EMBEDDED_FOLDER / FILE_NAME), registry.schemas(["watch"]))
+    Path("watch.json").write_bytes(written(protocol))
+    with serve([*replies, *replies, replies[0]]) as server:
+        asked = ("--endpoint", server.url, "--protocol", "watch.json")
+        assert virc("batch", file, "--to", "answers.jsonl", *asked).code == 0
+        assert virc("eval", file, "--to", "evaluated", *asked).code == 0
+        for chat in (server.chats()[1], server.chats()[3]):
+            assert "Frame 5 at 0:01:" in str(chat["messages"][-1]["content"])
+        Path(CLIP).write_bytes(KINDS["WebM"]().data)
+        changed = virc("batch", file, "--to", "changed.jsonl", *asked)
+    assert changed.code == 1
+    assert "phone.mp4 is not the file that its row was made of" in changed.err
 
 
 @each_case("places", [[None], "x", [{"line": "a"}]])

@@ -6,16 +6,16 @@ from typing import Any
 
 from virc.core.errors import DataError
 from virc.core.files import expanded
-from virc.core.json_stream import one_line
-from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
+from virc.core.json_stream import line_rows, one_line
+from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows
 from virc.data.formats.sft import first_row, opened
 from virc.data.rows.llamafactory import COLUMNS
 from virc.data.rows.numbered import NumberedRow, faulty_row, read_row
 from virc.data.rows.record import Picture, Record, inputs_of
 from virc.data.rows.unread import KNOWN
 from virc.solving.image_source import data_url_bytes
+from virc.solving.rows import MAX_LINE_BYTES, as_row
 from virc.solving.rows import BatchRow as Problem
-from virc.solving.rows import as_row, read_rows
 
 NAME = "batch"
 HOLDS: Holds = "problems"
@@ -32,8 +32,8 @@ def recognises(path: Path) -> bool:
 
 def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
     with opened(source.file) as file:
-        for problem in read_rows(file, start):
-            yield numbered(source, problem)
+        values = line_rows(file, start, MAX_LINE_BYTES)
+        yield from numbered_rows(source, values, lambda *row: [numbered(source, as_row(*row))], "line")
 
 
 def numbered(source: RowsFile, problem: Problem) -> NumberedRow:

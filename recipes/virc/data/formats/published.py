@@ -163,7 +163,7 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
                 yield faulty_row(number, fault, f"row {number}: " + f"question {at}: " * bool(layout.explode))
 
     values = raw.rows_of(source.shards, start) if source.shards else raw.rows(source.file, start)
-    yield from numbered_rows(values, read_value)
+    yield from numbered_rows(source, values, read_value)
 
 
 def _id_of(

@@ -205,15 +205,19 @@ class Writing(msgspec.Struct, frozen=True):
 
 
 def numbered_rows(
+    source: RowsFile,
     values: Iterable[tuple[int, dict[str, Any] | DataError]],
     read: Callable[[int, dict[str, Any]], Iterable[NumberedRow]],
     unit: str = "row",
 ) -> Iterator[NumberedRow]:
     """The rows that `read` makes of numbered values, mostly one of each; where it cannot, one with the fault."""
+    clips = media_reader("rows")
     for number, fields in values:
         try:
             if isinstance(fields, DataError):
                 raise fields
+            if clips:
+                clips.check_pictures_alone(fields, source.file)
             yield from read(number, fields)
         except UnreadError as fault:
             yield NumberedRow(number, fault=fault)
@@ -499,7 +503,8 @@ def _recognised(
     if is_pointer(file):
         raise DataError(f"{file} is a pointer of Git LFS, not the rows", PULL)
     if clips := media_reader("rows"):
-        clips.check_pictures_alone(file)
+        for row in raw.beginning(file, _MAX_COMPARED):  # whose format may not be known
+            clips.check_pictures_alone(row, file)
     if given:
         return RowsFile(file, PUBLISHED, name, {}, given)
     certain = get(PUBLISHED).of_system(file, system)

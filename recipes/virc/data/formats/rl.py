@@ -49,7 +49,7 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
         row = read_row(number, fields, _NAMED, record, source.media, left_out, flaws)
         yield msgspec.structs.replace(row, unread={**row.unread, **lost})
 
-    yield from numbered_rows(parquet_rows.read_rows(source.file, read, start), read_value)
+    yield from numbered_rows(source, parquet_rows.read_rows(source.file, read, start), read_value)
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

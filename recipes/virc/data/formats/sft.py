@@ -118,4 +118,4 @@ def rows(
 ) -> Iterator[NumberedRow]:
     """Rows as records; further arguments as of `llamafactory.reader`."""
     read = reader(source.info, source.media, source.ignored, place, sides, values)
-    return numbered_rows(numbered, read, unit)
+    return numbered_rows(source, numbered, read, unit)
