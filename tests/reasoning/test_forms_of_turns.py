@@ -29,6 +29,7 @@ def form(body: Any, open: str = "<x>", close: str = "</x>", most: int = 1, **fie
 TWO = Grammar(most_calls=2)
 BARE = Grammar(calls=(CallForm(),))
 ALONE = form("call", "", "")
+HELD = form("call", keys={"parameters": "arguments", "b": "bbox_2d"})
 OPEN = Grammar(think=None, calls=(CallForm("Action:", ""),), answer=("Answer:", ""))
 OBJECTS = form("objects", most=2, tool="crop", keys={"b": "bbox_2d"})
 MARKS = form("objects", most=2, tool="mark", unnamed=("marks",))
@@ -49,6 +50,7 @@ FORMS = (CallForm("<a>", "</a>"), CallForm("<b>", "</b>"))
         (TWO, marked(call(x=1), call("b")), Turn("so", (tool(x=1), tool("b")))),
         (BARE, f"<think>so</think> {call()} ```", Turn("so", (tool(),))),
         (ALONE, f"I look. {call(x={})}", Turn("I look.", (tool(x={}),))),
+        (HELD, '<x>{"name": "a", "parameters": {"b": [1]}}</x>', Turn("", (tool(bbox_2d=[1]),))),
         (ALONE, " It is 4 {of 5}. ", Turn("", answer="It is 4 {of 5}.")),
         (OPEN, f"I look. Action: {call()}", Turn("I look.", (tool(),))),
         (OPEN, "So it is. Answer: 5 cm ", Turn("So it is.", answer="5 cm")),

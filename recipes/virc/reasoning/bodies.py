@@ -21,7 +21,6 @@ POINT, POINTS = "point_2d", "points"
 
 _MAX_DIGITS = 18
 _MAX_QUOTED = 2_000
-_NAMED = {"name", "arguments"}
 _OBJECT = re.compile(r"\{\s*\"")
 
 
@@ -178,11 +177,12 @@ def _decoded(decode: Callable[[], Any]) -> Any:
 
 
 def _named(value: object, form: CallForm) -> ToolText:
-    if not isinstance(value, dict) or set(value) != _NAMED:
-        raise FormatError("json", "the tool call is not an object with exactly name and arguments")
-    if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
-        raise FormatError("json", "in the tool call, name must be a string and arguments an object")
-    return ToolText(form.names.get(value["name"], value["name"]), _translated(value["arguments"], form))
+    held = form.envelope
+    if not isinstance(value, dict) or set(value) != {"name", held}:
+        raise FormatError("json", f"the tool call is not an object with exactly name and {held}")
+    if not isinstance(value["name"], str) or not isinstance(value[held], dict):
+        raise FormatError("json", f"in the tool call, name must be a string and {held} an object")
+    return ToolText(form.names.get(value["name"], value["name"]), _translated(value[held], form))
 
 
 def _object_of(value: object) -> dict[str, Any]:

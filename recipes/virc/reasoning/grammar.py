@@ -20,6 +20,8 @@ Body = Literal["call", "arguments", "list", "objects", "actions", "step", "funct
 
 ENDING, ANSWER = "Terminate", "ans"
 """The action that answers, and its argument, where calls are actions; `names` and `keys` may say others."""
+HELD = "arguments"
+"""The object of all arguments of a call; `keys` may say another name."""
 
 
 class Index(StrEnum):
@@ -37,7 +39,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         body: what is between the marks; docs/grammar.md shows each.
         tool: the tool, for a body that names none.
         names: a tool's name as written -> the tool.
-        keys: an argument's name as written -> the argument; null: not used.
+        keys: an argument's name as written -> the argument; null: not used. Of a `call`, `arguments` is all of them.
         unnamed: arguments without a name: one for `list` and `text`, one or none for `objects`, all for `function`.
         given: arguments that the model never writes; `image_index: last` is the newest image.
         default: arguments that a stock model may leave out (`reading: lenient`).
@@ -81,6 +83,11 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     def acts(self) -> bool:
         """Whether it is a whole reply: a thought with actions, one of which answers."""
         return self.body in ("actions", "step")
+
+    @property
+    def envelope(self) -> str:
+        """What the arguments of a `call` stand under in its JSON object."""
+        return next((key for key, ours in self.keys.items() if ours == HELD and self.body == "call"), HELD)
 
 
 HERMES = CallForm("<tool_call>", "</tool_call>")

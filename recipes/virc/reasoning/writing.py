@@ -33,7 +33,7 @@ def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: 
         arguments = call.arguments if isinstance(call.arguments, str) else _json(call.arguments)
         form = next((form for form in grammar.calls if form.body == "call"), HERMES)
         space = "" if not text or text.endswith("\n") else "\n"
-        text += f'{space}{form.open}\n{{"name": {_json(call.name)}, "arguments": {arguments}}}\n{form.close}'
+        text += f'{space}{form.open}\n{{"name": {_json(call.name)}, "{form.envelope}": {arguments}}}\n{form.close}'
     return text
 
 
@@ -92,7 +92,7 @@ def _objects(calls: Sequence[Mapping[str, Any]], form: CallForm) -> str:
 
 def _named(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> dict[str, Any]:
     names = {ours: theirs for theirs, ours in form.names.items()}
-    return {"name": names.get(tool.name, tool.name), "arguments": _keyed(arguments, form)}
+    return {"name": names.get(tool.name, tool.name), form.envelope: _keyed(arguments, form)}
 
 
 def _keyed(arguments: Mapping[str, Any], form: CallForm) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from virc.core.text import did_you_mean, nearest, plain
 from virc.reasoning.bodies import INDEX
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import properties
-from virc.reasoning.grammar import ANSWER, ENDING, CallForm, Index
+from virc.reasoning.grammar import ANSWER, ENDING, HELD, CallForm, Index
 from virc.reasoning.protocol import PLACEHOLDERS, Words
 
 _QUESTION = "{question}"
@@ -71,8 +71,9 @@ def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, Tool]
     named: list[tuple[Path, str | None]] = [(("keys", key), argument) for key, argument in form.keys.items()]
     named += [(("unnamed",), argument) for argument in form.unnamed if form.keys.get(argument, "") is not None]
     named += [(("given", argument), argument) for argument in form.given]
+    more = {"actions": ANSWER, "step": ANSWER, "call": HELD}.get(form.body)
     for where, argument in named:
-        if argument is not None and argument not in (*arguments, *([ANSWER] if form.acts else [])):
+        if argument is not None and argument not in (*arguments, more):
             sentence = f"no tool of it takes {plain(argument, 60)!r}"
             yield Fault(where, sentence, did_you_mean(argument, arguments))
     image = form.given.get(INDEX, 0)
