@@ -15,6 +15,7 @@ from support.row_files import NUMBERS, SIZE, picture
 
 Writes = Callable[[Path], Path]
 PROBLEMS: list[tuple[str, Writes]] = [
+    ("adareasoner", published_crops.adareasoner),
     ("autotool", published_crops.deepeyes),
     ("deepeyes", published_crops.deepeyes),
     ("mini-o3", published_crops.mini_o3_rl),

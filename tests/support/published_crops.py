@@ -25,7 +25,9 @@ from virc.systems import registry as systems
 from virc.tools.registry import known
 
 _DATASET = "VisualProbe_train"
-deepeyes, chain_of_focus_rl, vigorl_rl = map(writer, ("deepeyes", "chain_of_focus_rl", "vigorl_rl"))
+deepeyes, chain_of_focus_rl, vigorl_rl, adareasoner = map(
+    writer, ("deepeyes", "chain_of_focus_rl", "vigorl_rl", "adareasoner")
+)
 
 
 def _middle(at: int) -> tuple[int, int]:

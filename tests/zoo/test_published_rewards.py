@@ -8,6 +8,7 @@ from virc.core.errors import DataError
 from virc.data.rows.record import Message, Record
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, sample
+from virc_zoo.adareasoner import adareasoner
 from virc_zoo.pyvision_rl import pyvision_rl
 from virc_zoo.pyvision_rl.rows import KIND
 from virc_zoo.rewardmap import rewardmap
@@ -19,6 +20,12 @@ def test_a_row_of_rewardmap_of_a_type_that_it_does_not_have_is_not_scored() -> N
     read = sample("7", Prompt(Record((Message("user", "?"),), question="?", answer="7", extra=columns)))
     with pytest.raises(DataError, match="RewardMap has no rows of the type 'Counting4'"):
         rewardmap.right(read, Means())
+
+
+def test_a_maze_of_adareasoner_is_not_judged() -> None:
+    asked = Prompt(Record((Message("user", "?"),), question="?", answer="[['S']]", extra={"ability": "forzenlake"}))
+    with pytest.raises(DataError, match="ability 'forzenlake' need tools that are not here"):
+        asyncio.run(adareasoner.judged(sample("<response>L</response>", asked), Means()))
 
 
 def test_a_row_of_pyvision_rl_of_a_source_without_a_question_is_not_judged() -> None:

@@ -18,7 +18,9 @@ from virc.reasoning.checking import check_call
 from virc.reasoning.encoded import as_png
 from virc.reasoning.history import boxed
 from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Reply, Session
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.tools import registry as tools
 from virc_zoo.visrl import rows as rows_of_visrl
 
@@ -103,6 +105,28 @@ def test_edges_are_those_of_vts_v(name: str, size: tuple[int, int], box: list[in
     made = tool(name).apply(msgspec.structs.replace(call, box=cut), Image.new("RGB", size))
     assert made.box == edges
     assert made.size == (size if name == "zoomin_action" else made.cut.size)
+
+
+def test_adareasoner_cuts_from_the_image_that_it_names_and_from_no_other() -> None:
+    pictures = [Image.new("RGB", (400, 300), color) for color in ("red", "lime")]
+    session = Session(protocol_of("adareasoner"), "What?", pictures, tools=tools.known())
+    told, folder = [], systems.get("adareasoner").file.parent
+    for name, box in (
+        ("img_2", "[10, 20, 300, 250]"),
+        ("img_3", [0, 0, 290, 20]),
+        ("img_3", "[0, 0, 291, 9]"),
+        ("img_5", ""),
+    ):
+        call = {"name": "Crop", "parameters": {"image": name, "coordinates": box}}
+        session.feed(Reply(f"<think>a</think><tool_call>{json.dumps(call)}</tool_call>"))
+        told.append(session.trace().messages[-1].text)
+    part, padded = (shown.full for shown in session.images[2:])
+    assert part.getcolors() == [(290 * 230, (0, 255, 0))]
+    assert padded.getcolors() == [(290 * 12, (255, 255, 255)), (290 * 20, (0, 255, 0))]
+    assert ["'width': 290, 'height': 230" in each for each in told[:3]] == [True, False, True]
+    assert texts.filled("{text:outside}", folder) in told[2]
+    unknown = texts.filled("{text:unknown}", folder).replace("{image}", "img_5")
+    assert told[3] == f"{{'text': '{unknown}', 'status': 'failed'}}\n"
 
 
 def test_framethinker_gets_the_frames_and_the_number_that_it_names(
