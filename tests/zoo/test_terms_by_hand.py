@@ -23,6 +23,7 @@ from virc_zoo.actial import actial
 from virc_zoo.chain_of_focus import chain_of_focus
 from virc_zoo.curr_reft import curr_reft_choice, curr_reft_judge, curr_reft_open
 from virc_zoo.deepeyes import deepeyes
+from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.grit import grit
 from virc_zoo.openvlthinker import openvlthinker
 from virc_zoo.rewardmap import rewardmap
@@ -140,6 +141,14 @@ def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> No
 def test_words_of_the_caption_around_the_wrong_phrase_of_vicrit_do_not_count(said: str, exact: float) -> None:
     record = Record((Message("user", "?"),), question="There sits a red cat on a mat.", answer="a red cat")
     assert vicrit.exact(sample(rf"<think>t</think>\boxed{{{said}}}", Prompt(record)), Means()) == exact
+
+
+@pytest.mark.parametrize(
+    ("answer", "spelled"),
+    [(r"so $\frac1$ is", r"\frac{1}{}"), (r"$\sqrt$", r"\sqrt{}"), (r"$\frac{1}{2}$", r"\frac{1}{2}"), ("$7$", "7")],
+)
+def test_deepeyes_v2_spells_a_formula_with_its_dollars(answer: str, spelled: str) -> None:
+    assert deepeyes_v2.spelled(answer) == spelled
 
 
 def test_videorft_compares_the_thought_behind_its_first_sentence_with_each_frame() -> None:

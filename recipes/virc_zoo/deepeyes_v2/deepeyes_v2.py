@@ -112,7 +112,7 @@ def spelled(answer: str) -> str:
     answer = answer.rpartition("=")[2]
     for before, after in (*_INSTEAD, *((each, "") for each in _LEFT_OUT)):
         answer = answer.replace(before, after)
-    answer = "\n".join(line.split("$")[1] if line.count("$") > 1 else line for line in answer.split("\n"))
+    answer = "\n".join(f"${line.split('$')[1]}$" if line.count("$") > 1 else line for line in answer.split("\n"))
     for pattern, after in _SPELLINGS:
         answer = re.sub(pattern, after, answer)
     whole = answer.replace(",", "")
