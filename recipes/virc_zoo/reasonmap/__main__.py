@@ -3,6 +3,7 @@
     python -m virc_zoo.reasonmap ROWS.jsonl ANSWERS.jsonl
 
 Prints a line of JSON for each problem that was answered, with its score and its terms, and then the means over them.
+Means are weighed by the difficulty of question and map, as in arXiv:2505.18675v3, B.3.
 """
 
 import json
@@ -17,22 +18,28 @@ from virc.data.rows.record import Record
 from virc.rewards.sample import Sample, prompt_of
 from virc_zoo.reasonmap import reasonmap
 
+_HARDER = {"easy": 0.0, "middle": 0.5, "medium": 0.5, "hard": 1.0}
+
 
 def scores(rows: Path, answers: Path) -> Iterator[dict[str, Any]]:
-    """Yield `id`, `total` and the terms of each answered problem; a term that does not apply is None."""
+    """Yield `id`, `weight`, `total` and the terms of each answered problem; a term that does not apply is None."""
     row_of = {row["id"]: row for row in _lines(rows)}
     for line in _lines(answers):
         row = row_of[line["id"]]
         sample = Sample(line["answer"] or "", prompt_of(Record(question=row["question"], extra=row)))
         terms = {name: getattr(reasonmap, name)(sample, None) for name in reasonmap.TERMS}
-        yield {"id": line["id"], "total": reasonmap.total(SimpleNamespace(**terms)), **terms}
+        weight = 1 + sum(_HARDER[row[f"difficulty_{of}"]] for of in ("question", "city"))
+        yield {"id": line["id"], "weight": weight, "total": reasonmap.total(SimpleNamespace(**terms)), **terms}
 
 
 def means(scored: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the mean of the total and of each term over the problems that it applies to."""
-    names = ("total", *reasonmap.TERMS)
-    values = {name: [each[name] for each in scored if each[name] is not None] for name in names}
-    return {name: fmean(all_of) for name, all_of in values.items() if all_of}
+    """Return the weighted mean of the total and of each term over the problems that it applies to."""
+    values = {name: [each for each in scored if each[name] is not None] for name in ("total", *reasonmap.TERMS)}
+    return {
+        name: fmean([each[name] for each in all_of], [each["weight"] for each in all_of])
+        for name, all_of in values.items()
+        if all_of
+    }
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

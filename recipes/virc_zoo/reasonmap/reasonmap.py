@@ -27,7 +27,7 @@ As published, with its quirks:
 - For a leg that does not say the number of stops between, the first number in the leg is taken.
 - A row without plans is worth 0, even if the route is right.
 
-Weights by difficulty are published as `weight = 1 # TODO`: they are to be supplied, and all routes count alike here.
+Means are weighed by difficulty in `__main__.py`.
 Source: fscdc/ReasonMap at e68dd65, main.py (`Evaluation pipeline` of both questions) and `clean_string` of tools.py.
 """
 
