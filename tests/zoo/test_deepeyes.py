@@ -140,8 +140,8 @@ def test_replies_of_the_released_model_are_read_as_its_evaluation_reads_them() -
         found.append(
             (trace.answer, regions, [each.error for unit in trace.units for each in unit.results if each.error])
         )
-    answer = "A. The silver vehicle is left of the red vehicle."
-    umbrella = "A. The yellow umbrella is left of the pink umbrella."
+    answer = "A. Grey is left of red."
+    umbrella = "A. Yellow is left of pink."
     assert found == [
         (None, [], []),  # printed without its </tool_call>: such a reply ends a rollout
         (None, [], []),  # cut in its thought
