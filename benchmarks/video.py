@@ -133,7 +133,7 @@ def read_clip(file: Path) -> tuple[list[int], float]:
         head = opened.read(1024)
         opened.seek(0)
         clip = Clip(opened, head, "clip")
-        numbers = [number_of(clip.at(each)) for each in sampled_times(clip.last, SHOWN)]
+        numbers = [number_of(clip.frame_at(each)[1]) for each in sampled_times(clip.last, SHOWN)]
     return numbers, began
 
 

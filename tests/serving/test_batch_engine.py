@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from virc.reasoning.images import open_file
 from virc.reasoning.session import Message
 from virc.solving.image_source import source_of
 from virc.solving.one import SolveConfig, solve
-from virc.solving.rows import read_rows
+from virc.solving.rows import as_row
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -46,7 +47,7 @@ def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
     assert protocol is not None
     said = []
     with (folder / "held" / "problems.jsonl").open("rb") as file:
-        for row, _ in zip(read_rows(file), range(16), strict=False):
+        for row in (as_row(at, msgspec.json.decode(line)) for at, line in enumerate(islice(file, 16))):
             image = open_file(*source_of(row.images[0], folder / "held"))
             (attempt,) = solve(SolveConfig(), backend, protocol, [image], row.question).attempts
             said.append(attempt.trace.messages)

@@ -43,6 +43,7 @@ class Clip:
         length: seconds from the first frame up to the end of the last.
         last: the time at which the last frame begins to be shown, in seconds.
         size: (width, height) in px of the first frame, upright.
+        rounding: seconds that are added to a time before the frame is looked for that is shown then.
     """
 
     def __init__(self, file: IO[bytes], head: bytes, name: str) -> None:
@@ -61,7 +62,7 @@ class Clip:
             raise self._damaged("no video that can be decoded")
         self._stream = videos[0]
         self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
-        self._rounding = min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
+        self.rounding = min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
         self._decoded: Iterator[Any] = iter(())
         self._current: Any = None  # the frame decoded last, and the one after it
         self._next: Any = None
@@ -74,13 +75,12 @@ class Clip:
         self.size = self._upright(first).size
         self._find_end()
 
-    def at(self, seconds: float) -> Image.Image:
-        """The frame that is shown at a time, upright; before the first one the first, after the last one the last."""
-        return self.frame_at(seconds)[1]
-
     def frame_at(self, seconds: float) -> tuple[float, Image.Image]:
-        """The frame at a time: the time at which it begins to be shown, in seconds, and its pixels, upright."""
-        frame = self._find(self._start + self._ticks(Fraction(seconds) + self._rounding))
+        """The frame that is shown at a time: when it begins to be shown, in seconds, and its pixels, upright.
+
+        Before the first one it is the first, after the last one the last.
+        """
+        frame = self._find(self._start + self._ticks(Fraction(seconds) + self.rounding))
         self._check_size(frame.width, frame.height)
         return self._seconds(frame.pts), self._upright(frame)
 
@@ -101,11 +101,6 @@ class Clip:
         if is_avi:  # as `_frames` has it: the last ones come out behind all packets
             shown += range(shown[-1] + 1, shown[-1] + 1 + len(stamps) - len(shown))
         return [self._seconds(each) for each in shown]
-
-    @property
-    def rounding(self) -> float:
-        """What is added to a time before the frame is looked for that is shown then, in seconds."""
-        return float(self._rounding)
 
     def _check_header(self) -> None:
         context = self._stream.codec_context

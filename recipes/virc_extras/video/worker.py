@@ -144,7 +144,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     file.seek(0)
     clip, wish = Clip(file, head, task.name), task.wish
     if wish.times:
-        yield Facts(clip.length, clip.size, times=tuple(clip.times()), rounding=clip.rounding)
+        yield Facts(clip.length, clip.size, times=tuple(clip.times()), rounding=float(clip.rounding))
         return
     if wish.at is not None:
         times = [*wish.at]

@@ -28,7 +28,7 @@ def wrong_reads(drawn: Drawn, count: int) -> list[tuple[float, int, int]]:
         begin = drawn.times[order[at]]
         end = drawn.times[order[at + 1]] if at + 1 < len(order) else begin + 0.03
         time = begin + (end - begin) * chance.choice((0, 0.3, 0.6))
-        if (read := number_of(clip.at(time))) != order[at]:
+        if (read := number_of(clip.frame_at(time)[1])) != order[at]:
             wrong.append((time, order[at], read))
     return wrong
 
@@ -61,9 +61,9 @@ def test_reads_far_from_key_frames_are_right(suffix: str, codec: str, options: d
 def test_frames_have_numbers_by_the_times_at_which_they_are_shown(kind: str) -> None:
     drawn = KINDS[kind]()
     clip = opened(drawn)
-    assert number_of(clip.at(1)) in drawn.times  # it is read on after another place
+    assert number_of(clip.frame_at(1)[1]) in drawn.times  # it is read on after another place
     assert clip.times() == pytest.approx([*drawn.times.values()], abs=0.002)
-    assert [number_of(clip.at(clip.times()[at])) for at in (7, 3)] == [[*drawn.times][at] for at in (7, 3)]
+    assert [number_of(clip.frame_at(clip.times()[at])[1]) for at in (7, 3)] == [[*drawn.times][at] for at in (7, 3)]
 
 
 @pytest.mark.parametrize("kind", ["edit list", "late TS", "WebM", "fragmented", "two rates"])
@@ -76,7 +76,7 @@ def test_length_is_that_up_to_the_last_frame_shown(kind: str) -> None:
 
 def test_times_outside_show_the_first_and_the_last_frame() -> None:
     clip = opened(KINDS["constant rate"]())
-    assert [number_of(clip.at(time)) for time in (-5, 0, 99, 3.5)] == [0, 0, 59, 59]
+    assert [number_of(clip.frame_at(time)[1]) for time in (-5, 0, 99, 3.5)] == [0, 0, 59, 59]
 
 
 @each_case(
@@ -96,18 +96,18 @@ def test_pixels_that_are_turned_or_mirrored_are_shown_upright(
 ) -> None:
     stored = written("mp4", frames=1)
     clip = opened(Drawn(with_matrix(stored.data, matrix), stored.times))
-    upright = opened(stored).at(0).transpose(shown)
-    assert clip.at(0) == upright
+    upright = opened(stored).frame_at(0)[1].transpose(shown)
+    assert clip.frame_at(0)[1] == upright
     assert clip.size == upright.size
 
 
 def test_one_frame_is_a_clip() -> None:
     clip = opened(written("mp4", frames=1))
-    assert (number_of(clip.at(0)), number_of(clip.at(7)), clip.last) == (0, 0, 0.0)
+    assert (number_of(clip.frame_at(0)[1]), number_of(clip.frame_at(7)[1]), clip.last) == (0, 0, 0.0)
 
 
 def test_pixels_that_are_not_square_are_not_stretched() -> None:
-    assert opened(written("mp4", options={"aspect": "4:3"})).at(0).size == (160, 48)
+    assert opened(written("mp4", options={"aspect": "4:3"})).frame_at(0)[1].size == (160, 48)
 
 
 def test_a_far_time_is_found_by_a_seek_and_a_near_one_by_decoding_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,10 +121,10 @@ def test_a_far_time_is_found_by_a_seek_and_a_near_one_by_decoding_on(monkeypatch
         return following(self)
 
     monkeypatch.setattr(Clip, "_next_frame", counted)
-    assert [number_of(clip.at(number * 1001 / 30000)) for number in (0, 150, 300, 450)] == [0, 150, 300, 450]
+    assert [number_of(clip.frame_at(number * 1001 / 30000)[1]) for number in (0, 150, 300, 450)] == [0, 150, 300, 450]
     assert decoded < 4 * 32
     decoded = 0
-    assert [number_of(clip.at(number * 1001 / 30000)) for number in range(451, 475)] == [*range(451, 475)]
+    assert [number_of(clip.frame_at(number * 1001 / 30000)[1]) for number in range(451, 475)] == [*range(451, 475)]
     assert decoded < 30
 
 
@@ -135,7 +135,12 @@ def test_a_recording_that_was_cut_short_is_read_up_to_its_end(suffix: str) -> No
     clip = Clip(io.BytesIO(data), data[:1024], "clip")
     last = round(clip.last * 30000 / 1001)
     assert 200 < last < 270
-    assert [number_of(clip.at(number * 1001 / 30000)) for number in (last, 0, 150, last)] == [last, 0, 150, last]
+    assert [number_of(clip.frame_at(number * 1001 / 30000)[1]) for number in (last, 0, 150, last)] == [
+        last,
+        0,
+        150,
+        last,
+    ]
 
 
 def test_frames_that_are_damaged_are_left_out() -> None:
@@ -143,7 +148,7 @@ def test_frames_that_are_damaged_are_left_out() -> None:
     second = data.index(b"\xa3", len(data) // 2)  # a block of the second half
     data[second + 12 : second + 20] = bytes(8)
     clip = Clip(io.BytesIO(bytes(data)), bytes(data[:1024]), "clip")
-    assert [number_of(clip.at(number * 1001 / 30000)) for number in (0, 12, 59)] == [0, 12, 59]
+    assert [number_of(clip.frame_at(number * 1001 / 30000)[1]) for number in (0, 12, 59)] == [0, 12, 59]
     assert clip.last == pytest.approx(59 * 1001 / 30000, abs=0.002)
 
 

@@ -143,6 +143,14 @@ def test_answers_are_learnt_from_what_solving_a_clip_shows() -> None:
     assert shown == learnt
 
 
+def test_a_first_view_of_32_frames_is_a_problem_of_a_batch_and_of_training() -> None:
+    rows = rows_file({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, name="many.jsonl")
+    (row,) = converted(rows, "--frames", "32")
+    assert len(row["images"]) == 32
+    words = ("train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "tiny", "--data", "many-batch")
+    assert "images are too many" not in virc(*words, "--dry-run").err
+
+
 def test_a_clip_of_several_rows_is_decoded_and_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     read = worker.Reader.pictures

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from virc.core.errors import DataError, UsageError
 
-MAX_IMAGES = 16
+MAX_IMAGES = 128
 
 
 def check_problem(sources: Sequence[object], question: object) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 from virc.evaluation.benchmarks.hub_rows import lettered
 from virc.evaluation.benchmarks.letters import first_capital
 from virc.evaluation.benchmarks.registry import Fields
-from virc_extras.video.benchmarks.choices import chosen
-from virc_extras.video.benchmarks.media_rows import Graded, Values, media_benchmark
+from virc_extras.video.benchmarks.media_rows import Graded, Values, chosen, media_benchmark
 
 ABOUT = "1,337 questions on clips of up to an hour, without subtitles"
 HUB = "longvideobench/LongVideoBench"

@@ -1,8 +1,8 @@
 """What benchmarks of clips and documents share: their rows, whose files lie beside them, and graded answers."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -12,7 +12,8 @@ from virc.core.files import picture_within
 from virc.core.text import clause, plain
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import Answers, EvalFolder
-from virc.evaluation.benchmarks.hub_rows import HubBenchmark, Make
+from virc.evaluation.benchmarks.hub_rows import HubBenchmark, Make, choice
+from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields, Right
 from virc.evaluation.columns import Column
 from virc.evaluation.problems import EvalProblem
@@ -58,12 +59,13 @@ def _is_file(folder: Path, name: str) -> bool:
         return picture_within(folder, name).is_file()
 
 
+def chosen(number: int, choices: Sequence[str]) -> Fields:
+    """The fields of a problem whose right choice has a number, from 0."""
+    return choice(LETTERS[number] if 0 <= number < len(LETTERS) else "", choices)
+
+
 def means(values: Sequence[Values]) -> Values:
-    sums = defaultdict[str, float](float)
-    for each in values:
-        for name, value in each.items():
-            sums[name] += value
-    return {name: value / len(values) for name, value in sums.items()}
+    return {name: fmean(each[name] for each in values) for name in values[0]}
 
 
 class Graded(msgspec.Struct, frozen=True):

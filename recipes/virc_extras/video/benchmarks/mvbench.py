@@ -17,8 +17,7 @@ from virc.data.rows import raw
 from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields, Placed, problems
 from virc.solving.rows import BatchRow
-from virc_extras.video.benchmarks.choices import chosen
-from virc_extras.video.benchmarks.media_rows import media_benchmark
+from virc_extras.video.benchmarks.media_rows import chosen, media_benchmark
 
 ABOUT = "4,000 questions on short clips, 200 of each of twenty tasks"
 HUB = "OpenGVLab/MVBench"
