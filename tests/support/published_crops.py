@@ -140,6 +140,22 @@ def wide_base(folder: Path) -> Path:
     return folder
 
 
+def adareasoner_sft(folder: Path) -> Path:
+    """AdaReasoner-TC: a JSON array in LLaMA-Factory's sharegpt, with calls of a tool that is not here, too."""
+    # ssmisya/AdaReasoner@19c799d, AdaTC/data/dataset_info.json
+    calls = [{"name": "OCR", "parameters": {"image": "img_1"}}]
+    calls += [{"name": "Crop", "parameters": {"image": "img_1", "coordinates": "[14, 14, 98, 98]"}}]
+    replies = [f"<think>a</think>\n<tool_call>\n{json.dumps(each)}\n</tool_call>" for each in calls]
+    tags = {"system": "system", "user": "human", "assistant": "gpt"}
+    rows = []
+    for at, number in enumerate(NUMBERS):
+        ended = [*replies, f"<think>b</think>\n<response>\\boxed{{{number}}}</response>"]
+        row = _chain(folder, str(at), of_system(systems.get("adareasoner")), at, ended)
+        told = [{"from": tags[each["role"]], "value": each["content"]} for each in row["messages"]]
+        rows.append({"conversations": told, "images": row["images"]})
+    return array(folder / "merged_sft_jigsaw_vsp_web_v1.json", rows)
+
+
 def _chain(folder: Path, name: str, spoken: Protocol, at: int, replies: Sequence[str]) -> Row:
     """A conversation in a chat protocol about a picture, with what its tools show, and the names of its images."""
     session = Session(spoken, question(at), [picture(at)], tools=known())

@@ -114,6 +114,7 @@ TABLE: dict[tuple[str, str], Switch] = {
     ("vppo", "rl"): whole,  # examples/configs/config.yaml: freeze_vision_tower false
     ("vlm-r3", "instruct"): llama_factory(),
     ("vlm-r3", "rl"): by_name,
+    ("adareasoner", "instruct"): llama_factory(),
     ("deepeyes-v2", "cold-start"): llama_factory(),
     ("mini-o3", "cold-start"): llama_factory(),
     ("vrag-rl", "instruct"): llama_factory(),

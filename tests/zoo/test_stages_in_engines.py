@@ -98,6 +98,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("virc", "rl"): Case(drawn("rl"), more={"reward.total": "virc"}, judge=r"\boxed{1}"),
     ("actial", "inject"): Case(stage_rows.actial_sft),
     ("actial", "rl"): Case(rows.actial_rl, "prompts", UNCHECKED),
+    ("adareasoner", "instruct"): Case(crops.adareasoner_sft, "sft", wide=True),
     ("adareasoner", "rl"): Case(crops.adareasoner, "prompts", {"prompt_length": 2048}, "Judgement: 1"),
     **{
         ("autotool", stage): Case(crops.deepeyes, "prompts", {"prompt_length": 1536}, "Judgement: 1")
