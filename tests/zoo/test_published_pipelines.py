@@ -28,6 +28,7 @@ from support.servers import Body, images_of, serve
 from virc.systems import registry as systems
 from virc.systems import texts
 from virc.tools import registry as tools
+from virc_zoo.insight_o3.pipeline import enlarged
 
 FILES = zoo.recorded("pipeline-cases.json")
 BY_CODE = {"hydra"}
@@ -143,6 +144,13 @@ def test_each_role_is_sent_what_the_published_functions_make(
             asked = zip(requests[role], case["images"][role], strict=True)
             seen = [(digests(body), len(images_of(body))) for body in bodies]
             assert sorted(seen) == sorted(asked), [sent(body) for body in bodies]
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [((84, 70), (122, 102)), ((20, 400), (56, 1120)), ((4000, 3000), (1478, 1108))]
+)
+def test_a_region_has_the_published_size(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert enlarged(Image.new("RGB", size)).size == shown
 
 
 def test_every_system_with_a_pipeline_has_cases() -> None:
