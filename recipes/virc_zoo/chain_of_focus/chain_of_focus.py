@@ -25,7 +25,7 @@ from virc.rewards.question import asks
 from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import ASKED, goes_on
 from virc_zoo.delimiters import between
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("judged", "orderly", "called")
 whole = of_last_reply
@@ -59,9 +59,8 @@ def called(sample: Sample, means: Means) -> float:
 
 def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text; images and their sentence leave nothing."""
-    messages, protocol = sample.prompt.record.messages, sample.prompt.protocol
-    start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
-    text = "\nassistant\n".join((*(each.content.replace(MARK, "") for each in messages[start:]), sample.text))
+    protocol = sample.prompt.protocol
+    text = "\nassistant\n".join((*(each.content.replace(MARK, "") for each in before_reply(sample)), sample.text))
     return text.replace(protocol.after_image.replace("{image}", "").strip(), "") if protocol else text
 
 

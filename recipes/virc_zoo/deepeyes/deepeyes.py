@@ -20,7 +20,7 @@ from virc.rewards.means import Means
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("judged", "orderly", "viewed")
 whole = of_last_reply
@@ -72,10 +72,9 @@ def viewed(sample: Sample, means: Means) -> float:
 
 def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text in the marks of Qwen's chat template."""
-    messages = sample.prompt.record.messages
-    start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
     said = [
-        (each.role, each.content.replace(MARK, _IMAGE if each.role == "user" else MARK)) for each in messages[start:]
+        (each.role, each.content.replace(MARK, _IMAGE if each.role == "user" else MARK))
+        for each in before_reply(sample)
     ]
     turns = (f"<|im_start|>{role}\n{text}<|im_end|>" for role, text in (*said, ("assistant", sample.text)))
     return "\n".join(turns).removeprefix("<|im_start|>assistant\n")

@@ -22,7 +22,7 @@ from virc.rewards.means import Means
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("right", "formed", "searched")
 whole = of_last_reply
@@ -71,9 +71,7 @@ def kind_of(sample: Sample) -> str:
 
 def completion(sample: Sample) -> str:
     """All text after the question, results of tools included; each turn of the model begins with <think>."""
-    messages = sample.prompt.record.messages
-    start = next((index for index, message in enumerate(messages) if message.role == "assistant"), len(messages))
-    turns = [(message.role, message.content.replace(MARK, "<image>")) for message in messages[start:]]
+    turns = [(message.role, message.content.replace(MARK, "<image>")) for message in before_reply(sample)]
     turns.append(("assistant", sample.text))
     return "".join(f"<think>{text.removeprefix('<think>')}" if role == "assistant" else text for role, text in turns)
 

@@ -20,7 +20,7 @@ from typing import Any
 from virc.data.rows.record import MARK
 from virc.rewards.means import Means
 from virc.rewards.sample import Sample
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("right", "second", "looked", "overlap", "malformed")
 whole = of_last_reply
@@ -43,7 +43,7 @@ def second(sample: Sample, means: Means) -> float | None:
 
 def looked(sample: Sample, means: Means) -> float | None:
     """Whether an interval was shown: 1 or 0; None of a span."""
-    shown = any(MARK in each.content for each in sample.prompt.record.messages[_start(sample) :])
+    shown = any(MARK in each.content for each in before_reply(sample))
     return None if _is_span(sample) else float(shown)
 
 
@@ -85,14 +85,9 @@ def _is_span(sample: Sample) -> bool:
     return bool(_SPAN.fullmatch((sample.prompt.record.answer or "").strip()))
 
 
-def _start(sample: Sample) -> int:
-    messages = sample.prompt.record.messages
-    return next((at for at, each in enumerate(messages) if each.role == "assistant"), len(messages))
-
-
 def _written(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text."""
-    return "\n".join((*(each.content for each in sample.prompt.record.messages[_start(sample) :]), sample.text))
+    return "\n".join((*(each.content for each in before_reply(sample)), sample.text))
 
 
 def _last(text: str, opening: str, closing: str) -> str:

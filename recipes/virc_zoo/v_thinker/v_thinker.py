@@ -29,7 +29,7 @@ from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between, in_last_box
 from virc_zoo.graders import equal, texts_agree
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("right", "formed", "ran", "consistent")
 whole = of_last_reply
@@ -76,9 +76,7 @@ CONSISTENCY = published(Path(__file__).with_name("judge-consistency.yaml"), agre
 
 def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text with <image> for each image."""
-    messages = sample.prompt.record.messages
-    start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
-    return "".join(each.content for each in messages[start:]).replace(MARK, "<image>") + sample.text
+    return "".join(each.content for each in before_reply(sample)).replace(MARK, "<image>") + sample.text
 
 
 def answer_of(text: str) -> str:

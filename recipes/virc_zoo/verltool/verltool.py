@@ -16,7 +16,7 @@ from virc.rewards.means import Means
 from virc.rewards.sample import Sample
 from virc_zoo.graders import texts_agree
 from virc_zoo.pixel_reasoner.pixel_reasoner import normalized, references
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("right",)
 whole = of_last_reply
@@ -25,9 +25,7 @@ _RATE, _MOST, _CALL = 0.3, 0.5, 0.05
 
 async def right(sample: Sample, means: Means) -> float:
     """Whether the answer is right: 1 or 0."""
-    messages = sample.prompt.record.messages
-    start = next((at for at, each in enumerate(messages) if each.role == "assistant"), len(messages))
-    said = [f"{each.role}\n{each.content.replace(MARK, '')}\n" for each in messages[start:]]
+    said = [f"{each.role}\n{each.content.replace(MARK, '')}\n" for each in before_reply(sample)]
     text = normalized("".join([*said, f"assistant\n{sample.text}"]).removeprefix("assistant\n"))
     for answer in references(sample):
         boxed = normalized(answer) if r"\boxed" in answer else rf"\boxed{{{answer}}}"

@@ -29,7 +29,7 @@ from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import answer as by_rule
 from virc_zoo.delimiters import between
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("answer", "closed", "looked", "shortest")
 """They stand below, in place of the common terms of the same names."""
@@ -101,11 +101,9 @@ def shortest(sample: Sample, means: Means) -> float:
 
 def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as the program puts it together."""
-    messages = sample.prompt.record.messages
-    start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
     shown = (
         written(each.content) if each.role == "assistant" else each.content.replace(MARK, "").strip()
-        for each in messages[start:]
+        for each in before_reply(sample)
     )
     return "".join((*shown, written(sample.text)))
 

@@ -24,7 +24,7 @@ from virc.rewards.means import Means
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
-from virc_zoo.rollouts import of_last_reply
+from virc_zoo.rollouts import before_reply, of_last_reply
 
 TERMS = ("formed", "judged", "ranked")
 whole = of_last_reply
@@ -46,9 +46,7 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=20)
 
 def completion(sample: Sample) -> str:
     """What the model wrote and was shown behind the question, as one text; of its replies what stands in marks."""
-    messages = sample.prompt.record.messages
-    start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
-    told = [marked(each.content) if each.role == "assistant" else each.content for each in messages[start:]]
+    told = [marked(each.content) if each.role == "assistant" else each.content for each in before_reply(sample)]
     return "\n".join((*told, marked(sample.text)))
 
 
