@@ -4,12 +4,7 @@ from typing import Any
 
 from verl.trainer.ppo import core_algos  # type: ignore[import-not-found]
 
-
-@core_algos.register_policy_loss("second")  # type: ignore[untyped-decorator]
-def loss(*values: Any, **named: Any) -> tuple[Any, Any]:
-    """verl's own."""
-    found: tuple[Any, Any] = core_algos.compute_policy_loss_vanilla(*values, **named)
-    return found
+core_algos.register_policy_loss("second")(core_algos.compute_policy_loss_vanilla)
 
 
 def weigh(trainer: Any, batch: Any, settings: dict[str, Any], metrics: dict[str, Any]) -> None:

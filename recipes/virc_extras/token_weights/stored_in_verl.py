@@ -10,11 +10,7 @@ from verl.utils.debug.metrics import calculate_debug_metrics  # type: ignore[imp
 _FIELDS = ["responses", "response_mask", "old_log_probs", "rollout_log_probs"]
 
 
-@core_algos.register_policy_loss("stored")  # type: ignore[untyped-decorator]
-def loss(*values: Any, **named: Any) -> tuple[Any, Any]:
-    """verl's own."""
-    found: tuple[Any, Any] = core_algos.compute_policy_loss_vanilla(*values, **named)
-    return found
+core_algos.register_policy_loss("stored")(core_algos.compute_policy_loss_vanilla)
 
 
 def weigh(trainer: Any, batch: Any, settings: dict[str, Any], metrics: dict[str, Any]) -> None:
