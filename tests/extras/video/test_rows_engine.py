@@ -1,5 +1,6 @@
 """Odd clips in the engines: SFT and RL are given the ids and sizes of solving, and take a step each."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ import pytest
 from engines.verl.rl_engine import TINY, child
 from engines.verl.scripted_backend import scripted, spelt
 from extras.video.drawn_clips import KINDS, written
+from extras.video.drawn_documents import scanned
 from support import workspaces
 from support.called import virc
 from training.sft_engine import case, lengths_of
 from training.stage_rows import request
 
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.media import USUAL_MEDIA
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice
 from virc.reasoning.opening.pictures import shown
 from virc.reasoning.protocol import FILE_NAME, Protocol, with_tools
 from virc.solving.image_source import unfolded
@@ -118,6 +120,25 @@ def test_rollouts_look_again_as_solving_does(workspace: Path, tmp_path: Path) ->
     assert all(
         len(after["images"]) == len(before["images"]) + 2 for before, after in zip(asked[::2], asked[1::2], strict=True)
     )
+
+
+def test_rollouts_turn_to_pages_of_a_document(workspace: Path, tmp_path: Path) -> None:
+    protocol = with_tools(read_protocol(TINY / FILE_NAME), registry.schemas(["turn_to"]))
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(protocol))
+    (tmp_path / "scan.pdf").write_bytes(scanned(40))
+    (tmp_path / "scan.jsonl").write_text('{"id": 1, "document": "scan.pdf", "question": "q", "answer": "37"}\n')
+    line = ("--to", tmp_path / "rl", "--format", "prompts", "--page", 1, "--protocol", tmp_path / FILE_NAME)
+    assert virc("data", "convert", tmp_path / "scan.jsonl", *line, "--workers", 1).code == 0
+    tokens, call = scripted(TINY)._tokenizer, '{"name": "turn_to", "arguments": {"pages": [37, 2]}}'
+    said = (f"<think></think>\n<tool_call>{call}</tool_call>", REPLY.format("37"))
+    replies = [tokens.encode(f"{each}<|im_end|>", add_special_tokens=False) for each in said]
+    loop = {"protocol": str(tmp_path / FILE_NAME), "folder": str(tmp_path / "rl")}
+    case = {"file": str(tmp_path / "rl" / "scan.parquet"), "at": 0, "room": 4096, "replies": replies, "loop": loop}
+    (tmp_path / "rollouts.json").write_text(json.dumps({"0": case}))
+    done = child("loop_child.py", tmp_path / "rollouts.json", TINY)["0"]
+    pages = unfolded([(tmp_path / "scan.pdf", "scan.pdf")], ["scan.pdf"], MediaChoice(pages=(1, 37, 2)))
+    drawn = [shown(*part.file, protocol, scripted(TINY).grid).pixels.tobytes() for part in pages]
+    assert done["pixels"] == [hashlib.sha256(each).hexdigest() for each in drawn]
 
 
 def test_a_second_question_has_what_was_seen_first_alone(workspace: Path, tmp_path: Path) -> None:
