@@ -96,6 +96,8 @@ def test_a_tool_may_return_a_text_and_images() -> None:
     assert talk.images[2].pixels.getpixel((3, 3)) == (0, 0, 255)
     talk, _ = reading(Result("two words", pictures), {"language": "en"}, after_image="{text}, {number}: {image}")
     assert list(last(talk).parts()) == ["two words, 1: ", 1, "\ntwo words, 2: ", 2]
+    talk, _ = reading(Result("two words", pictures), {"language": "en"}, after_image="{text}: {image}.")
+    assert list(last(talk).parts()) == ["two words: ", 1, 2, "."]
 
 
 def test_an_inline_result_belongs_to_the_models_own_turn() -> None:

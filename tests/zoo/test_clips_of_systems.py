@@ -41,7 +41,7 @@ def test_video_com_is_shown_the_segments_frames_and_boxes_that_it_names(tmp_path
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(written("mp4", frames=126, size=(640, 320), rate=Fraction(6)).data)  # 21 s: two segments
     replies = [
-        "Somewhere later.\nFIND_SEGMENT(the end) = [2]",
+        "Somewhere later.\nFIND_SEGMENT(the end) = [0, 2, 2]",
         "There.\nFIND_FRAME(the card) = 90",
         "Two parts.\nSPATIAL_ZOOM(left) = [0, 0, 224, 224]\nSPATIAL_ZOOM(right) = [224, 0, 448, 112]",
         "Too far.\nFIND_FRAME(nothing) = 900",
@@ -98,13 +98,14 @@ def test_revisor_is_shown_the_part_that_it_names_before_one_sentence(tmp_path: P
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(written("mp4", frames=126, rate=Fraction(6)).data)  # 21 s
     replies = [
-        "<think>Late.</think><time_interval>[10, 12.5]</time_interval>",
+        "<think>Late.</think><time_interval>[10., 12.5000000]</time_interval>",
         "<think>Again.</think><time_interval>[20, 20.5]</time_interval>",
         "<think>A card.</think><answer>B</answer>",
     ]
     answer, pictures, texts = solved(clip, "revisor", replies, "--frames", "2")
     assert answer["answer"] == "B"
     assert [number_of(each) for each in pictures] == [0, 125, 60, 65, 70, 75]
+    assert texts[0].startswith("\nWhich?")  # behind all frames, as behind one video
     assert texts[1].count("<answer>") == 1
     assert texts[2] == "Error: ZOOM IN ARGUMENTS ARE INVALID"
 

@@ -52,21 +52,25 @@ SELECT, CROP = "select_frames", "crop_image_normalized"
 PART = [0.3, 0.3, 0.6, 0.6]
 
 
-# the indices of the frames that are shown, and what is said of them; or of what image a part is
+# the indices of the frames that are shown, and what is said of them, up to its end "|"; or of what image a part is
 @each_case(
     ("system", "calls", "shown", "said"),
     [
-        ("pixel-reasoner", [(SELECT, [2, 4])], [1, 3], "392x280, Numbered 1 to 2"),
+        ("pixel-reasoner", [(SELECT, [2, 4])], [1, 3], "392x280, Numbered 1 to 2):|"),
         ("pixel-reasoner", [(SELECT, [2]), (SELECT, [3])], [1, 2], "392x280, Numbered 2 to 2"),
         ("pixel-reasoner", [(SELECT, [5])], [], "the frames are 1 to 4"),
+        ("pixel-reasoner", [(SELECT, [2.0])], [], "there is no frame 2.0"),
+        ("pixel-reasoner", [(CROP, 2.0)], [], "[1,4]"),
         ("pixel-reasoner", [(SELECT, [1] * 9)], [], "9 frames are named"),
         ("pixel-reasoner", [(CROP, 3)], [2], "196x140"),
         ("pixel-reasoner", [(SELECT, [4]), (CROP, 2)], [3, 3], "196x140"),
         ("pixel-reasoner", [(SELECT, [4]), (CROP, 1)], [3], "[2,2]"),
-        ("verltool", [(SELECT, [2, 4]), (SELECT, [6])], [1, 3, 3], "392x280, Numbered 1 to 1"),
+        ("verltool", [(SELECT, [2, 4]), (SELECT, [6])], [1, 3, 3], "392x280, Numbered 1 to 1):|"),
         ("verltool", [(SELECT, [1] * 9)], [0] * 9, "Numbered 1 to 9"),
         ("verltool", [(SELECT, [0])], [], "the frames are 1 to 4"),
         ("verltool", [(SELECT, [4]), (CROP, 5)], [3, 3], "196x140"),
+        ("verltool", [(CROP, "3")], [2], "196x140"),
+        ("verltool", [(CROP, "a")], [], "(4)"),
     ],
 )
 def test_frames_are_shown_again_by_their_numbers(
@@ -77,7 +81,7 @@ def test_frames_are_shown_again_by_their_numbers(
     ]
     session = played(system, *arguments, count=4)
     assert [each.pixels.getpixel((9, 9))[0] for each in session.images[4:]] == shown
-    assert said in session.trace().messages[-1].text
+    assert said in f"{session.trace().messages[-1].text}|"
 
 
 def test_a_picture_has_no_frames() -> None:

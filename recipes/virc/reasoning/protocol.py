@@ -140,7 +140,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model's chat protocol. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
 
     In `first`, `image_line`, `after_image`, `after_scale` and `after_error`, {image} is where an image stands; in a
-    turn without it, images stand before the text.
+    turn without it, images stand before the text. What has {text} is said once of several images if it counts none.
 
     Args:
         system: whole system message with the tool schemas; empty: none.

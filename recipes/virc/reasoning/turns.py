@@ -16,6 +16,7 @@ PLACE = "\ufffc"
 """The same in the question that a chat becomes, in which MARK is a word (Unicode: object replacement character)."""
 _MARKS = re.compile(rf"(?<!`){MARK}|{MARK}(?!`)")  # in backticks it is a word
 _IMAGES = "{images}"
+_OF_ONE = re.compile(r"\{(index|number|count|width|height)\}")
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -170,9 +171,9 @@ def _pieces(protocol: Protocol, result: CallResult, template: str, seen: SeenTur
         return
     if (result.text and "{text}" not in template) or not result.images:
         yield piece(protocol.after_text, text=result.text, **known)
-    elif result.text and len(result.images) > 1 and IMAGE not in template:  # once, behind all of them
-        text = fill(template, text=result.text, **known)
-        yield Piece(text, tuple((index, None) for index in result.images))
+    elif result.text and len(result.images) > 1 and not _OF_ONE.search(template):  # once, with all of them
+        said = piece(template, 0, text=result.text, **known)
+        yield Piece(said.text, tuple((index, at) for index in result.images for _, at in said.images))
         return
     for index in result.images:
         width, height = seen.sizes[index]

@@ -50,12 +50,12 @@ def time_of_frame(conversation: Conversation, clip: OpenedMedium, number: float)
     return places[int(number)].seconds or 0.0
 
 
-def time_of_number(clip: OpenedMedium, number: int) -> float:
+def time_of_number(clip: OpenedMedium, number: float) -> float:
     """Return the time in seconds of a frame by its number in the file, from 0. Raises ToolError: there is none."""
     times = clip.times().times
-    if not 0 <= number < len(times):
-        raise ToolError(f"the clip has no frame {number}: its last one is {len(times) - 1}", "arguments")
-    return times[number]
+    if number not in range(len(times)):
+        raise ToolError(f"the clip has no frame {number:g}: its last one is {len(times) - 1}", "arguments")
+    return times[int(number)]
 
 
 def looked(conversation: Conversation, medium: OpenedMedium, wish: Wish, numbers: Sequence[int] = ()) -> Result:

@@ -97,6 +97,7 @@ def test_the_server_gets_what_the_call_names(files: str, named: str, arguments: 
         ("phone", "watch", {"start": "soon"}, "'soon' is no time"),
         ("phone", "watch", {"start": "3", "unit": "frame"}, "'3' is no time such as 1:02, and no number"),
         ("phone", "watch", {"start": 60, "unit": "source_frame"}, "the clip has no frame 60: its last one is 59"),
+        ("phone", "watch", {"start": 2.5, "unit": "source_frame"}, "the clip has no frame 2.5"),
         ("phone", "select_frames", {"target_frames": [5]}, "frame 5 was not shown: the frames are 1 to 4"),
         ("phone", "turn_to", {"pages": [1]}, "the question has no document"),
         ("scan", "turn_to", {"pages": [41]}, "the document has 40 pages, and no page 41"),

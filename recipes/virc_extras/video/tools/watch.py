@@ -47,7 +47,7 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
         if unit == "frame":
             return time_of_frame(conversation, clip, time)
         if unit == "source_frame":
-            return time_of_number(clip, int(time))
+            return time_of_number(clip, time)
         return float(time) * (clip.facts.length if unit == "fraction" else 1)
 
     start = seconds(call.arguments["start"])

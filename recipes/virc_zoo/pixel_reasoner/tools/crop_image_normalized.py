@@ -9,6 +9,7 @@ CropImageNormalized and execute_tool.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from virc.core.text import plain
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.calls import Call, Checked, ToolError, View, require_keys
 from virc.reasoning.coordinates import clamped, resolve_index
@@ -32,12 +33,10 @@ apply = crop.apply
 def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:
     """The arguments with the image counted from 0. Raises ToolError: there is none of that number."""
     number, count, hidden = arguments.get(INDEX), len(view.sizes), _hidden(view)
-    if type(number) is not int:
-        return dict(arguments)
     first = 2 if hidden else 1
-    if not first <= number <= count - hidden:
+    if type(number) is not int or not first <= number <= count - hidden:
         numbers = f"[{first},{count - hidden}]"
-        raise ToolError(f"there is no image {number}; the images are {numbers}", "image", image=numbers)
+        raise ToolError(f"there is no image {plain(number, 40)}; the images are {numbers}", "image", image=numbers)
     return {**arguments, INDEX: number + hidden - 1}
 
 

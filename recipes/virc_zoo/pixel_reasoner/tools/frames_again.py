@@ -29,7 +29,7 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
 
 def shown_again(conversation: Conversation, numbers: list[int], count: int, first: int) -> Result:
     """Images of these numbers, from 1 to `count`, with their size and their new numbers, of which `first` is one."""
-    if beyond := [each for each in numbers if not 1 <= each <= count]:
+    if beyond := [each for each in numbers if type(each) is not int or not 1 <= each <= count]:  # 2.0 is none there
         raise ToolError(f"there is no frame {beyond[0]}; the frames are 1 to {count}", "arguments")
     frames = [conversation.images[each - 1]() for each in numbers]
     sizes = [crop_size(conversation.protocol, conversation.grid, each) for each in frames]

@@ -1,7 +1,8 @@
 """`time_interval`: see a part of a clip again, two frames a second, between times that are written as `[12.3, 28.7]`.
 
 Source: SeerRay-Lab/REVISOR@7bc36fa, verl/workers/agent/envs/mm_process_engine/video_tool_new_v1.py. What differs: it
-shows 4 to 512 frames, here at most 64, and their times are painted on the clip before (`_painting.py`).
+shows 4 to 512 frames, here at most 64, the last one at the end and there before it; and their times are painted on the
+clip before (`_painting.py`).
 """
 
 import re
@@ -18,7 +19,8 @@ SCHEMA = function_schema(
     ("interval",),
     interval={"type": "string", "maxLength": 60, "description": "start and end in seconds, such as [12.3, 28.7]"},
 )
-_INTERVAL = re.compile(r"\[(\d{1,6}(?:\.\d{1,6})?)\s*,\s*(\d{1,6}(?:\.\d{1,6})?)\]")
+_TIME = r"(\d+\.?\d*|\.\d+)"
+_INTERVAL = re.compile(rf"\[{_TIME}\s*,\s*{_TIME}\]")
 _LEAST, _FEWEST, _MOST, _RATE = 2, 4, 64, 2  # seconds; frames, and those of a second
 
 

@@ -5,8 +5,10 @@ Source: TIGER-AI-Lab/verl-tool@980962b, verl_tool/servers/tools/pixel_reasoner.p
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from virc.core.text import plain
 from virc.reasoning.bodies import INDEX
 from virc.reasoning.calls import Checked, ToolError, View
 from virc.reasoning.coordinates import resolve_index
@@ -26,9 +28,11 @@ apply = crop.apply
 def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:
     """The arguments with the image counted from 0. Raises ToolError: there is none of that number."""
     number, count = arguments.get(INDEX), len(view.sizes)
-    if type(number) is int and not 1 <= number <= count:
-        raise ToolError(f"there is no image {number}; the images are 1 to {count}", "image", image=count)
-    return {**arguments, INDEX: number - 1} if type(number) is int else dict(arguments)
+    with suppress(TypeError, ValueError):
+        number = int(number)  # type: ignore[arg-type]
+    if type(number) is not int or not 1 <= number <= count:
+        raise ToolError(f"there is no image {plain(number, 40)}; the images are 1 to {count}", "image", image=count)
+    return {**arguments, INDEX: number - 1}
 
 
 def write(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
         return result_of("segment")
     times = clip.times().times
     each = len(times) // segments
-    ends = {number: len(times) if number == segments else number * each for number in named}
+    ends = {number: len(times) if number == segments else number * each for number in named if number}
     frames = sorted({at for number, end in ends.items() for at in range((number - 1) * each, end) if at < len(times)})
     frames = frames or [*range(len(times))]
     count = min(_FRAMES, len(frames))
