@@ -45,9 +45,10 @@ def in_order(
     if workers == 1 and not apart:
         yield from map(work, items)
         return
-    # A forked worker would share the locks of this process and hold them after its death.
+    # A forked worker shares what is imported; but locks that another thread holds would never be free in it.
+    start = "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
     with _interruptions_put_off():  # between a semaphore and its finalizer, one would leak it
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _serve)
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context(start), _serve)
     under_way: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -91,6 +92,7 @@ def _interruptions_put_off() -> Iterator[None]:
 def _serve() -> None:
     """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # forked, it has the parent's
     parent = multiprocessing.parent_process()
     assert parent is not None
 
