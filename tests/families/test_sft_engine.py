@@ -93,9 +93,12 @@ def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Pat
     assert len(changed.intersection(parts["language"])) > 0.8 * len(parts["language"])
 
 
+@pytest.mark.parametrize("bits", ["as_they_are", "4_bits"])
 @pytest.mark.parametrize("stage", ["instruct", "dpo"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_step_of_an_adapter_changes_all_layers_of_the_language_model(kind: str, stage: str, tmp_path: Path) -> None:
+def test_one_step_of_an_adapter_changes_all_layers_of_the_language_model(
+    kind: str, stage: str, bits: str, tmp_path: Path
+) -> None:
     import torch
     import transformers
     from safetensors.torch import load_file
@@ -103,6 +106,7 @@ def test_one_step_of_an_adapter_changes_all_layers_of_the_language_model(kind: s
     base = tiny_factory.build(tmp_path / "base", kind)
     rows = (written_rows if stage == "instruct" else written_pairs)(tmp_path / "data")
     given = {"steps": 1, "save_steps": 1, "train_batch_size": 4, "learning_rate": 1e-2, "warmup_ratio": 0}
+    given |= {"engine.quantization_bit": 4} if bits == "4_bits" else {}
     words = ("--from", str(base), "--data", str(rows), "--with", "lora")
     run = workspaces.trained(tmp_path, "tiny", stage, *words, **given, frozen_modules="[vision,projector]")
     assert workspaces.losses(run)[1] > 0

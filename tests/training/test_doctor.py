@@ -10,6 +10,7 @@ from support.called import virc
 from support.tables import each_case
 
 from virc.core.errors import SetupError
+from virc.core.events import Reporter
 from virc.core.extras import install
 from virc.core.options import spelled
 from virc.envs.hardware import Gpu, Machine
@@ -19,9 +20,10 @@ from virc.probing.servers import LocalServer
 from virc.stages import resolve as stages
 from virc.stages import rl, sft
 from virc.systems import registry as systems
-from virc.training.estimate import fits
+from virc.training.estimate import fits, levels
 from virc.training.estimate.fits import Verdict
 from virc.training.estimate.needs import Estimate, Term, estimate
+from virc.training.request import TrainRequest
 
 SMALL = Gpu("NVIDIA GeForce RTX 4090", 23.99, 23.5, "570.86")
 LARGE = Gpu("NVIDIA A100-SXM4-80GB", 79.6, 79.1, "570.86")
@@ -116,6 +118,29 @@ def test_overlays_fit_the_gpus_they_name_but_where_they_say_so(hardware: str) ->
         "8x80g": lambda *_: False,
     }[hardware]
     assert refused == {each for each in every if said(*each) and (each[0] or not each[3])}
+
+
+@each_case(("stage", "overlays", "gib", "trained", "bits"), [
+    ("rl", ("3b", "1x80g"), 79.6, "all weights: it needs 1 GPU with 73.7 GiB each", None),
+    ("rl", ("3b", "1x80g"), 40.0, "an adapter: it needs 1 GPU", None),
+    ("instruct", ("3b", "1x24g"), 23.5, "an adapter: it needs 1 GPU", None),
+    ("instruct", ("3b", "1x24g"), 10.0, "an adapter on weights of 4 bits: it needs 1 GPU", 4),
+    ("instruct", ("3b", "lora", "1x24g"), 10.0, "an adapter on weights of 4 bits: it needs 1 GPU", 4),
+])  # fmt: skip
+def test_the_most_that_fits_is_trained_and_said(
+    stage: str, overlays: tuple[str, ...], gib: float, trained: str, bits: int | None
+) -> None:
+    said: list[str] = []
+    here = machine(Gpu("A100", 80.0, gib, "570"))  # the rest is taken by others
+    request = TrainRequest(system="virc", stage=stage, overlays=overlays)
+    asked, found = levels.fitted(request, here, Reporter(lambda event: said.append(event.text)))
+    assert asked.resolve() == found
+    assert (found.config.lora is not None) == trained.startswith("an adapter")
+    assert found.config.engine.get("quantization_bit") == bits
+    assert said[0].startswith(f"--fit trains {trained}")
+    assert ("all weights needs" in said[0]) == ("lora" not in overlays and found.config.lora is not None)
+    with pytest.raises(SetupError, match=r"finds nothing that fits: .*an adapter needs .* GPU 0 has 1\.0 GiB free"):
+        levels.fitted(request, machine(Gpu("A100", 80.0, 1.0, "570")), Reporter(None))
 
 
 def test_the_base_of_a_system_is_judged_with_those_of_its_overlays() -> None:

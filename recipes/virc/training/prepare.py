@@ -24,7 +24,7 @@ from virc.cluster.ray import job as ray_job
 from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site
 from virc.core import processes
-from virc.core.errors import ConfigError, SetupError, VircError
+from virc.core.errors import ConfigError, SetupError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.files import DATA, expanded, is_file, write_json
 from virc.core.locks import held
@@ -56,7 +56,7 @@ from virc.stages.resolve import Resolved
 from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
 from virc.training import changes, inputs, packages, rl_setup, row_report, run_files
-from virc.training.estimate import fits
+from virc.training.estimate import fits, levels
 from virc.training.estimate.needs import PEAK, USUAL, UTILISATION, Estimate, estimate
 from virc.training.preflight import process as preflight
 from virc.training.preflight.sft import check_found
@@ -90,6 +90,10 @@ def prepare(
     else:
         resolved = request.resolve()
         target = jobs.target(request.launcher, resolved.kind, request.site, request.ray_address)
+        if request.fit and target:
+            raise UsageError("«--fit» measures this machine, not those of a cluster", "«--with lora»")
+        if request.fit:
+            request, resolved = levels.fitted(request, hardware.find(request.workspace), report)
         resolved = rl_setup.with_job_judge(request, resolved, target)
     if isinstance(target, Cluster) and not dry_run:
         ray_job.check_answers(target)

@@ -57,6 +57,7 @@ class TrainRequest(Choices, frozen=True, kw_only=True):
         ignore: columns of the rows that are left out, though they hold a part of the problem.
         trust_rows: whether rows may name images outside of the folder of their file.
         tools: `+NAME` each: tools to add to those of the rows' chat protocol.
+        fit: train all weights, an adapter, or one on quantized weights: the first that fits.
         launcher: `local`, `slurm` or `ray`; a `site` file implies `slurm`, and `ray_address` is where Ray takes jobs.
     """
 
@@ -67,6 +68,7 @@ class TrainRequest(Choices, frozen=True, kw_only=True):
     ignore: tuple[str, ...] = ()
     trust_rows: bool = False
     tools: tuple[str, ...] = ()
+    fit: bool = False
     launcher: str = "local"
     site: Path | None = None
     ray_address: str | None = None

@@ -43,6 +43,7 @@ def command(
     judge_endpoint: Annotated[
         list[str] | None, option("[NAME=]URL", "rl: server of a judge; NAME is of reward.judges.")
     ] = None,
+    fit: Annotated[bool, flag("--fit", "All weights, LoRA or QLoRA: the first that fits.")] = False,
     stop_on: Annotated[
         list[str] | None, option("SIGNS", "Signs that end the run, such as loss or length,judge.", autocompletion=signs)
     ] = None,
@@ -88,7 +89,8 @@ def command(
         unused = {
             "--stage": stage, "--resume": resume, "--rows-changed": rows_changed,
             "--config": config, "--protocol": protocol, "--tools": tools, "--ignore": ignore,
-            "--trust-rows": trust_rows, "--launcher": launcher != "local", "--site": site, "--no-submit": no_submit,
+            "--trust-rows": trust_rows, "--fit": fit, "--launcher": launcher != "local", "--site": site,
+            "--no-submit": no_submit,
         }  # fmt: skip
         hint = "leave it out; --dry-run prints the command of each step, which takes it"
         options.refuse(unused, "{} is of one stage, and --rounds trains several", hint)
@@ -96,7 +98,9 @@ def command(
         return
     if resume and dry_run:
         raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
-    if resume and any((overlays, base, data, ignore, trust_rows, config, protocol, tools, judge_endpoint, stop_on)):
+    if resume and any(
+        (overlays, base, data, ignore, trust_rows, config, protocol, tools, fit, judge_endpoint, stop_on)
+    ):
         alone = f"virc train --resume --name {name} resumes it; " if name else ""
         raise UsageError(
             "--resume takes --set alone: a run keeps what it was begun with",
@@ -112,7 +116,7 @@ def command(
         raise UsageError("no stage is named", names or None)
     request = chosen | {
         "stage": stage, "config": config, "protocol": protocol, "ignore": tuple(ignore or ()),
-        "trust_rows": trust_rows, "tools": options.names_of(tools),
+        "trust_rows": trust_rows, "tools": options.names_of(tools), "fit": fit,
         "launcher": launcher, "site": site, "ray_address": ray_address,
     }  # fmt: skip
     if dry_run:

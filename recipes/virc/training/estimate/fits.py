@@ -50,13 +50,13 @@ class Lack(msgspec.Struct, frozen=True):
     terms: tuple[Term, ...] = ()
 
 
-def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf) -> Verdict:
-    """Judge one combination; rows as long as the stage's cutoff are assumed."""
+def verdict(resolved: Resolved, machine: Machine, shape_of: ShapeOf, free: bool = False) -> Verdict:
+    """Judge one combination; rows as long as the stage's cutoff are assumed. `free`: as of `lacking`."""
     config, root, needs = resolved.config, stages.root_of(resolved), _devices(resolved.config)
     shape = shape_of(root)
     needed = estimate(config, shape, config.longest) if shape else None
     overlays = resolved.system.overlays
-    lack = lacking(config, machine, needed, overlays)
+    lack = lacking(config, machine, needed, overlays, free)
     if lack is None and shape and needed:
         lack = over_target(config, shape, needed, overlays)
     why, helps = (lack.clause, spelled_hint(lack.helps)) if lack else (None, None)

@@ -70,7 +70,8 @@ class Work:
         tokens, patches: of all rows; each has one image of the most pixels that are allowed.
         trained, parameters: how many there are, those of an adapter included.
         width: bytes of one number in matrix multiplications.
-        frozen_bytes: of one frozen weight without ZeRO.
+        frozen_bytes: of one frozen weight without ZeRO; the mean where `engine.quantization_bit` makes some smaller.
+        quantizes: whether it does.
         casts: whether weights are float32 and cast for each multiplication.
         fused: whether liger's kernels run.
         vision_learns: whether gradients pass through the vision tower.
@@ -87,7 +88,13 @@ class Work:
         self.parameters = sum(shape.parameters().values()) + (self.trained if config.lora else 0)
         self.width = 2 if config.precision == "bf16" else 4
         # `llamafactory.start` makes frozen weights float32 on a CPU, and keeps gradients out of a frozen tower.
-        self.frozen_bytes = max(shape.weight_bytes, self.width if config.device == "cpu" else 0)
+        self.frozen_bytes: float = max(shape.weight_bytes, self.width if config.device == "cpu" else 0)
+        if bits := int(config.engine.get("quantization_bit") or 0):  # all layers but the last; not embeddings, experts
+            linear = sum(each.parameters for each in shape.linears() if not each.name.endswith("lm_head"))
+            kept = sum(shape.parameters().values()) - linear
+            # with double quantization, the scales of 64 weights take 8.13 bits
+            self.frozen_bytes = (linear * (bits + 8.13 / 64) / 8 + kept * self.frozen_bytes) / (linear + kept)
+        self.quantizes = bits > 0
         self.casts = self.width == 2 and isinstance(config, sft.Config) and not config.zero and not config.lora
         self.fused = config.use_liger and shape.family in _LIGER
         self.vision_learns = "vision" not in config.frozen
@@ -157,7 +164,7 @@ def _memory_of_sft(config: sft.Config, work: Work) -> tuple[list[Term], list[Ter
     if zero == 0:  # LLaMA-Factory makes trained weights float32; gradients wait in buckets for other devices
         state = _state(work, work.frozen_bytes, 4, 4 if devices == 1 else 8, 1, 1)
     else:
-        state = _state(work, width, width, width, spread, devices)
+        state = _state(work, work.frozen_bytes if work.quantizes else width, width, width, spread, devices)
         if width == 2 or zero == 2:  # ZeRO-3 has no float32 copy of float32 weights
             state.append(_weights("float32 weights", work.trained, 4, devices))
     if offloads:  # the state is in main memory; under ZeRO-2 the weights, its first two terms, stay on the device
@@ -238,7 +245,7 @@ def _sampler(config: rl.Config, work: Work) -> list[Term]:
     ]
 
 
-def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: int, over: int) -> list[Term]:
+def _state(work: Work, frozen: float, trained: int, gradients: int, weights_over: int, over: int) -> list[Term]:
     """Weights, gradients and moments of one device, by the bytes of one number of each.
 
     `weights_over` devices share the weights, `over` devices the gradients and moments.
@@ -345,6 +352,7 @@ def _flops(work: Work, mean: float) -> float:
 
 def _disk(config: sft.Config | rl.Config, work: Work, saves: int) -> list[Term]:
     """Weights of all checkpoints that stay; the resume state of the newest two and of the one being written."""
+    weights: float
     if isinstance(config, rl.Config):
         weights, state, stay = work.parameters * 4, work.trained * 8, saves
         if config.save_total_limit is not None:  # one is being written, and the best stays
@@ -370,7 +378,7 @@ def _term(name: str, *, devices: int = 1, nodes: int = 1, **factors: float) -> T
     return Term(name, math.prod(factors.values()) / devices / nodes / GIB, text)
 
 
-def _weights(name: str, count: float, width: int, devices: int = 1) -> Term:
+def _weights(name: str, count: float, width: float, devices: int = 1) -> Term:
     return _term(name, devices=devices, parameters=count, bytes=width)
 
 
