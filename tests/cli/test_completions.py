@@ -109,7 +109,7 @@ def test_the_installed_zsh_completion_answers_the_first_tab(with_virc: Env, tmp_
 
 
 VALUES = {
-    "virc train vl": ["vla-r1", "vlaa-thinking", "vlm-r1", "vlm-r3"],
+    "virc train vl": ["vla-r1", "vlaa-thinking", "vlm-r1", "vlm-r1-plain", "vlm-r3"],
     "virc train --stage pra": ["practice"],
     "virc train --with nosuch,3": ["nosuch,3b"],
     "virc solve --model ViRC-3": ["ViRC-3B"],

@@ -136,7 +136,7 @@ def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monke
         "stages": {"one": "sft"}, "models": ["m"], "from": str(tmp_path / "mine.yaml"),
     }  # fmt: skip
     (glm,) = (each for each in printed["field"] if each["name"] == "glm-4.1v-thinking")
-    assert (glm["repo"], glm["state"]) == ("zai-org/GLM-V", "planned")
+    assert (glm["repo"], glm["state"]) == ("zai-org/GLM-V", "to-be-supplied")
     assert glm["lacks"]["curriculum"] == "sampling by difficulty"
     assert set(SCHEMA["$defs"]["state"]["enum"]) == set(get_args(Support)) == set(get_args(Kind))
 
@@ -144,9 +144,9 @@ def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monke
 def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> None:
     lines = virc("systems", "show", "glm-4.1v-thinking").out.splitlines()
     assert lines[0].startswith("glm-4.1v-thinking: a vision model of 9B")
-    assert lines[1].startswith("state        planned: needs: ")
-    assert "  repo     zai-org/GLM-V" in lines
-    assert "  lacks    curriculum sampling by difficulty, GLM-V training of its weights" in lines
+    assert lines[1].startswith("state        to be supplied: its rows, ")
+    assert "  repo      zai-org/GLM-V" in lines
+    assert "  lacks     curriculum sampling by difficulty, judged answers verifiers by domains" in lines
     printed = virc("systems", "show", "glm-4.1v-thinking", "--json").json
     assert (printed["file"], printed["stages"], printed["published"]["row"]) == (None, None, 33)
     assert printed["published"]["lacks"]["curriculum"] == "sampling by difficulty"
@@ -157,10 +157,10 @@ def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> N
 
 def test_what_is_planned_alone_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = virc("train", "glm-4.1v-thinking", "--stage", "rl")
+    done = virc("train", "visionary-r1", "--stage", "rl")
     assert (done.code, done.out) == (3, "")
-    assert done.err.startswith("error: glm-4.1v-thinking is planned: needs: ")
-    assert done.err.endswith("\nhint: virc systems show glm-4.1v-thinking\n")
+    assert done.err.startswith("error: visionary-r1 is planned: needs: ")
+    assert done.err.endswith("\nhint: virc systems show visionary-r1\n")
     assert list(tmp_path.iterdir()) == []
 
 

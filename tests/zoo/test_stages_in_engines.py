@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from backends import tiny_factory
 from support import (
     preference_rows,
     published_crops,
@@ -58,6 +59,7 @@ class Case(NamedTuple):
         judge: what the judge says.
         wide: whether its images are larger than `tiny` is shown.
         data: rows by their name in `dataset_info.json`, in place of their file.
+        family: whose random model stands for the base, in place of `tiny`.
     """
 
     write: Callable[[Path], Path]
@@ -66,6 +68,7 @@ class Case(NamedTuple):
     judge: str | None = None
     wide: bool = False
     data: str | None = None
+    family: str | None = None
 
 
 def drawn(formats: str) -> Callable[[Path], Path]:
@@ -122,8 +125,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("grip", "rl"): Case(thinkers.grip, "prompts", UNCHECKED, "A"),
     ("grit", "rl"): Case(thinkers.grit, "prompts", UNCHECKED, '{"score": 0.5}'),
     ("honeybee", "instruct"): Case(thinkers.honeybee, "sft"),
-    ("internvl3.5", "mpo"): Case(published_pairs.mmpr, "pairs", {"train_batch_size": 3}),
-    ("internvl3.5", "rl"): Case(rows.internvl3_5, "prompts", UNCHECKED),
+    ("internvl3.5", "mpo"): Case(published_pairs.mmpr, "pairs", {"train_batch_size": 3}, family="internvl"),
+    ("internvl3.5", "rl"): Case(rows.internvl3_5, "prompts", UNCHECKED, family="internvl"),
     ("mini-o3", "cold-start"): Case(crops.mini_o3_cold_start, "sft"),
     ("mini-o3", "rl"): Case(
         crops.mini_o3_figures, "prompts", {"prompt_length": 1536, **UNCHECKED, **ALIKE}, "Score: 1"
@@ -190,6 +193,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("vla-r1", "rl"): Case(thinkers.vla_r1, "prompts", UNCHECKED),
     ("vlaa-thinking", "rl"): Case(thinkers.vlaa_thinking, "prompts", UNCHECKED),
     ("vlm-r1", "rl"): Case(rows.vlm_r1, "prompts"),
+    ("vlm-r1-plain", "glm"): Case(rows.vlm_r1, "prompts", family="glm4v"),
+    ("vlm-r1-plain", "internvl"): Case(rows.vlm_r1, "prompts", family="internvl"),
     ("vlm-r3", "instruct"): Case(rows.vlm_r3_sft, "sft"),
     ("vlm-r3", "rl"): Case(rows.vlm_r3_rl, "batch", judge="1.0"),
     ("vrag-rl", "instruct"): Case(stage_rows.vrag_sft, "sft", wide=True),
@@ -223,6 +228,13 @@ def rows_of(case: Case, system: str, workspace: Path) -> str:
     return str(next((workspace / "data" / "rows").glob("rows.*")).relative_to(workspace))
 
 
+def based(case: Case, folder: Path) -> str:
+    """The model that a stage begins with, where it is made in a folder."""
+    if case.family:
+        return str(tiny_factory.build(folder, case.family))
+    return str(published_crops.wide_base(folder)) if case.wide else "tiny"
+
+
 @pytest.mark.engine
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("_servers")
@@ -232,7 +244,7 @@ def test_a_stage_runs_in_its_engine(system: str, stage: str, tmp_path: Path) -> 
     (workspace := tmp_path / "workspace").mkdir()
     registry.load(systems.get(system).offered)
     data = rows_of(case, system, workspace)
-    base = str(published_crops.wide_base(workspace / "wide")) if case.wide else "tiny"
+    base = based(case, workspace / "base")
     overlay = () if system == "tiny" else ("--with", "cpu")
     named = ("--set", f"data={data}") if case.data else ("--data", data)
     words = ["--from", base, *named, *overlay, "--set", "trackers=[]"]
@@ -243,7 +255,7 @@ def test_a_stage_runs_in_its_engine(system: str, stage: str, tmp_path: Path) -> 
     if kind == "rl":
         assert_rewarded(run, system, stage)
     else:
-        assert_learnt(run, Path(base) if case.wide else EMBEDDED_FOLDER)
+        assert_learnt(run, EMBEDDED_FOLDER if base == "tiny" else Path(base))
 
 
 def assert_learnt(run: Path, base: Path) -> None:

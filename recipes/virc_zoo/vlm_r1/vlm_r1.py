@@ -10,6 +10,7 @@ format_reward_rec (arXiv:2504.07615, 3.2).
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from virc.rewards.means import Means, UnscoredError
@@ -20,34 +21,44 @@ from virc_zoo.rollouts import of_last_reply
 
 TERMS = ("overlap", "framed")
 whole = of_last_reply
-_BOX = re.compile(r"\[(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99})]")
-_FRAME = [re.compile(part) for part in ("<think>", r"</think>\s*<answer>", "{", _BOX.pattern, "}", "</answer>")]
+BOX = r"\[(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99})]"
+_Term = Callable[[Sample, Means], float]
 
 
-def overlap(sample: Sample, means: Means) -> float:
-    """IoU of the answer's box and the row's: 0 to 1 where the sides of both are the right way round."""
-    boxes = geometry.boxes_of_row(sample.prompt.columns)
-    if not boxes:
-        raise UnscoredError("the row has no boxes")
-    found = _BOX.search(next(between(sample.text), "").strip())
-    if found is None:
-        return 0.0
-    one, other = geometry.in_pixels([*map(int, found.groups())], sample.prompt.view, sample.prompt.original), boxes[0]
-    wide, high = (min(one[side + 2], other[side + 2]) - max(one[side], other[side]) for side in (0, 1))
-    shared = wide * high if wide > 1 and high > 1 else 0.0
-    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
-    return shared / union if union else 0.0
+def terms(*frame: str, least: int = 1, in_file: bool = True) -> tuple[_Term, _Term]:
+    """IoU of the answer's box and the row's, 0 to 1 where the sides of both are the right way round; and whether the
+    parts of the frame, regular expressions, are in the reply, one behind the other, 1 or 0.
 
+    Args:
+        least: pixels that an overlap is wider and higher than.
+        in_file: boxes count pixels of the file, not of the picture as shown.
+    """
 
-def framed(sample: Sample, means: Means) -> float:
-    """Whether a marked thought and behind it a marked answer with a box in braces are in the reply: 1 or 0."""
-    at = 0
-    for part in _FRAME:
-        found = part.search(sample.text, at)
-        if found is None:
+    def overlap(sample: Sample, means: Means) -> float:
+        boxes = geometry.boxes_of_row(sample.prompt.columns)
+        if not boxes:
+            raise UnscoredError("the row has no boxes")
+        if (found := re.search(BOX, next(between(sample.text), "").strip())) is None:
             return 0.0
-        at = found.end()
-    return 1.0
+        written, view, other = [*map(int, found.groups())], sample.prompt.view, boxes[0]
+        one = written if in_file else geometry.in_pixels(written, view, sample.prompt.original)
+        wide, high = (min(one[side + 2], other[side + 2]) - max(one[side], other[side]) for side in (0, 1))
+        shared = wide * high if wide > least and high > least else 0.0
+        union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
+        return shared / union if union else 0.0
+
+    def framed(sample: Sample, means: Means) -> float:
+        at = 0
+        for part in frame:
+            if (found := re.compile(part).search(sample.text, at)) is None:
+                return 0.0
+            at = found.end()
+        return 1.0
+
+    return overlap, framed
+
+
+overlap, framed = terms("<think>", r"</think>\s*<answer>", "{", BOX, "}", "</answer>", in_file=False)
 
 
 def total(t: Any) -> float:
