@@ -11,11 +11,9 @@ from virc.reasoning.calls import Call, Conversation, Result, ToolError, function
 NAME = "choose_frames"
 TEMPLATE = "after_image"
 SCHEMA = function_schema(
-    NAME,
-    "Look at frames of a video between two frames.",
-    ("frames",),
+    NAME, "Look at frames of a video between two frames.", ("frames",),
     frames={"type": "string", "maxLength": 40, "description": "numbers of two frames, such as 120 and 480"},
-)
+)  # fmt: skip
 _BETWEEN = re.compile(r"(\d{1,9}) and (\d{1,9})")
 _LONG = 300  # seconds
 

@@ -12,11 +12,9 @@ from virc.reasoning.calls import Call, Conversation, Result, ToolError, function
 NAME = "frame_number"
 TEMPLATE = "after_image"
 SCHEMA = function_schema(
-    NAME,
-    "Get the number of the frame at a time.",
-    ("time",),
+    NAME, "Get the number of the frame at a time.", ("time",),
     time={"type": "string", "maxLength": 40, "description": "minutes, which may be over 60, and seconds: 62:30"},
-)
+)  # fmt: skip
 _TIME = re.compile(r"(\d{1,5}):(\d{1,5})(?!\S)")
 
 

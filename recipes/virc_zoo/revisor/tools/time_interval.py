@@ -14,11 +14,9 @@ from virc.systems import texts
 NAME = "time_interval"
 TEMPLATE = "after_image"
 SCHEMA = function_schema(
-    NAME,
-    "See a part of the video again.",
-    ("interval",),
+    NAME, "See a part of the video again.", ("interval",),
     interval={"type": "string", "maxLength": 60, "description": "start and end in seconds, such as [12.3, 28.7]"},
-)
+)  # fmt: skip
 _TIME = r"(\d+\.?\d*|\.\d+)"
 _INTERVAL = re.compile(rf"\[{_TIME}\s*,\s*{_TIME}\]")
 _LEAST, _FEWEST, _MOST, _RATE = 2, 4, 64, 2  # seconds; frames, and those of a second
