@@ -2,21 +2,26 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from backends import tiny_factory
 from engines.verl.rl_engine import TINY, child
 from engines.verl.scripted_backend import scripted, spelt
 from extras.video.drawn_clips import KINDS, written
 from extras.video.drawn_documents import scanned
+from PIL import Image
 from support import workspaces
 from support.called import virc
 from training.sft_engine import case, lengths_of
 from training.stage_rows import request
 
+from virc.families import registry as families
 from virc.models.chat_protocol import read_protocol
+from virc.models.chat_protocol import written as written_as
 from virc.reasoning.media import USUAL_MEDIA, MediaChoice
 from virc.reasoning.opening.pictures import shown
 from virc.reasoning.protocol import FILE_NAME, Protocol, with_tools
@@ -32,6 +37,8 @@ WATCH = (
     '<think></think>\n<tool_call>{"name": "watch", "arguments": {"start": 0.5, "end": "0:01", "count": 2}}</tool_call>'
 )
 ODD = ("turned", "two rates", "WebM", "late TS", "edit list")
+CLIPS = [[f"{number}.clip"] for number in range(len(ODD) + 1)]
+BESIDE = [["0.clip", "3.clip"], ["turned.mp4", "red.png"]]  # two clips, and a clip and a picture
 STEP = {"steps": 1, "save_steps": 1, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1}
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
       "n": 2, "rollouts": 1, "prompt_length": 2048, "response_length": 256, "max_turns": 1}  # fmt: skip
@@ -39,34 +46,43 @@ RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size":
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows of five odd clips and one that is larger than `tiny` is shown, as SFT and RL take them."""
+    """Rows of five odd clips, one larger than `tiny` is shown, and of two files each, as SFT and RL take them."""
     folder = tmp_path_factory.mktemp("workspace")
     drawn = [KINDS[kind]().data for kind in ODD] + [written("mp4", size=(640, 360), frames=30).data]
-    rows = []
     for number, data in enumerate(drawn):
         (folder / f"{number}.clip").write_bytes(data)
-        rows.append({"id": number, "video": f"{number}.clip", "question": ASKED, "answer": str(number)})
+    (folder / BESIDE[1][0]).write_bytes(drawn[0])
+    Image.effect_noise((90, 60), 90).convert("RGB").save(folder / "red.png")
+    rows: list[dict[str, Any]] = [{"video": clip} for (clip,) in CLIPS]
+    rows += [{"videos": BESIDE[0]}, {"video": BESIDE[1][0], "image": BESIDE[1][1]}]
+    rows = [row | {"id": at, "question": ASKED, "answer": str(at)} for at, row in enumerate(rows)]
     (folder / "clips.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    for form, words in (("sft", ["--answers"]), ("prompts", ["--protocol", TINY / FILE_NAME])):
-        line = ("--to", folder / "data" / form, "--format", form, "--workers", 1, *words)
-        assert virc("data", "convert", folder / "clips.jsonl", *line).code == 0
+    convert(folder, folder / "data", TINY / FILE_NAME, TINY)
     return folder
 
 
+def convert(workspace: Path, to: Path, protocol: Path, base: Path) -> None:
+    for form, words in (("sft", ["--answers", "--model", base]), ("prompts", [])):
+        line = ("--to", to / form, "--format", form, "--protocol", protocol, "--workers", 1)
+        assert virc("data", "convert", workspace / "clips.jsonl", *line, *words).code == 0
+
+
 def solved(
-    workspace: Path, protocol: Protocol, *first: str
+    workspace: Path, protocol: Protocol, *first: str, base: Path = TINY, questions: Sequence[Sequence[str]] = CLIPS
 ) -> tuple[list[list[int]], list[list[tuple[int, int]]], list[list[int]]]:
-    """Of each clip what `virc solve` feeds, the sizes of its frames, and the ids of the last reply with its end.
+    """Of each question what `virc solve` feeds, the sizes of its frames, and the ids of the last reply with its end.
 
     Args:
         first: replies before the last.
+        questions: their files.
     """
-    backend = scripted(TINY)
+    backend = scripted(base)
     (end,) = backend._tokenizer.convert_tokens_to_ids(["<|im_end|>"])
     fed, sizes, replies = list[list[int]](), list[list[tuple[int, int]]](), list[list[int]]()
-    for number in range(len(ODD) + 1):
-        images, file = [], workspace / f"{number}.clip"
-        for part in unfolded([(file, file.name)], [str(file)], USUAL_MEDIA):
+    for number, names in enumerate(questions):
+        images, files = [], [workspace / name for name in names]
+        sources = [(file.read_bytes() if file.suffix == ".png" else file, file.name) for file in files]
+        for part in unfolded(sources, names, USUAL_MEDIA):
             images.append(shown(*part.file, protocol, backend.grid))
             images[-1].place, images[-1].medium = part.place, part.medium
         backend.script([spelt(backend, each) for each in (*first, REPLY.format(number))])
@@ -77,27 +93,35 @@ def solved(
     return fed, sizes, replies
 
 
-def test_sft_and_rl_are_given_the_ids_of_solving(workspace: Path, tmp_path: Path) -> None:
-    fed, sizes, replies = solved(workspace, read_protocol(TINY / FILE_NAME))
-    found = check(request(workspace / "data" / "sft" / "clips.json", folder=tmp_path / "run"))
-    (learnt,) = lengths_of([case(found.file.parent, found.dataset, TINY)], tmp_path)
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
+def test_sft_and_rl_are_given_the_ids_of_solving(kind: str, workspace: Path, tmp_path: Path) -> None:
+    base, data, file = TINY, workspace / "data", TINY / FILE_NAME
+    if kind != "qwen2_5_vl":
+        base, data, file = tiny_factory.build(tmp_path / "base", kind), tmp_path / "data", tmp_path / FILE_NAME
+        file.write_bytes(written_as(msgspec.structs.replace(read_protocol(TINY / FILE_NAME), coordinates="permille")))
+        convert(workspace, data, file, base)
+    fed, sizes, replies = solved(workspace, read_protocol(file), base=base, questions=[*CLIPS, *BESIDE])
+    found = check(request(data / "sft" / "clips.json", folder=tmp_path / "run", base=base))
+    keys = {"template": families.template(kind), "keys": dict(families.sft_keys(kind))}
+    (learnt,) = lengths_of([case(found.file.parent, found.dataset, base, **keys)], tmp_path)
     assert [ids[: len(prompt)] for ids, prompt in zip(learnt["ids"], fed, strict=True)] == fed
     ends = [ids[len(prompt) :] for ids, prompt in zip(learnt["ids"], fed, strict=True)]
     assert [each[: len(reply)] for each, reply in zip(ends, replies, strict=True)] == replies
 
-    folder = workspace / "data" / "prompts"
-    loop = {"protocol": str(TINY / FILE_NAME), "folder": str(folder)}
+    folder = data / "prompts"
+    loop = {"protocol": str(file), "folder": str(folder)}
     cases: dict[str, Any] = {
         str(at): {"file": str(folder / "clips.parquet"), "at": at, "room": 512, "replies": [reply], "loop": loop}
         for at, reply in enumerate(replies)
     }
     (tmp_path / "rollouts.json").write_text(json.dumps(cases))
-    done = child("loop_child.py", tmp_path / "rollouts.json", TINY)
+    done = child("loop_child.py", tmp_path / "rollouts.json", base)
     rolled = [done[str(at)] for at in range(len(fed))]
     assert [each["prompt"] for each in rolled] == fed
     assert [[[*size] for size in each] for each in sizes] == [each["sizes"] for each in rolled]
     places = [json.loads(each["extra"]["rollout"])["images"] for each in rolled]
-    assert all(image["place"]["line"].startswith("Frame ") for images in places for image in images)
+    lines = [(image.get("place") or {}).get("line") for images in places[len(CLIPS) :] for image in images]
+    assert [each and each.split()[0] for each in lines].count("Clip") == len(lines) - 1  # but the picture
 
 
 def test_rollouts_look_again_as_solving_does(workspace: Path, tmp_path: Path) -> None:
@@ -192,4 +216,4 @@ def test_each_stage_takes_a_step_of_clips(workspace: Path) -> None:
     rl = workspaces.trained(workspace, "tiny", "rl", *words, **RL)
     traces = [json.loads(file.read_bytes()) for file in (rl / "rollouts").glob("step_*/*/trace.json")]
     assert len(traces) == 2
-    assert all("Frame 1 at 0:00:" in str(trace["messages"]) for trace in traces)
+    assert all("frame 1 at 0:00:" in str(trace["messages"]).lower() for trace in traces)  # of one clip or two
