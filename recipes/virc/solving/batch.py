@@ -295,7 +295,7 @@ def _solve_row(
     solved = strategies.solve(Asking(*asking, grader=config.grader))
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
-    untraced = outcome.write_traces(folders, solved, solving, outcome.facts(opened, solving))
+    untraced = outcome.write_traces(folders, solved, solving, outcome.facts(opened, solving)) if folders else None
     fields = outcome.outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= outcome.conduct(solved) | {
         "pictures": with_scales(seen, images),
