@@ -8,7 +8,6 @@ the time that half of the requests take at most, and the largest memory of the s
 
 import base64
 import http.client
-import io
 import json
 import os
 import socket
@@ -23,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from client import ON_GRID, photograph, server
+from client import ON_GRID, files, server
 
 CLIENTS, REQUESTS = (1, 16, 64), 96
 SERVER = """
@@ -52,13 +51,10 @@ class Cost(NamedTuple):
     memory: float
 
 
-def bodies() -> list[bytes]:
-    """A request each with a file of its own, so that nothing is known of it before."""
-    file, made = io.BytesIO(), []
-    photograph(ON_GRID).save(file, "JPEG", quality=92)
-    start, rest = file.getvalue()[:2], file.getvalue()[2:]
-    for number in range(REQUESTS):
-        data = start + b"\xff\xfe\x00\x0a%08d" % number + rest  # a comment
+def bodies(count: int = REQUESTS, size: tuple[int, int] = ON_GRID) -> list[bytes]:
+    """A request each with a file of its own."""
+    made = []
+    for data in files(count, size, 92):
         url = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
         content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "How many?"}]
         body = {"model": "virc-scripted", "messages": [{"role": "user", "content": content}]}
@@ -116,10 +112,10 @@ def asked(port: int, contents: Sequence[bytes], clients: int, requests: int) -> 
 def measured(pid: int, port: int, contents: Sequence[bytes], clients: int) -> Cost:
     asked(port, contents, 1, 4)
     before = seconds(pid)
-    took = asked(port, contents, clients, REQUESTS)
+    took = asked(port, contents, clients, len(contents))
     status = Path(f"/proc/{pid}/status").read_text()
     memory = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    return Cost(1000 * (seconds(pid) - before) / REQUESTS, 1000 * median(took), memory)
+    return Cost(1000 * (seconds(pid) - before) / len(contents), 1000 * median(took), memory)
 
 
 def main(litellm: str, rounds: str = "5") -> None:

@@ -10,16 +10,18 @@ and the scripted server in another. Counted are the processor time and the large
 time without its start (imports), and the bytes of the last request. Figures are medians; runs alternate.
 """
 
+import io
 import os
 import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -112,7 +114,7 @@ print(time.process_time() - started)
 
 
 class Cost(NamedTuple):
-    """Of one run: processor time with and without the start in s, largest memory in MB, last request in kB."""
+    """Of one run: processor time with and without the start in s, largest memory in MiB, last request in kB."""
 
     seconds: float
     without_start: float
@@ -143,6 +145,30 @@ def photograph(size: tuple[int, int]) -> Image.Image:
     return Image.merge("RGB", layers)
 
 
+def files(count: int, size: tuple[int, int], quality: int) -> Iterator[bytes]:
+    """One photograph in so many JPEG files, each with a comment of its own, so that nothing is known of it before."""
+    file = io.BytesIO()
+    photograph(size).save(file, "JPEG", quality=quality)
+    for number in range(count):
+        yield file.getvalue()[:2] + b"\xff\xfe\x00\x0a%08d" % number + file.getvalue()[2:]
+
+
+def spent(process: "subprocess.Popen[Any]") -> tuple[float, float]:
+    """Processor time in s and largest memory in MiB of a process when it has ended.
+
+    `ru_maxrss` also counts the memory that this process had when it began that one.
+    """
+    most = 0
+    while True:
+        with suppress(OSError, IndexError):  # it has just ended
+            most = int(Path(f"/proc/{process.pid}/status").read_text().partition("VmHWM:")[2].split()[0])
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            assert status == 0, process.args
+            return usage.ru_utime + usage.ru_stime, most / 1024
+        time.sleep(0.02)
+
+
 @contextmanager
 def server(program: str, *arguments: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """A program that prints the address at which it serves until its input ends, and its process."""
@@ -159,10 +185,10 @@ def run(program: str, picture: Path) -> Cost:
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             seconds = float(process.stdout.read())
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = status
+            cpu, memory = spent(process)
+            process.returncode = 0
         last = serving.communicate()[0]
-    return Cost(usage.ru_utime + usage.ru_stime, seconds, usage.ru_maxrss / 1000, int(last) / 1000)
+    return Cost(cpu, seconds, memory, int(last) / 1000)
 
 
 def main(rounds: int = 5) -> None:
@@ -177,7 +203,7 @@ def main(rounds: int = 5) -> None:
                 ours, plain = (Cost(*map(median, zip(*each, strict=True))) for each in zip(*pairs, strict=True))
                 kilobytes = picture.stat().st_size // 1000
                 print(f"{picture.suffix[1:]}, {size[0]} x {size[1]} px, {kilobytes} kB, {place}:")
-                units = ("s of processor time", "s of it without the start", "MB at most", "kB in the last request")
+                units = ("s of processor time", "s of it without the start", "MiB at most", "kB in the last request")
                 for unit, one, other in zip(units, ours, plain, strict=True):
                     print(f"  virc {one:8.2f}, plain loop {other:8.2f}, ratio {one / other:.2f}  {unit}", flush=True)
 

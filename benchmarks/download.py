@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from client import spent
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:1] = [str(ROOT), str(ROOT / "recipes"), str(ROOT / "tests")]  # in place of this folder
 
@@ -42,11 +44,9 @@ def measured(command: list[str], to: Path, server: Hub) -> Cost:
     env = {**os.environ, **server.env(to.with_name("home")), "PYTHONPATH": os.pathsep.join(sys.path[:2])}
     os.sync()  # what the one before left is no burden of this one
     began = time.perf_counter()
-    process = subprocess.Popen([*command, str(to)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    assert status == 0, command
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, len(server.requests))
+    words = [*command, str(to)]
+    cpu, memory = spent(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    return Cost(time.perf_counter() - began, cpu, memory, len(server.requests))
 
 
 def compared(what: str, files: Mapping[str, Content], folder: Path, rounds: int) -> None:

@@ -19,6 +19,7 @@ from statistics import median
 from typing import NamedTuple
 
 import lz4.frame
+from client import spent
 
 ROOT = Path(__file__).resolve().parents[1]
 VIRC = [sys.executable, "-m", "virc_cli", "unpack"]
@@ -55,11 +56,8 @@ def measured(command: list[str], to: Path) -> Cost:
     to.mkdir()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    assert status == 0, command
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    cpu, memory = spent(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    return Cost(time.perf_counter() - began, cpu, memory)
 
 
 def pipeline(path: Path, to: Path) -> tuple[str, list[str]]:
