@@ -36,7 +36,7 @@ from virc.reasoning.images import Shown, open_file
 from virc.reasoning.session import Ask, Reply
 from virc.solving.image_source import source_of
 from virc.solving.one import SolveConfig, solve
-from virc.solving.rows import read_rows
+from virc.solving.sources.row_files import open_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 VIRC = [sys.executable, "-m", "virc_cli"]
@@ -187,8 +187,8 @@ def naive(rows: Path, url: str, count: int) -> Done:
     protocol = backend.published_protocol()
     assert protocol is not None
     began, cpu, tokens = time.perf_counter(), time.process_time(), 0
-    with rows.open("rb") as file:
-        for row in islice(read_rows(file), count):
+    with open_rows(str(rows)) as file:
+        for row in islice(file.rows, count):
             image = open_file(*source_of(row.images[0], rows.parent))
             solved = solve(SolveConfig(), backend, protocol, [image], row.question)
             tokens += solved.completion_tokens or 0
