@@ -184,9 +184,8 @@ def run(program: str, picture: Path) -> Cost:
         words = [sys.executable, "-c", program, url, str(picture)]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            seconds = float(process.stdout.read())
             cpu, memory = spent(process)
-            process.returncode = 0
+            process.returncode, seconds = 0, float(process.stdout.read())
         last = serving.communicate()[0]
     return Cost(cpu, seconds, memory, int(last) / 1000)
 
