@@ -6,7 +6,7 @@ All of it is of the whole completion, as one text in the writing of VLM-R3: the 
 last line; it is closed where it ends with an answer; it has looked where every piece of JSON that names a box can be
 read, and there is one; pieces are the texts between the boxes, before the answer.
 From 0 to 2.1. Source: justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py and trainer/vllm_rgrpo_trainer.py. The paper
-(arXiv:2505.16192) speaks of a region-conditioned reward; no term of the program compares a region. What differs:
+(arXiv:2505.16192) has other weights, which the notes of the system say. What differs:
 
 - its accuracy is algebra on MMK12, and on TextVQA a match without articles and punctuation, and then a judge; here it
   is on every row as on the others: 1 where it is one of the right answers, which `/` stands between, 0 where both are

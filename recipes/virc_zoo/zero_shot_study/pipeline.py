@@ -1,7 +1,7 @@
 """Zero-Shot Visual Reasoning: the same question to a model that sees the picture, or to one that reads the scene as text.
 
-Source: arXiv:2409.00106, section 4 and its appendix, as a public loader of CLEVR reports both. Its authors published no
-code, and the words around a question are ours.
+Source: arXiv:2409.00106, its appendix as a public loader of CLEVR reports it. Its authors published no code, and the
+words around a question are ours.
 """
 
 from collections.abc import Mapping
