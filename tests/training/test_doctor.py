@@ -121,11 +121,11 @@ def test_overlays_fit_the_gpus_they_name_but_where_they_say_so(hardware: str) ->
 
 
 @each_case(("stage", "overlays", "gib", "trained", "bits"), [
-    ("rl", ("3b", "1x80g"), 79.6, "all weights: it needs 1 GPU with 73.7 GiB each", None),
-    ("rl", ("3b", "1x80g"), 40.0, "an adapter: it needs 1 GPU", None),
-    ("instruct", ("3b", "1x24g"), 23.5, "an adapter: it needs 1 GPU", None),
-    ("instruct", ("3b", "1x24g"), 10.0, "an adapter on weights of 4 bits: it needs 1 GPU", 4),
-    ("instruct", ("3b", "lora", "1x24g"), 10.0, "an adapter on weights of 4 bits: it needs 1 GPU", 4),
+    ("rl", ("3b", "1x80g"), 79.6, "training all weights fits: it needs 1 GPU with 73.7 GiB each", None),
+    ("rl", ("3b", "1x80g"), 40.0, "LoRA fits: it needs 1 GPU", None),
+    ("instruct", ("3b", "1x24g"), 23.5, "LoRA fits: it needs 1 GPU", None),
+    ("instruct", ("3b", "1x24g"), 10.0, "QLoRA fits: it needs 1 GPU", 4),
+    ("instruct", ("3b", "lora", "1x24g"), 10.0, "QLoRA fits: it needs 1 GPU", 4),
 ])  # fmt: skip
 def test_the_most_that_fits_is_trained_and_said(
     stage: str, overlays: tuple[str, ...], gib: float, trained: str, bits: int | None
@@ -135,11 +135,11 @@ def test_the_most_that_fits_is_trained_and_said(
     request = TrainRequest(system="virc", stage=stage, overlays=overlays)
     asked, found = levels.fitted(request, here, Reporter(lambda event: said.append(event.text)))
     assert asked.resolve() == found
-    assert (found.config.lora is not None) == trained.startswith("an adapter")
+    assert (found.config.lora is not None) == ("LoRA" in trained)
     assert found.config.engine.get("quantization_bit") == bits
-    assert said[0].startswith(f"--fit trains {trained}")
+    assert said[0].startswith(trained)
     assert ("all weights needs" in said[0]) == ("lora" not in overlays and found.config.lora is not None)
-    with pytest.raises(SetupError, match=r"finds nothing that fits: .*an adapter needs .* GPU 0 has 1\.0 GiB free"):
+    with pytest.raises(SetupError, match=r"finds nothing that fits: .*LoRA needs .* GPU 0 has 1\.0 GiB free"):
         levels.fitted(request, machine(Gpu("A100", 80.0, 1.0, "570")), Reporter(None))
 
 

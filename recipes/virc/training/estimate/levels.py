@@ -26,7 +26,7 @@ def fitted(request: TrainRequest, machine: Machine, report: Reporter) -> tuple[T
         if found.fits is None:
             raise ConfigError(f"«--fit» cannot choose: {found.why}", "virc download it first, or choose «--with lora»")
         if found.fits:
-            report.note(f"--fit trains {level}: it needs {found.needs}" + "".join(f"; {each}" for each in over))
+            report.note(f"{level} fits: it needs {found.needs}" + "".join(f"; {each}" for each in over))
             return asked, resolved
         over.append(f"{level} {found.why}")
     raise SetupError(f"«--fit» finds nothing that fits: {'; '.join(over)}", found.helps or "virc doctor says what fits")
@@ -35,11 +35,11 @@ def fitted(request: TrainRequest, machine: Machine, report: Reporter) -> tuple[T
 def _levels(request: TrainRequest) -> Iterator[tuple[str, TrainRequest]]:
     resolved = request.resolve()
     if resolved.config.lora is None:
-        yield "all weights", request
+        yield "training all weights", request
         overlays, own = (*request.overlays, "lora"), {**request.settings, "lora": {}}
         with_lora = {"overlays": overlays} if "lora" in resolved.system.overlays else {"settings": own}
         request = msgspec.structs.replace(request, **with_lora)
-    yield "an adapter", request
+    yield "LoRA", request
     if resolved.kind != "rl":  # verl quantizes no weights
         quantized = {**request.settings, "engine.quantization_bit": 4}
-        yield "an adapter on weights of 4 bits", msgspec.structs.replace(request, settings=quantized)
+        yield "QLoRA", msgspec.structs.replace(request, settings=quantized)
