@@ -46,7 +46,8 @@ def steps(sample: Sample, means: Means) -> float:
     if boxes := row.get(ZOOMS):
         size = sample.prompt.original
         scales = [shown / side for shown, side in zip(smart_resize(*size, SHOWN), size, strict=True)] * 2
-        wanted = {int(frame): [round(side * by) for side, by in zip(box, scales, strict=True)] for frame, box in boxes}
+        read = [(int(frame), box) for frame, box in boxes if len(box or ()) == len(scales)]  # as published
+        wanted = {frame: [round(side * by) for side, by in zip(box, scales, strict=True)] for frame, box in read}
         found += [_iou(box, wanted[frame]) >= _LEAST for frame, box in _read(_boxes, text) if frame in wanted]
     return sum(found) / len(found) if found else 0.0
 
