@@ -36,8 +36,9 @@ def test_an_answer_is_rewarded_by_the_source_of_its_row(row: str, right: str, sa
     assert scored(row, right, said).total == 0  # without the marks of an answer
 
 
-def test_open_ended_rows_have_no_reward() -> None:
-    found = scored("docvqa-1", "a page", "<think>t</think><answer>a page</answer>")
+@pytest.mark.parametrize("row", ["docvqa-1", "allava-allava_laion_100760552"])
+def test_open_ended_rows_have_no_reward(row: str) -> None:
+    found = scored(row, "a page", "<think>t</think><answer>a page</answer>")
     assert (found.total, "needs a reward model" in found.units[0].unscored["right"]) == (None, True)
 
 

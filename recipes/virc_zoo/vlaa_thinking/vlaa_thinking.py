@@ -25,7 +25,7 @@ TERMS = ("right", "overlap")
 whole = of_last_reply
 _ANSWERED = ("clevr_math", "geoqa170k", "synthesis", "arxivqa", "chartqa")
 _BOXES = ("coco", "vg")
-_OPEN = ("docvqa", "vizwiz", "allava_laion")
+_OPEN = ("docvqa", "vizwiz", "allava", "allava_laion")
 _NUMBER = re.compile(r"-?\d*\.?\d+")
 
 
