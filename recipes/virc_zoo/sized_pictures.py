@@ -16,25 +16,21 @@ from virc.data.rows.record import Picture
 from virc.reasoning.encoded import as_png
 from virc.reasoning.opening.pictures import open_image
 
-_BICUBIC = Image.Resampling.BICUBIC
 
-
-def resized(image: Image.Image, least: int, most: int, enlarging: Image.Resampling = _BICUBIC) -> Image.Image:
-    """Return a picture of `least` to `most` pixels: by one ratio, sides rounded down, shrunk with a bicubic filter."""
-    for is_outside, limit, filtering in ((operator.gt, most, _BICUBIC), (operator.lt, least, enlarging)):
+def resized(image: Image.Image, least: int, most: int) -> Image.Image:
+    """Return a picture of `least` to `most` pixels: by one ratio, sides rounded down, with a bicubic filter."""
+    for is_outside, limit in ((operator.gt, most), (operator.lt, least)):
         area = image.width * image.height
         if is_outside(area, limit):
             ratio = math.sqrt(limit / area)
-            image = image.resize((int(image.width * ratio), int(image.height * ratio)), filtering)
+            image = image.resize((int(image.width * ratio), int(image.height * ratio)), Image.Resampling.BICUBIC)
     return image
 
 
-def with_sized(
-    row: Mapping[str, Any], column: str, folder: Path, least: int, most: int, enlarging: Image.Resampling = _BICUBIC
-) -> dict[str, Any]:
+def with_sized(row: Mapping[str, Any], column: str, folder: Path, least: int, most: int) -> dict[str, Any]:
     """Return a row whose pictures, one or a list in a column, are brought to `least` to `most` pixels."""
     given = row[column] if isinstance(row[column], list | tuple) else [row[column]]
-    sized = [{"bytes": as_png(resized(opened(each, folder), least, most, enlarging)).data} for each in given]
+    sized = [{"bytes": as_png(resized(opened(each, folder), least, most)).data} for each in given]
     return {**row, column: sized}
 
 

@@ -99,8 +99,8 @@ def test_a_stored_reply_of_visurf_counts_as_the_mean_where_a_drawn_one_is_as_goo
     # what `process_image` of each repository returns with its own limits
     [(perception_r1, "images", (2000, 1500), (1551, 1163)), (perception_r1, "images", (28, 28), (56, 56)),
      (perception_r1, "images", (640, 480), (640, 480)), (thinklite_vl, "image", (100, 100), (512, 512)),
-     (thinklite_vl, "image", (3000, 2000), (2508, 1672)), (vision_g1, "images", (300, 200), (548, 365)),
-     (vision_g1, "images", (2000, 1500), (1156, 867)), (code_as_thought, "image", (100, 100), (512, 512)),
+     (thinklite_vl, "image", (3000, 2000), (2508, 1672)), (vision_g1, "images", (300, 200), (560, 392)),
+     (vision_g1, "images", (2000, 1500), (1148, 840)), (code_as_thought, "image", (100, 100), (512, 512)),
      (code_as_thought, "image", (3000, 2000), (2508, 1672))],
 )  # fmt: skip
 def test_pictures_of_rows_have_the_published_size(

@@ -1,9 +1,9 @@
 """ViCor: a language model reasons from a caption; where it is unsure, it says what is to be looked at.
 
-Source: arXiv:2310.05872, section 4 and figure 2, as its abstract and reviews have them: reasoning from the caption with a
-check of confidence; else the problem is classified as one of understanding, which the model that sees answers, or of
-inference, for which the language model names visual factors, has the model that sees asked about them, and reasons again.
-The words of the prompts are of no publication: its authors published no code.
+Source: arXiv:2310.05872, section 4, as reviews have it, and figure 2, of eric-ai-lab/ViCor@82e53da, which has no code:
+reasoning from the caption with a check of confidence; else the problem is classified as one of understanding, which the
+model that sees answers, or of inference, for which the language model names visual factors, has the model that sees
+asked about them, and reasons again. The words of the prompts are our own.
 """
 
 import re

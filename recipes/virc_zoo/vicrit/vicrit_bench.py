@@ -2,10 +2,8 @@ r"""The score of ViCrit-Bench: whether an answer has the first word that only th
 
 Words with which the wrong phrase and the true one both begin or end do not count, nor do capitals, and the word may be
 a part of another. An answer is the content of the first \boxed{}, or the last line without one. 1 or 0.
-Source: si0wang/ViCrit@727f1ee, score.py. What it does with odd replies and rows is kept:
-
-- a box without an end loses its last character, and `boxed{` without its backslash is no answer;
-- where words were only taken out of a phrase, none is new: 0 here, and there the program ends.
+Source: si0wang/ViCrit@727f1ee, score.py; as there, a box without an end loses its last character. That program ends at
+`boxed{` without its backslash, and where words were only taken out of a phrase, so that none is new; both are 0 here.
 """
 
 from typing import Any

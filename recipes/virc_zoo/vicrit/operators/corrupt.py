@@ -3,7 +3,7 @@
 By rules, a word is exchanged for another of its kind; a model changes nouns as well. With one change the new question
 is the changed text, and its answer the wrong phrase; with more, the column `corrupted` has the text. `changes` has the
 place of each in it, in characters, as comparing both texts finds it again.
-Source: arXiv:2506.10128 (ViCrit), whose way to change captions is not published; kyrieLei/Critic-V@7aa9b80,
+Source: arXiv:2506.10128 (ViCrit), 3.1 and table 5, not its prompt and its examples; kyrieLei/Critic-V@7aa9b80,
 data_utils/inject/error_inject.py, for 1 to 5 faults in an answer.
 """
 
