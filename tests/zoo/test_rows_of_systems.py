@@ -1,6 +1,7 @@
 """What systems make of their rows before these are read: pictures and questions as the published program shows them."""
 
 import json
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from virc.core.errors import DataError
+from virc.systems import texts
 from virc_zoo import sized_pictures
 from virc_zoo.code_as_thought import rows as code_as_thought
 from virc_zoo.curr_reft import rows as curr_reft
@@ -17,7 +19,6 @@ from virc_zoo.openvlthinker import rows as openvlthinker
 from virc_zoo.perception_r1 import rows as perception_r1
 from virc_zoo.rewardmap import rows as rewardmap
 from virc_zoo.thinklite_vl import rows as thinklite_vl
-from virc_zoo.v_thinker import rows as v_thinker
 from virc_zoo.vision_g1 import rows as vision_g1
 from virc_zoo.visurf import rows as visurf
 from virc_zoo.visurf import visurf as visurf_reward
@@ -113,12 +114,18 @@ def test_pictures_of_rows_have_the_published_size(
     assert [Image.open(BytesIO(each["bytes"])).size for each in read[column]] == [shown]
 
 
-@pytest.mark.parametrize(("layout", "roles"), [("sft", ["system", "user"]), ("perception", ["user"])])
-def test_conversations_of_v_thinker_with_code_have_its_system_message(
-    layout: str, roles: list[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("system", "layout", "begins"),
+    [("v_thinker", "sft", True), ("v_thinker", "perception", False), ("thyme", "sft", True)],
+)
+def test_conversations_with_code_have_the_system_message_of_their_script(
+    system: str, layout: str, begins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (read,) = v_thinker.rows({"messages": [{"role": "user", "content": "Where?"}]}, 1, layout, tmp_path)
-    assert [message["role"] for message in read["messages"]] == roles
+    monkeypatch.setenv("VIRC_OWN_WORDS", "1")
+    module, asked = import_module(f"virc_zoo.{system}.rows"), {"role": "user", "content": "Where?"}
+    (read,) = module.rows({"messages": [asked]}, 1, layout, tmp_path)
+    own = {"role": "system", "content": texts.text(Path(module.__file__ or "").parent, "system")}
+    assert read["messages"] == [own] * begins + [asked]
 
 
 def test_a_conversation_of_curr_reft_may_be_of_text_alone(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 from virc.systems import texts
 
 
-def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iterator[Mapping[str, Any]]:
+def rows(
+    row: Mapping[str, Any], number: int, layout: str, folder: Path, own: Path = Path(__file__).parent
+) -> Iterator[Mapping[str, Any]]:
     """Yield the row; a conversation with code that has no system message, with that of the system."""
     messages = row.get("messages")
     if layout == "sft" and isinstance(messages, list) and messages and messages[0].get("role") == "user":
-        system = {"role": "system", "content": texts.text(Path(__file__).parent, "system")}
-        row = {**row, "messages": [system, *messages]}
+        row = {**row, "messages": [{"role": "system", "content": texts.text(own, "system")}, *messages]}
     yield row
