@@ -1,5 +1,6 @@
 """Several processes: results in order, few items under way, no process left when it ends or is killed."""
 
+import _thread
 import multiprocessing
 import os
 import signal
@@ -58,6 +59,18 @@ def test_what_came_before_a_worker_was_killed_is_given_even_if_that_shows_at_the
     assert next(results) == 6
     with pytest.raises(LostWorkerError):
         next(results)
+
+
+def start_method(item: int) -> str:
+    return type(multiprocessing.current_process()).__name__
+
+
+@pytest.mark.integration
+def test_no_worker_is_forked_beside_a_thread_that_python_does_not_count() -> None:
+    over = _thread.allocate_lock()
+    with over:
+        _thread.start_new_thread(over.acquire, ())
+        assert list(in_order(start_method, [0], 1, apart=True)) == ["SpawnProcess"]
 
 
 PROGRAM = """

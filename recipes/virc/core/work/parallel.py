@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TypeVar
 
 from virc.core.errors import SetupError
@@ -45,8 +46,9 @@ def in_order(
     if workers == 1 and not apart:
         yield from map(work, items)
         return
-    # A forked worker shares what is imported; but locks that another thread holds would never be free in it.
-    start = "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
+    # A forked worker shares what is imported; but it hangs at locks and pools of other threads, those of libraries
+    # such as OpenMP included. Where there is no /proc, they are not known.
+    start = "fork" if len([*Path("/proc/self/task").glob("*")]) == 1 else "spawn"
     with _interruptions_put_off():  # between a semaphore and its finalizer, one would leak it
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context(start), _serve)
     under_way: deque[Future[Result]] = deque()
