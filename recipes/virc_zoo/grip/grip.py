@@ -12,7 +12,7 @@
 From 0 to 4. The question to the judge stands in `judge.yaml`.
 Source: arXiv:2511.22172 (GRiP), abstract, and the card of TencentBAC/GRiP: the reward is the sum of accuracy, format,
 IoU weighted by salience, and several heuristics that reward different sound ways of reasoning. There is no code.
-Assumed: that boxes are matched one to one, what the heuristics are, and that each part weighs 1.
+Assumed: that boxes are matched one to one, what the heuristics are, and that each part is from 0 to 1.
 """
 
 import re
