@@ -33,13 +33,13 @@ async def right(sample: Sample, means: Means) -> float:
 
 
 def answered(reply: str) -> str | None:
-    """The argument `ans` of the first action of a reply; None where it has none."""
+    """The argument `ans` of the first action of a reply; None without it, or if an action lacks name or arguments."""
     found = _ACTIONS.search(reply)
     if not found:
         return None
     try:
-        actions = json.JSONDecoder().raw_decode(reply, found.end())[0]
-        answer = actions[0]["arguments"].get("ans")
+        actions = [(each["name"], each["arguments"]) for each in json.JSONDecoder().raw_decode(reply, found.end())[0]]
+        answer = actions[0][1].get("ans")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return answer if isinstance(answer, str) else None
