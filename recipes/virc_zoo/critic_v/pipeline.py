@@ -32,8 +32,11 @@ def as_asked(question: str) -> str:
     """The question as extract_question_and_options writes it: one with choices rewritten, others with a sentence behind."""
     if "A." not in question:
         return f"{question}{text('short')}"
-    asked = re.search(r"(?s)\A\s*(.*?)\s*A\.", question)
-    choices = re.search(r"(?s)(A\..*\S)", question)
-    listed = choices[1] if choices else ""
-    letters = ", ".join(["A", "B", *(letter for letter in "CDE" if re.search(rf"(?m)^{letter}\.", listed))])
-    return f"Question: {asked[1] if asked else ''}\nOptions:\n{listed}\n{text('choose')} Eg. {letters}"
+    begin = question.lower().find("options")
+    begin = question.find("A.") if begin < 0 else begin
+    hint, mark, asked = question[:begin].rpartition("QUESTION:")
+    parts = re.split(r"([A-Z])\.", question[begin:])[1:]
+    choices = {letter: choice.strip() for letter, choice in zip(parts[::2], parts[1::2], strict=True)}
+    listed = "".join(f"{letter}. {choice}\n" for letter, choice in choices.items())
+    before = f"Hint: {hint.strip()}\n" if mark and hint.strip() else ""
+    return f"{before}Question: {asked.strip()}\nOptions:\n{listed}{text('choose')} Eg. {', '.join(choices)}"
