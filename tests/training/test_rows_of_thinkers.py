@@ -10,7 +10,7 @@ pytest.importorskip("virc_extras")  # which systems of the zoo need
 
 from support import rows_of_thinkers, workspaces
 from support.called import virc
-from zoo.test_stages_in_engines import RL, SMALL, TABLE
+from zoo.test_stages_in_engines import RL, SMALL, TABLE, based
 
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import MARK
@@ -66,7 +66,7 @@ def test_a_stage_takes_published_rows_once_converted(
     monkeypatch.chdir(tmp_path)
     judge = ("--judge-endpoint", "http://127.0.0.1:9/v1") if case.judge else ()
     settings = workspaces.sets({**(RL if found.stages[stage].kind == "rl" else SMALL), **case.more})
-    words = ("--from", "tiny", "--with", "cpu", "--data", converted, *settings, *judge, "--dry-run")
+    words = ("--from", based(case, tmp_path), "--with", "cpu", "--data", converted, *settings, *judge, "--dry-run")
     done = virc("train", system, "--stage", stage, *words)
     assert (done.code, "the rows were not checked" in done.err) == (0, False), done.out + done.err
 
