@@ -22,7 +22,7 @@ PAGE = Image.new("RGB", SIZE, WHITE)
 CUT = Image.new("RGB", (60, 40), (0, 0, 255))
 REPLIES: dict[str, Any] = {
     "OCR": {"text": "['12', '47']", "error_code": 0},
-    "ZoomInSubfigure": {"text": "Image cropped.", "edited_image": tool_rows.encoded(CUT), "error_code": 0},
+    "ZoomInSubfigure": {"text": "Done.", "edited_image": [tool_rows.encoded(each) for each in (CUT, PAGE)]},
     "SegmentRegionAroundPoint": {"text": "No valid points extracted.", "edited_image": None},
 }
 NAMES = {

@@ -54,6 +54,7 @@ def called(name: str, call: Call, source: Image.Image) -> Result:
         image = base64.b64encode(as_png(source).data).decode()
         reply = _posted(f"{server}/worker_generate", {"image": image, **call.arguments})
         edited = reply.get("edited_image")
+        edited = edited[0] if edited and isinstance(edited, list) else edited  # of several subfigures the first
         return outputs(name, str(reply.get("text")), _opened(edited) if edited else source)
     except (OSError, ValueError, DataError, BusyError) as error:
         failures.note(clause(error))
