@@ -48,7 +48,7 @@ def called(sample: Sample, means: Means) -> float:
 
 
 def _worth(action: Action) -> float:
-    if not action.tool or action.tool.name != "crop_named":
+    if not action.tool or action.tool.name != "crop_padded":
         return float(action.tool is not None)
     if (written := {*action.tool.arguments}) != _KEYS:
         return 2 + len(written & _KEYS) / len(written | _KEYS)

@@ -1,4 +1,4 @@
-"""`crop_named`: cut a box out of an image that is called img_1, img_2 ...; sides under 32 px are filled up with white.
+"""`crop_padded`: cut a box out of an image that is called img_1, img_2 ...; sides under 32 px are filled up with white.
 
 Source: ssmisya/AdaReasoner@19c799d, tool_server/tool_workers/online_workers/crop_worker_prompt.py.
 """
@@ -9,7 +9,7 @@ from PIL import Image
 
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, function_schema
 
-NAME, TEMPLATE, _SIDES = "crop_named", "after_image", ("width", "height")
+NAME, TEMPLATE, _SIDES = "crop_padded", "after_image", ("width", "height")
 SCHEMA = function_schema(NAME, "Cut a box out.", ("image", "coordinates"), image={}, coordinates={})
 _BOX = re.compile(r"\[" + ",".join([r"\s*(\d+\.?\d*|\.\d+)\s*"] * 4) + r"\]", re.ASCII)
 
