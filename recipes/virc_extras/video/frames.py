@@ -225,7 +225,7 @@ class Clip:
 
 
 def _turn_of(frame: Any) -> Image.Transpose | None:
-    """How a clip is turned; asked of one frame, as PyAV keeps each whose side data was read."""
+    """How a clip is turned; asked of one frame, as PyAV keeps each whose side data was read until a collection."""
     matrix = frame.side_data.get(_MATRIX)
     return matrix and _TURNS.get(_signs(memoryview(matrix).cast("i")))
 
