@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from client import spent
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,10 +37,8 @@ def measured(rows: Path, to: Path) -> tuple[float, float, float]:
     command = [sys.executable, "-m", "virc_cli", "data", "make", SELECT[0], str(rows), "--to", str(to), *SELECT[1:]]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, command
-    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    cpu, memory = spent(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
+    return time.perf_counter() - began, cpu, memory
 
 
 def main(count: int, most: float) -> int:

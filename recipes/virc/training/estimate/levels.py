@@ -20,8 +20,7 @@ def fitted(request: TrainRequest, machine: Machine, report: Reporter) -> tuple[T
     Raises ConfigError: the sizes of the base are not known. SetupError: nothing fits.
     """
     shape_of, over = partial(sizes.of_base, workspace=request.workspace), list[str]()
-    for level, asked in _levels(request):
-        resolved = asked.resolve()
+    for level, asked, resolved in _levels(request):
         found = fits.verdict(resolved, machine, shape_of, free=True)
         if found.fits is None:
             raise ConfigError(f"«--fit» cannot choose: {found.why}", "virc download it first, or choose «--with lora»")
@@ -32,14 +31,16 @@ def fitted(request: TrainRequest, machine: Machine, report: Reporter) -> tuple[T
     raise SetupError(f"«--fit» finds nothing that fits: {'; '.join(over)}", found.helps or "virc doctor says what fits")
 
 
-def _levels(request: TrainRequest) -> Iterator[tuple[str, TrainRequest]]:
+def _levels(request: TrainRequest) -> Iterator[tuple[str, TrainRequest, Resolved]]:
     resolved = request.resolve()
     if resolved.config.lora is None:
-        yield "training all weights", request
+        yield "training all weights", request, resolved
         overlays, own = (*request.overlays, "lora"), {**request.settings, "lora": {}}
         with_lora = {"overlays": overlays} if "lora" in resolved.system.overlays else {"settings": own}
         request = msgspec.structs.replace(request, **with_lora)
-    yield "LoRA", request
+        resolved = request.resolve()
+    yield "LoRA", request, resolved
     if resolved.kind != "rl":  # verl quantizes no weights
         quantized = {**request.settings, "engine.quantization_bit": 4}
-        yield "QLoRA", msgspec.structs.replace(request, settings=quantized)
+        request = msgspec.structs.replace(request, settings=quantized)
+        yield "QLoRA", request, request.resolve()
