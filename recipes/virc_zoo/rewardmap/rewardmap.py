@@ -91,7 +91,7 @@ def right(sample: Sample, means: Means) -> float:
     if "TorF" in asked.type:
         return float(short_answer == ("yes" if answer == "1" else "no"))
     if asked.type == "Counting1":
-        return float(len(short_answer) == 1 and answer == str("abcd".find(short_answer)))
+        return float(short_answer in tuple("abcd") and answer == str("abcd".index(short_answer)))
     if asked.type not in ("Counting2", "Counting3"):
         raise DataError(f"RewardMap has no rows of the type {plain(asked.type, 40)!r}")
     with suppress(ValueError):
