@@ -67,6 +67,30 @@ def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None
     assert last.call.index == 0
 
 
+@each_case(
+    ("stay", "seen"),
+    [
+        (None, [(0,), (1,), (2,), (3,)]),
+        (1, [(0,), (), (), (3,)]),
+        (2, [(0,), (), (2,), (3,)]),
+        (3, [(0,), (1,), (2,), (3,)]),
+    ],
+)
+def test_images_of_results_leave_after_the_replies_that_the_protocol_says(
+    own: Protocol, stay: int | None, seen: list[tuple[int, ...]]
+) -> None:
+    marked = msgspec.structs.replace(own, images_stay=stay, image_gone="<left>", after_image="See {image} here.")
+    session = Session(marked, "?", [picture()], tools=known())
+    for left in (0, 28, 56):
+        session.feed(call("crop_image", bbox_2d=[left, 0, left + 84, 60]))
+    said = [each for each in asked(session).messages if each.role == "user"]
+    assert [each.images for each in said] == seen
+    assert [each.text for each in said[1:]] == [f"See {'' if each else '<left>'} here." for each in seen[1:]]
+    assert session.feed(call("display_image", image_index=1))  # it left, and can be shown again
+    assert asked(session).images[4].pixels.tobytes() == session.images[1].pixels.tobytes()
+    assert [each.images for each in session.trace().messages if each.role == "user"] == [(0,), (1,), (2,), (3,), (4,)]
+
+
 @each_case("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
 def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
     session = Session(own, "?", [picture()], tools=known())

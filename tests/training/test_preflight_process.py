@@ -51,6 +51,17 @@ def test_what_a_tool_prints_is_no_result(rows: Path, tmp_path: Path, capsys: pyt
         read_failure(printed.out)
 
 
+def test_a_chat_protocol_that_lets_images_go_is_not_trained(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forgets = copied(rows, tmp_path / "rows", lambda rows: None)
+    protocol = forgets.parent / "virc_protocol.json"
+    protocol.write_bytes(msgspec.json.encode({**msgspec.json.decode(protocol.read_bytes()), "images_stay": 1}))
+    main([step(request(forgets), Path(sys.executable), RECIPES).argv[-1]])
+    with pytest.raises(ConfigError, match="`images_stay` of the chat protocol is 1"):
+        read_failure(capsys.readouterr().out)
+
+
 @pytest.mark.integration
 def test_what_a_library_or_child_of_a_tool_prints_is_no_result(rows: Path, tmp_path: Path) -> None:
     (tmp_path / "turn.py").write_text("import os\nos.write(1, b'from C\\n')\nos.system('echo from a child')\n")

@@ -161,6 +161,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             {width}, {height}, {image}, {ratio}; {name} of the tool; {body} of the call; what the {parser} reports.
         results: where results are: in turns of the user, of the assistant, or inside the model's own turn, which goes
             on.
+        images_stay: how many replies see the images of a result, which then leave the conversation; null: all.
+        image_gone: what replaces an image that left.
         errors: after a call that cannot be carried out: `redraw` the reply (a rollout of RL ends), `show` the turn of
             `after_error`, or `end` without an answer.
         tools: tools that are offered; others are refused.
@@ -202,6 +204,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_error: str = "Error: {error}"
     error_texts: Mapping[ErrorKind, str] = {}
     results: Results = "user"
+    images_stay: Annotated[int, Meta(ge=1)] | None = None
+    image_gone: str = ""
     errors: Literal["redraw", "show", "end"] = "redraw"
     tools: tuple[str, ...] = ("crop_image", "scale_image", "display_image")
     coordinates: Coordinates = "pixel"
@@ -266,6 +270,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_error: str | UnsetType = UNSET
     error_texts: Mapping[ErrorKind, str] | UnsetType = UNSET
     results: Results | UnsetType = UNSET
+    images_stay: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    image_gone: str | UnsetType = UNSET
     errors: Literal["redraw", "show", "end"] | UnsetType = UNSET
     float_boxes: bool | UnsetType = UNSET
     index_counts: IndexCounts | UnsetType = UNSET

@@ -289,6 +289,8 @@ class Session:
                 unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
                 results = tuple(each.error or each.text for each in unit.results)
                 called[at] = msgspec.structs.replace(sent, results=results)
+        if self.protocol.images_stay:
+            messages = _without_old_images(messages, self.protocol.images_stay, self.protocol.image_gone)
         stop, marks = self.protocol.grammar.stop, tuple(filter(str.strip, chain(*self.protocol.grammar.parts())))
         return Ask(tuple(messages), tuple(self.images), stop, schemas, called, own_marks=marks)
 
@@ -456,6 +458,20 @@ class Session:
             reason = next((each.reason for each in results if each.reason is not None), None)
             last = f"; the last tool call could not be used: {reason}" if reason else ""
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
+
+
+def _without_old_images(messages: Sequence[Message], replies: int, text: str) -> list[Message]:
+    """The messages with `text` in the place of each image of a result that so many replies have seen."""
+    spoken = [at for at, each in enumerate(messages) if each.role == "assistant" and not each.inserted]
+    old = range(spoken[0], spoken[-replies]) if len(spoken) >= replies else range(0)
+    return [
+        msgspec.structs.replace(
+            each, text="".join(part if isinstance(part, str) else text for part in each.parts()), images=(), at=()
+        )
+        if at in old and each.images
+        else each
+        for at, each in enumerate(messages)
+    ]
 
 
 def _uncounted(reply: Reply) -> Reply:

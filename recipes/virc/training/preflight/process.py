@@ -14,7 +14,7 @@ from typing import Any, TextIO, cast
 
 import msgspec
 
-from virc.core.errors import EngineError, ErrorFields, VircError, error_of, sent_fields
+from virc.core.errors import ConfigError, EngineError, ErrorFields, VircError, error_of, sent_fields
 from virc.core.plan import Step
 from virc.core.processes import own_stdout
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
@@ -71,6 +71,9 @@ def main(words: list[str], answers: TextIO | None = None) -> int:
                 found = pairs.check(request, progress)
             else:
                 found = sft.check(request, progress)
+            if stay := found.protocol.images_stay:
+                fault = f"`images_stay` of the chat protocol is {stay}, but rows and rollouts show images to all"
+                raise ConfigError(fault, "train with a chat protocol without `images_stay`")
             reply = _Reply(found)
         except VircError as error:
             reply = _Reply(error=sent_fields(error))
