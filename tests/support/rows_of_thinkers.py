@@ -45,10 +45,11 @@ def clip(folder: Path, name: str, frames: int = 60) -> str:
 def temporal_r1(folder: Path) -> Path:
     """Temporal-R1: clips, and when an event is in each, as shares of its length."""
     # verl/utils/dataset_video.py: the columns, and video_length of clips that are not of Charades
-    rows = []
+    rows: list[Row] = []
     for at, span in enumerate(([0.0, 0.5], [0.25, 0.75], [0.5, 1.0])):
         asked = {"video": clip(folder, f"videos/{at}.mp4"), "problem": f"When is event {at} in the video?"}
-        rows.append({**asked, "solution": span, "video_length": 2.0, "dataset": "activitynet"})
+        rows.append({**asked, "solution": span, "dataset": "charades_train"})
+    rows[0] |= {"dataset": "activitynet", "video_length": 2.0}
     return array(folder / "train.json", rows)
 
 

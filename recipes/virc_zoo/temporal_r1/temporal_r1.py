@@ -1,10 +1,9 @@
 """The reward of Temporal-R1: half the overlap in time, half the format, 0 to 1.
 
 The overlap is that of the span in the first <answer>, JSON with the times `start_time` and `end_time` in seconds, with
-the row's, whose times are shares of the clip's length, `video_length`. The format is a <think>...</think>, and an
-<answer> with such JSON alone, in this order and with both times as texts of digits and points.
-Source: appletea233/Temporal-R1@f364f6c, verl/utils/reward_score/tvg.py. What differs: a row without `video_length` has
-no reward; there the program measures clips of Charades itself (dataset_video.py), and raises for others.
+the row's, whose times are shares of `video_length`, or of what the clip was measured to last. The format is a
+<think>...</think>, and an <answer> with such JSON alone, in this order, both times as texts of digits and points.
+Source: appletea233/Temporal-R1@f364f6c, verl/utils/reward_score/tvg.py.
 """
 
 import json
@@ -26,7 +25,9 @@ def overlap(sample: Sample, means: Means) -> float:
     """How much of the right span the answer names, 0 to 1; 0 where it cannot be read."""
     from virc_extras.video.spans import hull_iou, length_of
 
-    length, right = length_of(sample.prompt.columns), json.loads(sample.prompt.key.answer)
+    columns, right = sample.prompt.columns, json.loads(sample.prompt.key.answer)
+    clip = (columns.get("image_media") or [None])[0] or {}
+    length = length_of({"duration": clip.get("facts", {}).get("length"), **columns})
     _, begun, rest = sample.text.partition(_OPEN)
     answer, ended, _ = rest.partition(_CLOSE)
     try:
@@ -38,8 +39,7 @@ def overlap(sample: Sample, means: Means) -> float:
 
 def formed(sample: Sample, means: Means) -> float:
     """Whether the reply is a marked thought and such an answer: 1 or 0."""
-    text = sample.text
-    return float(text.startswith(_THOUGHT) and _END.search(text, len(_THOUGHT)) is not None)
+    return float(sample.text.startswith(_THOUGHT) and _END.search(sample.text, len(_THOUGHT)) is not None)
 
 
 def total(t: Any) -> float:

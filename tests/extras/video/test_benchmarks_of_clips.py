@@ -137,6 +137,11 @@ def test_replies_are_scored_as_the_published_program_did(name: str) -> None:
     assert differ == []
 
 
+def test_a_span_of_json_in_one_line_is_read() -> None:
+    rule = import_module(MODULES["charades-sta"]).right
+    assert rule.measures('{"start_time": "1.0", "end_time": "2"}', {"span": [1.0, 3.0]})["mean IoU"] == 0.5
+
+
 def test_f1_of_documents_counts_questions_without_an_answer() -> None:
     """Accuracy and F1 of four problems, by mayubo2333/MMLongBench-Doc@d73f0dc, eval/eval_score.py, eval_acc_and_f1."""
     rule = import_module(MODULES["mmlongbench-doc"]).right

@@ -7,7 +7,7 @@ from typing import Any
 from virc_extras.studies.intervals import Span
 from virc_extras.video.benchmarks.media_rows import Graded, Values
 from virc_extras.video.sampling import from_clock
-from virc_extras.video.spans import hull_iou
+from virc_extras.video.spans import hull_iou, span_of
 
 _RECALLS = (0.3, 0.5, 0.7)
 _RIGHT = 0.5
@@ -24,7 +24,8 @@ def said_span(reply: str) -> Span | None:
     """The first span that a reply names, the ends in order; None: it names none.
 
     Sentences that say when something starts, ends or happens are looked at alone, where there are some: for two clocks
-    with a dash or `to` between them, two numbers likewise, clocks anywhere, the first number of each.
+    with a dash or `to` between them, two numbers likewise, clocks anywhere, the first number of each. JSON in one line,
+    which names none so, is read as well, as Temporal-R1's program does before it.
     Source: EvolvingLMMs-Lab/lmms-eval@75571cf, lmms_eval/tasks/charades_sta/utils.py, extract_time.
     """
     text = reply.lower().replace(_EXAMPLE, "").replace("to", "-")
@@ -39,7 +40,9 @@ def said_span(reply: str) -> Span | None:
         if len(times) > 1:
             return _in_order(*times[:2])
     found = next((found for each in sentences if (found := _WITH_UNIT.search(each))), None)
-    return _in_order(*map(float, found.groups())) if found else None
+    if found:
+        return _in_order(*map(float, found.groups()))
+    return span_of(reply) if text.startswith("{") else None
 
 
 def _in_order(start: float, end: float) -> Span:
