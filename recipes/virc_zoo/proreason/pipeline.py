@@ -17,13 +17,9 @@ ROLES = {
 }  # fmt: skip
 text = partial(texts.text, Path(__file__).parent)
 
-# M, extract_dict: each line between those of the braces is an entry; its last two characters, of the last one its last, are
-# taken off.
-ENTRIES = r"(?s)\A[^{]*\{[^\n]*\n((?:[^\n]*': ?'[^\n]*\n)+)[^\n]*\}[^}]*\Z"
-ASKED = r"(?m)^.'*Question': ?'((?:(?!': ?').)*?)(?:..(?=(?:': ?'.*)?\n.)|.(?=(?:': ?'.*)?\n\Z))"
-EXPERT = r"(?m)^.'*EXPERT name': ?'(Vision Expert|Reasoning Expert)(?:..(?=(?:': ?'.*)?\n.)|.(?=(?:': ?'.*)?\n\Z))"
+EXPERTS = ("Vision Expert", "Reasoning Expert")
 # M, extract_final_answer: without the mark, it takes off as many characters as that has, but for one.
-FINAL = r"(?s)\A(?:.*?Final Answer:|.{0,12})\s*(.*)"
+BEFORE = r"(?s)\A(?:.*?Final Answer:|.{0,12})\s*"
 SOLVED = "Answer: CAN_SOLVE"
 ROUNDS = 8
 
@@ -41,7 +37,7 @@ def solve(problem: Problem, roles: Roles) -> str:
             found: str = roles.eyes.ask(fill(text("look"), asked=asked), problem.images, step="seen")
         else:
             thought = roles.professor.ask(fill(text("think"), memory=memory, asked=asked), step="thought")
-            found = first(FINAL, thought) or ""
+            found = re.sub(BEFORE, "", thought, count=1)
         memory += f"{found}\n"
         last = expert
         facts = fill(text("facts"), question=question)
@@ -54,12 +50,12 @@ def solve(problem: Problem, roles: Roles) -> str:
 
 def request(plan: str) -> tuple[str, str]:
     """What a plan asks, and which expert; empty where it says neither."""
-    entries = first(ENTRIES, plan)
-    asked = None if entries is None else first(ASKED, entries)
-    return (asked, first(EXPERT, entries) or "") if entries is not None and asked is not None else ("", "")
-
-
-def first(pattern: str, reply: str) -> str | None:
-    """The first group of the first match; None where nothing matches."""
-    found = re.search(pattern, reply)
-    return found[1] if found else None
+    lines = plan[plan.find("{") : plan.rfind("}") + 1].splitlines()[1:-1]
+    mark = next((each for each in ("':'", "': '") if all(each in line for line in lines)), None)
+    halves = [line.split(mark)[:2] for line in lines] if mark else []
+    # M, extract_dict: it takes two characters off the end of each value, but one off the last
+    entries = {
+        key[1:].replace("'", ""): said[: -2 if at < len(lines) else -1] for at, (key, said) in enumerate(halves, 1)
+    }
+    asked, expert = entries.get("Question"), entries.get("EXPERT name", "")
+    return (asked, expert) if asked is not None and expert in EXPERTS else ("", "")
