@@ -57,6 +57,14 @@ def test_a_total_operator_or_tool_of_a_system_is_imported_as_a_part_of_the_packa
     assert module.ASKED is plugins.loaded(plugins.totals()["deepeyes"]).ASKED
 
 
+def test_rows_that_are_converted_by_two_shown_commands_have_two_folders() -> None:
+    """`virc data convert` refuses a folder that it has filled before."""
+    for name, system in systems.discover().items():
+        for stage in system.stages.values():
+            folders = [str(stage.settings.get(key, key)).partition("/")[0] for key in ("data", "validation")]
+            assert folders[0] != folders[1] or "--name" not in str(stage.notes), name
+
+
 def code_for_engines(folder: Path) -> Path:
     return environments.recipes_in(pins.get("rl", "cpu", folder))
 
