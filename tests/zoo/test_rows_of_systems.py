@@ -17,6 +17,7 @@ from virc_zoo.curr_reft import rows as curr_reft
 from virc_zoo.mpcc import rows as mpcc
 from virc_zoo.openvlthinker import rows as openvlthinker
 from virc_zoo.perception_r1 import rows as perception_r1
+from virc_zoo.revisor import rows as revisor
 from virc_zoo.rewardmap import rows as rewardmap
 from virc_zoo.thinklite_vl import rows as thinklite_vl
 from virc_zoo.vision_g1 import rows as vision_g1
@@ -130,3 +131,25 @@ def test_conversations_with_code_have_the_system_message_of_their_script(
 
 def test_a_conversation_of_curr_reft_may_be_of_text_alone(tmp_path: Path) -> None:
     assert [*curr_reft.rows({"messages": []}, 1, "reject", tmp_path)] == [{"images": [], "messages": []}]
+
+
+def test_a_row_of_revisors_data_set_is_one_that_its_scripts_write(tmp_path: Path) -> None:
+    turns = [
+        {"role": "system", "content": "Look."},
+        {"role": "user", "content": "<video>\nWhich? The video durations is 2 s."},
+    ]
+    shown = {
+        "videos": [{"fps": 1, "video": "videos/video_r1/part_00/a.mp4"}],
+        "data_source": "example",
+        "prompt": turns,
+    }
+    row = {"video": "videos/video_r1/part_00/a.mp4", "conversations": json.dumps(turns), "data_source": "example"}
+    made = revisor.with_clips({**row, "ground_truth": "B", "subset": "video_r1"}, tmp_path)
+    assert made == {**shown, "reward_model": {"ground_truth": "B"}}
+    assert revisor.with_clips(made, tmp_path) is made
+    (read,) = revisor.rows(
+        {"question": "Which? The video durations is 2 s.", "data_source": "example"}, 1, "train", tmp_path
+    )
+    again = texts.filled("{text:second}", Path(revisor.__file__).parent)
+    assert read["question"] == "\nWhich? The video durations is 2 s."
+    assert read["second_question"] == f"Which?\n{again}"
