@@ -127,6 +127,8 @@ def test_conversations_with_code_have_the_system_message_of_their_script(
     (read,) = module.rows({"messages": [asked]}, 1, layout, tmp_path)
     own = {"role": "system", "content": texts.text(Path(module.__file__ or "").parent, "system")}
     assert read["messages"] == [own] * begins + [asked]
+    (released,) = module.rows({"question": "Where?"}, 1, "released", tmp_path)
+    assert released == {"question": "Where?", "system": own["content"]}
 
 
 def test_a_conversation_of_curr_reft_may_be_of_text_alone(tmp_path: Path) -> None:

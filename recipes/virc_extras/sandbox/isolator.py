@@ -24,6 +24,8 @@ UNSAFE = "VIRC_UNSAFE_PYTHON"
 """The variable that, set to 1, lets code of models run without a sandbox."""
 FOLDER = "/work"
 """The folder of the code, inside the sandbox."""
+_LINKS = tuple(part for name in ("/tmp", "/mnt/data/temp_processed_images") for part in ("--symlink", FOLDER, name))
+"""Where models were trained to save: `virc_zoo.thyme`, `virc_zoo.v_thinker`."""
 MAX_THREADS = 64
 PRELOADED = ("numpy", "PIL.Image")
 _HINT = "apt install bubblewrap libseccomp2"
@@ -90,7 +92,7 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
         *(part for name, value in variables().items() for part in ("--setenv", name, value)),
         *_interpreter(), *_libraries(machine.packages), "--dir", "/packages", *bound,
         "--ro-bind", str(_RUNNER), "/runner.py", *_devices(),
-        "--size", str(machine.disk_mib * 2**20), "--tmpfs", FOLDER, "--symlink", FOLDER, "/tmp",
+        "--size", str(machine.disk_mib * 2**20), "--tmpfs", FOLDER, *_LINKS,
         "--remount-ro", "/", "--chdir", FOLDER,
         "--seccomp", str(filter_fd), "--info-fd", str(info_fd),
         "/python/bin/python", *_FLAGS, "/runner.py", _settings(machine, FOLDER, ["/packages"]),
