@@ -48,8 +48,8 @@ def test_a_judge_is_asked_as_published() -> None:
     with serve(lambda body: ONE) as server:
         assert ask(server.url) == [Verdict(1.0, r"the judge: It is right. \boxed{1}")]
         (chat,) = server.chats()
-    settings = {key: chat[key] for key in ("temperature", "top_p", "top_k", "max_tokens")}
-    assert settings == {"temperature": 1.0, "top_p": 1.0, "top_k": 50, "max_tokens": 1024}
+    settings = {key: chat.get(key) for key in ("temperature", "top_p", "top_k", "max_tokens", "repetition_penalty")}
+    assert settings == {"temperature": 1, "top_p": 1, "top_k": 50, "max_tokens": 1024, "repetition_penalty": None}
 
 
 def test_questions_of_a_file_replace_our_own(tmp_path: Path) -> None:

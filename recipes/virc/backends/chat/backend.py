@@ -418,7 +418,8 @@ class OpenAIBackend:
             request["top_k"] = -1 if sampling.top_k is None else sampling.top_k  # -1 is all tokens
             if sampling.temperature > 0:
                 request["top_p"] = sampling.top_p
-            request["repetition_penalty"] = sampling.repetition_penalty  # left out, it is generation_config.json's
+            if sampling.repetition_penalty:  # left out, it is that of the model's generation_config.json
+                request["repetition_penalty"] = sampling.repetition_penalty
         if ask.stop and takes.keeps_stop:
             request |= {"stop": list(ask.stop), takes.keeps_stop: True}
         if server.kind == VLLM and server.virc_grid is not None and self._drawing > 1:
