@@ -25,9 +25,9 @@ class Sampling(msgspec.Struct, frozen=True):
     """How one reply is drawn. `temperature` 0 is greedy; `top_k` None and `top_p` 1 leave the distribution whole.
 
     `repetition_penalty`: logits of ids that the conversation holds are divided by it, negative ones multiplied (CTRL,
-    arXiv:1909.05858); 1 changes nothing, 0 is a server's own, as published judges have it. `likeliest`: how many of the
-    likeliest first tokens the reply is to name. `is_usual`: nobody chose `top_p`; a server that may refuse it is not
-    sent it.
+    arXiv:1909.05858); 1 changes nothing, None neither, but a server has its own (vLLM: that of the model). `likeliest`:
+    how many of the likeliest first tokens the reply is to name. `is_usual`: nobody chose `top_p`; a server that may
+    refuse it is not sent it.
     """
 
     temperature: float = 0.0
@@ -35,7 +35,7 @@ class Sampling(msgspec.Struct, frozen=True):
     top_k: int | None = None
     max_tokens: int = 1024
     seed: int | None = None
-    repetition_penalty: float = 1.0
+    repetition_penalty: float | None = None
     likeliest: int = 0
     is_usual: bool = False
 

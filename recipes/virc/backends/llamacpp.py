@@ -127,7 +127,7 @@ class LlamaCppBackend:
         request["max_tokens"] = min(sampling.max_tokens, self.context)
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
         request["samplers"] = ["penalties", "temperature", "top_k", "top_p"]  # top_p of the shares at that temperature
-        if sampling.repetition_penalty != 1:
+        if sampling.repetition_penalty not in (None, 1):
             request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": self.context}
         return request
 

@@ -143,7 +143,7 @@ class LocalBackend:
         most = min(sampling.max_tokens, self.context - len(prompt))
         while len(ids) < most and not text.stopped:
             logits = self.cached.append(ids[-1]) if ids else self._read(conversation, images)
-            logits = penalised(logits, [*prompt, *ids], sampling.repetition_penalty)
+            logits = penalised(logits, [*prompt, *ids], sampling.repetition_penalty or 1)
             logits = logits.index_fill(0, self._never.to(logits.device), float("-inf"))
             if sampling.likeliest and not ids:
                 likeliest = self._likeliest(logits, sampling.likeliest)

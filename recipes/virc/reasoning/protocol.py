@@ -72,12 +72,12 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     Args:
         temperature: of every first try; 0 is greedy. None: 0, or 1 with several samples.
-        repetition_penalty: divides logits of tokens in the conversation; 1: none.
+        repetition_penalty: divides logits of tokens in the conversation; 1: none. None: none here, on a server its own.
         max_tokens: longest reply in tokens, with its thought. None: 1024.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
 
 

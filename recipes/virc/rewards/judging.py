@@ -41,7 +41,7 @@ from virc.scoring.judge import of_judge, quoted
 from virc.scoring.likeness import cosine
 
 TRIES = 4
-SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=50, max_tokens=1024, repetition_penalty=0)
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=50, max_tokens=1024)
 """As published."""
 _EMBEDDING = Sampling(temperature=0.0, max_tokens=1)
 """Says that the reply is the cosine of two embeddings, not a text."""

@@ -146,7 +146,7 @@ class Question(msgspec.Struct, frozen=True):
         text, system = self.said(means.said)
         message, images = _filled(text, sample, texts)
         said = (Message("system", system), message) if system else (message,)
-        sampling = Sampling(self.temperature, max_tokens=self.max_tokens, repetition_penalty=0)
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
         return await means.asked(self.judge).verdict(name, Ask(said, images), sampling, self.tries, self.read)
 
 

@@ -79,7 +79,7 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     rare |= {name: limit for name, limit in limits.items() if limit is not None}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
-    if usual.repetition_penalty != 1:
+    if usual.repetition_penalty is not None:
         rare["repetition_penalty"] = usual.repetition_penalty
     return rare | {
         "max_pixels": max_pixels,

@@ -97,7 +97,9 @@ def config_of(sampling: Sampling, seed: int, stop: Sequence[str], provider: str)
     body: dict[str, Any] = {}
     keeps_stop = providers.provider(provider).keeps_stop
     if keeps_stop:
-        body = {"repetition_penalty": sampling.repetition_penalty, "top_k": sampling.top_k or -1}
+        body = {"top_k": sampling.top_k or -1}
+        if sampling.repetition_penalty is not None:
+            body["repetition_penalty"] = sampling.repetition_penalty
         body |= {keeps_stop: True} if stop else {}
     return GenerateConfig(
         temperature=sampling.temperature,

@@ -418,7 +418,7 @@ class OpenAIBackend:
             request["top_k"] = -1 if sampling.top_k is None else sampling.top_k  # -1 is all tokens
             if sampling.temperature > 0:
                 request["top_p"] = sampling.top_p
-            if sampling.repetition_penalty:  # left out, it is that of the model's generation_config.json
+            if sampling.repetition_penalty is not None:
                 request["repetition_penalty"] = sampling.repetition_penalty
         if ask.stop and takes.keeps_stop:
             request |= {"stop": list(ask.stop), takes.keeps_stop: True}

@@ -51,7 +51,7 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": 0 if sampling.top_k is None else sampling.top_k,
-        "repeat_penalty": sampling.repetition_penalty,
+        "repeat_penalty": sampling.repetition_penalty or 1,
     }
     if sampling.seed is not None:
         options["seed"] = sampling.seed
