@@ -24,8 +24,9 @@ UNSAFE = "VIRC_UNSAFE_PYTHON"
 """The variable that, set to 1, lets code of models run without a sandbox."""
 FOLDER = "/work"
 """The folder of the code, inside the sandbox."""
-_LINKS = tuple(part for name in ("/tmp", "/mnt/data/temp_processed_images") for part in ("--symlink", FOLDER, name))
+_PLACES = ("/tmp", "/mnt/data/temp_processed_images", f"{FOLDER}/temp_images")
 """Where models were trained to save: `virc_zoo.thyme`, `virc_zoo.v_thinker`."""
+_LINKS = tuple(part for name in _PLACES for part in ("--symlink", FOLDER, name))
 MAX_THREADS = 64
 PRELOADED = ("numpy", "PIL.Image")
 _HINT = "apt install bubblewrap libseccomp2"

@@ -31,7 +31,9 @@ SCHEMA = function_schema(
 
 _MAX_CODE = 100_000
 _MAX_PIXELS = 16_777_216  # of an image that comes back
-_FENCED = re.compile(r"\s*```[ \t]*(?:python|py)?[ \t]*\n(.*?)\n?[ \t]*(?:```\s*)?\Z", re.DOTALL | re.IGNORECASE)
+_FENCED = re.compile(  # V-Thinker's programs look for single quotes, which without `python` begin a text of the code
+    r"\s*(```|'''(?=[ \t]*python))[ \t]*(?:python|py)?[ \t]*\n(.*?)\n?[ \t]*(?:\1\s*)?\Z", re.DOTALL | re.IGNORECASE
+)
 
 
 def ready() -> None:
@@ -61,7 +63,7 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     if len(code) > _MAX_CODE:
         raise ToolError(f"the code has {len(code)} characters, over {_MAX_CODE}", "arguments")
     fenced = _FENCED.fullmatch(code)
-    return Checked(Call(NAME, arguments={"code": fenced[1] if fenced else code}))
+    return Checked(Call(NAME, arguments={"code": fenced[2] if fenced else code}))
 
 
 def apply_to_all(call: Call, conversation: Conversation) -> Result:
