@@ -88,7 +88,7 @@ def vilasr_sft(folder: Path) -> Path:
         thought = f"<think> Look. </think> Action: Object Mapper\n```json\n{json.dumps(marks)}\n```"
         answer = f"<think> So. </think> Action: Answer\n<answer> {number} </answer>"
         turns = [("system", system), ("user", f"<image>\n### Question:\nWhich number is in picture {at}?"),
-                 ("assistant", thought), ("user", "\n<image>\nGo on.\n"), ("assistant", answer)]  # fmt: skip
+                 ("assistant", thought), ("user", "<image>\nGo on.\n"), ("assistant", answer)]  # fmt: skip
         names = [_file(folder, f"vqa/{at}-{each}.png", at) for each in range(2)]
         rows.append({"conversations": [{"role": role, "content": text} for role, text in turns], "images": names})
     return array(folder / "vqa.json", rows)
