@@ -146,7 +146,7 @@ def test_framethinker_gets_the_frames_and_the_number_that_it_names(
     first, chosen = chats[0]["messages"][1]["content"], chats[1]["messages"][-1]["content"]
     lines = "".join(each.get("text", "#") for each in chosen)
     numbers = [4, 7, 11, 14, 18, 21, 25, 29]
-    assert "".join(each.get("text", "#") for each in first) == "What?\nB. it\nframe 0: #\nframe 59: #"
+    assert "".join(each.get("text", "#") for each in first) == "What?\nB. it\n\nframe 0: #\nframe 59: #"
     assert lines == "\n".join(f"frame {number}: #" for number in numbers)
     shown = [Image.open(io.BytesIO(image_bytes(each))) for each in chosen if each["type"] == "image_url"]
     assert [number_of(each) for each in shown] == numbers
