@@ -25,13 +25,13 @@ BOX = r"\[(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99})]"
 _Term = Callable[[Sample, Means], float]
 
 
-def terms(*frame: str, least: int = 1, in_file: bool = True) -> tuple[_Term, _Term]:
+def terms(*frame: str, least: int = 1, parts: int | None = 1000) -> tuple[_Term, _Term]:
     """IoU of the answer's box and the row's, 0 to 1 where the sides of both are the right way round; and whether the
     parts of the frame, regular expressions, are in the reply, one behind the other, 1 or 0.
 
     Args:
-        least: pixels that an overlap is wider and higher than.
-        in_file: boxes count pixels of the file, not of the picture as shown.
+        least: units that an overlap is wider and higher than.
+        parts: units of each side of the file; None: its pixels.
     """
 
     def overlap(sample: Sample, means: Means) -> float:
@@ -41,9 +41,11 @@ def terms(*frame: str, least: int = 1, in_file: bool = True) -> tuple[_Term, _Te
         if (found := re.search(BOX, next(between(sample.text), "").strip())) is None:
             return 0.0
         written, view, other = [*map(int, found.groups())], sample.prompt.view, boxes[0]
-        one = written if in_file else geometry.in_pixels(written, view, sample.prompt.original)
+        one = geometry.in_pixels(written, view, sample.prompt.original)
         wide, high = (min(one[side + 2], other[side + 2]) - max(one[side], other[side]) for side in (0, 1))
-        shared = wide * high if wide > least and high > least else 0.0
+        across, down = (side / (parts or side) for side in sample.prompt.original)
+        far = round(wide / across, 9) > least and round(high / down, 9) > least
+        shared = wide * high if far else 0.0
         union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
         return shared / union if union else 0.0
 
@@ -58,7 +60,7 @@ def terms(*frame: str, least: int = 1, in_file: bool = True) -> tuple[_Term, _Te
     return overlap, framed
 
 
-overlap, framed = terms("<think>", r"</think>\s*<answer>", "{", BOX, "}", "</answer>", in_file=False)
+overlap, framed = terms("<think>", r"</think>\s*<answer>", "{", BOX, "}", "</answer>", parts=None)
 
 
 def total(t: Any) -> float:

@@ -1,4 +1,4 @@
-"""As `vlm_r1`, by glm_module.py: boxes count pixels of the file, any overlap counts, and any answer has the format."""
+"""As `vlm_r1`, by glm_module.py: boxes are in thousandths, any overlap counts, and any answer has the format."""
 
 from virc_zoo.vlm_r1.vlm_r1 import TERMS, terms, total, whole
 

@@ -1,4 +1,4 @@
-"""As `vlm_r1`, by internvl_module.py: boxes count pixels of the file, and need no braces."""
+"""As `vlm_r1`, by internvl_module.py: boxes are in thousandths, and need no braces."""
 
 from virc_zoo.vlm_r1.vlm_r1 import BOX, TERMS, terms, total, whole
 
