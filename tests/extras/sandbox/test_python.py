@@ -154,17 +154,19 @@ TAGGED = Grammar(calls=(CODE_FORM,), stop=("</code>", "</answer>"), loose=True)
 def test_code_stands_between_tags_as_in_thyme() -> None:
     """The convention of Thyme: a path in `image_path`, and the image whose path is printed, inside the model's turn."""
     code = CodeSettings(
-        images="inputs", variable="", path_variable="image_path", files="printed", text_with_images="", faults="call"
-    )
+        images="inputs", variable="", path_variable="image_path", files="printed", faults="call",
+        text_with_images="<sandbox_output>",
+    )  # fmt: skip
     spoken = protocol(
         ("python",), code, grammar=TAGGED, results="inline", after_text="<sandbox_output>{text}</sandbox_output>",
-        after_image="<sandbox_output>{image}</sandbox_output>{text}",
+        after_image="{text}{image}</sandbox_output>",
     )  # fmt: skip
     asked = session(spoken)
     wanted = "from PIL import Image\nImage.open(image_path).crop((0, 0, 84, 84)).save('a.png')\nprint('a.png')"
+    wanted += "\nImage.open(image_path).crop((0, 0, 56, 84)).save('b.png')\nprint('b.png')"
     text, sizes = turn(asked, f"<think>I cut.\n<code>\n```python\n{wanted}\n```\n</code>")
     assert text == "<sandbox_output></sandbox_output>"
-    assert sizes == [(84, 84)]
+    assert sizes == [(84, 84), (56, 84)]
     assert turn(asked, "<code>\n```python\nprint(6 * 7)\n```\n</code>")[0] == "<sandbox_output>42</sandbox_output>"
     refused = asked.feed(Reply("<code>\n```python\n1 / 0\n```\n</code>"))
     assert isinstance(refused, Rejected)
