@@ -132,7 +132,7 @@ def _read(reply: str) -> Conclusion:
 
 
 _LABEL = re.compile(
-    r"(?:the )?(?:(?:option|choice|answer|letter|选项|选) ?)?[(\[{<]?(?P<letter>[A-Za-z])"
+    r"(?:the )?(?:(?:option|choice|answer|letter|选项|选) ?)?(?!\{[A-Za-z]:)[(\[{<]?(?P<letter>[A-Za-z])"
     r"(?:[)\]}>.]+\s*|:(?=\s|\w{2})\s*|,(?=\s|\w{2})(?!.*,\s)\s*|[:,]$|\s+[-:](?!>)\s*|\s+(?=\()|$)(?P<content>.*)",
     re.IGNORECASE | re.DOTALL,
 )
