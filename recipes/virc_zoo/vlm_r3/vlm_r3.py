@@ -113,7 +113,7 @@ def written(reply: str) -> str:
     text = next((reply.removesuffix(end) for end in (*_ENDS, "</answer>") if reply.endswith(end)), reply)
     if "<answer>" in text and "</answer>" not in text:
         return f"{text}</answer>\n"
-    return f"{text}]}}\n" if "bbox_2d" in text and reply.endswith(_ENDS) else text
+    return f"{text}]}}\n" if "bbox_2d" in text and text != reply else text
 
 
 def total(t: Any) -> float:
