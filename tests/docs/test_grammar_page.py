@@ -31,7 +31,8 @@ def keys(value: object) -> Iterator[str]:
 def test_every_field_stands_in_an_example() -> None:
     used = {key for example in examples() for key in keys(example)}
     fields = {name for kind in (Grammar, CallForm, Words) for name in kind.__struct_fields__}
-    elsewhere = {"code", "frame_line", "images_stay", "image_gone"}  # docs/extras/sandbox.md and docs/extras/video.md say what they are
+    # docs/extras/sandbox.md and docs/extras/video.md say what these are
+    elsewhere = {"code", "frame_line", "images_stay", "image_gone"}
     assert fields - elsewhere | {*PICTURES, "coordinates"} <= used
 
 
