@@ -14,6 +14,7 @@ from virc.systems import texts
 from virc_zoo import sized_pictures
 from virc_zoo.code_as_thought import rows as code_as_thought
 from virc_zoo.curr_reft import rows as curr_reft
+from virc_zoo.honeybee import rows as honeybee
 from virc_zoo.mpcc import rows as mpcc
 from virc_zoo.openvlthinker import rows as openvlthinker
 from virc_zoo.perception_r1 import rows as perception_r1
@@ -50,6 +51,11 @@ def test_a_row_of_rewardmap_is_shown_without_blanks_around_it(tmp_path: Path) ->
     (tmp_path / "lines.json").write_text(json.dumps({"1": ["a", "b"]}))
     (read,) = rewardmap.rows({"json": "lines.json", "question": " How many? \n"}, 1, "train", tmp_path)
     assert read == {"json": {"1": ["a", "b"]}, "question": "How many?"}
+
+
+def test_a_row_of_honeybee_has_no_marks_in_its_question() -> None:
+    (read,) = honeybee.rows({"question": "<image>\nHow long\n<image>\nis <video>it?", "image_path": ""})
+    assert read == {"question": "How long\nis it?", "image_path": None}
 
 
 @pytest.mark.parametrize(("file", "shown"), [((100, 100), (447, 447)), ((2000, 1500), (1156, 867))])
