@@ -3,6 +3,7 @@
 import pytest
 from support.tables import each_case
 
+from virc_extras.video.choosing import choice_between, choice_of
 from virc_extras.video.sampling import clock, sampled_times, times_at_rate, usual_times
 
 
@@ -25,6 +26,10 @@ def test_first_view_of_a_long_clip_has_32_frames_up_to_both_ends() -> None:
 
 def test_a_rate_counts_from_the_first_frame() -> None:
     assert times_at_rate(1.7, 4) == [0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
+
+
+def test_times_of_a_part_have_few_digits() -> None:
+    assert choice_between(choice_of(frames=8), 0.1, 0.7).at == (0.1, 0.19, 0.28, 0.36, 0.45, 0.53, 0.62, 0.7)
 
 
 def test_a_time_that_is_said_names_the_same_frame() -> None:
