@@ -29,6 +29,7 @@ from virc.systems import registry as systems
 from virc.systems import texts
 from virc.tools import registry as tools
 from virc_zoo.insight_o3.pipeline import enlarged
+from virc_zoo.rsvp.pipeline import banded
 
 FILES = zoo.recorded("pipeline-cases.json")
 BY_CODE = {"hydra"}
@@ -80,8 +81,8 @@ def script(sent: Sequence[Sequence[str]], replies: Sequence[str]) -> Callable[[B
 
 
 def see(case: Mapping[str, Any]) -> Callable[[Sent], Reply]:
-    """A server with a detector that finds the boxes of a case, with depths that grow from left to right, and with masks
-    that leave out two pixels at each edge of a box."""
+    """A server with a detector that finds the boxes of a case, with depths that grow from left to right, and with grey
+    masks, twice as large as the picture, that leave out two of its pixels at each edge of a box."""
 
     def png(image: Image.Image) -> Reply:
         image.save(file := io.BytesIO(), "PNG")
@@ -91,10 +92,10 @@ def see(case: Mapping[str, Any]) -> Callable[[Sent], Reply]:
         if sent.path == "/depth":
             return png(Image.frombytes("L", (280, 1), bytes(1 + x % 255 for x in range(280))).resize((280, 140)))
         if sent.path == "/segment":
-            mask = Image.new("L", (280, 140))
+            mask = Image.new("L", (560, 280), 90)
             if sent.json["text"] in case["masks"]:
-                left, top, right, bottom = sent.json["box"]
-                mask.paste(255, (left + 2, top + 2, right - 2, bottom - 2))
+                left, top, right, bottom = (2 * edge for edge in sent.json["box"])
+                mask.paste(255, (left + 4, top + 4, right - 4, bottom - 4))
             return png(mask)
         (word,) = sent.json["words"]
         return in_json([{"label": word, "box": box, "score": score} for *box, score in case["boxes"].get(word, ())])
@@ -151,6 +152,13 @@ def test_each_role_is_sent_what_the_published_functions_make(
 )
 def test_a_region_has_the_published_size(size: tuple[int, int], shown: tuple[int, int]) -> None:
     assert enlarged(Image.new("RGB", size)).size == shown
+
+
+def test_numbers_of_rows_are_legible_in_scans() -> None:
+    shown = banded(Image.new("RGB", (4000, 3000), "white"), is_column=False).resize((1000, 750))
+    one = shown.getchannel("G").crop((0, 2, 30, 60)).point(lambda value: 255 * (value < 128)).getbbox()
+    assert one
+    assert one[3] - one[1] >= 12
 
 
 def test_every_system_with_a_pipeline_has_cases() -> None:

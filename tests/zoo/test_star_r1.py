@@ -26,6 +26,10 @@ def reward_of(right: str, said: str) -> float | None:
         ("2.color.cyan", "2.color.red", 1 + 1.5),
         ("2.color.cyan", "2.size.small", 1 + 0.5),
         ("2.color.cyan", "1.color.cyan", 1 - 1),
+        # hughplay/TVR, src/dataset/components/vectorizer.py, fmt_pair: a direction, and how many steps
+        ("3.position.front-left.2", "3.position.front-left.2", 1 + 5),
+        ("3.position.front-left.2", "3.position.front-right.2", 1 + 1.5),
+        ("3.position.front-left.2", "3.position.front-left.1.", 1 + 1.5),
         ("2.color.cyan", "nothing", 1 - 1),
         ("2.color.cyan", "2.color.cyan, 2.color.cyan", 1 + 5),
         ("2.color.cyan", "2.color.red, 2.color.cyan", 1 + 5 - 1),  # the right one is taken by the best alone

@@ -4,7 +4,7 @@ Source: arXiv:2506.04277, section 3, as two summaries of the whole paper report 
 divided into M horizontal and N vertical regions, each with a number, as visual prompts; the model infers, step by step,
 the object with its attributes, whether it is there, and its regions of both kinds, with the reason; the box around
 these is padded; and a module of vision and language (VLSM) cuts out the mask by the box and the text. Of the densities
-that were tried, 9 x 9 was best. The words and the padding are of no publication: its authors published no code.
+tried, 9 x 9 was best. The words and the padding are our own: neither is reported, and its authors published no code.
 """
 
 import re
@@ -35,7 +35,7 @@ NOTHING = "none"
 _OBJECT, _ROWS, _COLUMNS = (
     re.compile(rf"(?im)^\W*{name}\W*:[ *_]*(.*?)[ *_]*$") for name in ("object", "rows", "columns")
 )
-_LINE, _FONT = "red", 20  # px
+_LINE, _FONT, _HALF = "red", 20, 127  # px; 0 to 255
 
 
 def solve(problem: Problem, roles: Roles) -> str:
@@ -51,7 +51,8 @@ def solve(problem: Problem, roles: Roles) -> str:
         raise NoAnswerError("the reply names no rows or no columns")
     (left, right), (top, bottom) = around(columns, picture.width), around(rows, picture.height)
     cut = problem.tools.segment(picture, box=[left, top, right, bottom], text=thing)
-    found = cut.images[0].pixels.convert("L").getbbox() if cut.images else None
+    masks = (each.pixels.convert("L").resize(picture.size).point(lambda value: value > _HALF) for each in cut.images)
+    found = next((mask.getbbox() for mask in masks), None)
     return str([*found]) if found else NOTHING
 
 
@@ -60,11 +61,11 @@ def banded(picture: Image.Image, is_column: bool) -> Image.Image:
     image = picture.convert("RGB")
     draw = ImageDraw.Draw(image)
     draw.fontmode = "1"
-    font = ImageFont.load_default(_FONT)
+    size = max(_FONT, max(image.size) // 50)  # is legible in scans that a model is shown at 1,000 px
+    font = ImageFont.load_default(size)
     for number in range(BANDS):
         at = number * image.size[not is_column] // BANDS
-        if number:
-            draw.line((at, 0, at, image.height) if is_column else (0, at, image.width, at), _LINE)
+        draw.line((at, 0, at, image.height) if is_column else (0, at, image.width, at), _LINE, size // _FONT)
         draw.text((at + 2, 0) if is_column else (2, at), str(number + 1), _LINE, font)
     return image
 

@@ -20,10 +20,10 @@ from virc_zoo.visual_rft import visual_rft
 TERMS = ("framed", "matched", "wrong_objects", "missed_changes")
 whole = of_last_reply
 Change = tuple[str, str, str]
-"""An object's number, which of its attributes changed, and what it is after that, in small letters."""
+"""An object's number, which of its attributes changed, and to what or by how much (front-left.2), in small letters."""
 _WORTH = (0.0, 0.5, 1.5, 5.0)
 _PRICE = 1.0
-_WRITTEN = re.compile(r"(?<![\w.])(\d+)\.([a-z]+)\.([a-z]+)\b", re.IGNORECASE)
+_WRITTEN = re.compile(r"(?<![\w.])(\d+)\.([a-z]+)\.([a-z]+(?:[_-][a-z]+)*(?:\.\d+(?!\.\w))?)\b", re.IGNORECASE)
 framed = visual_rft.framed
 
 
