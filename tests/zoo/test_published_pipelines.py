@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,11 +26,12 @@ from support import zoo
 from support.called import virc
 from support.servers import Body, images_of, serve
 
+from virc.core.errors import DataError
 from virc.systems import registry as systems
 from virc.systems import texts
 from virc.tools import registry as tools
 from virc_zoo.insight_o3.pipeline import enlarged
-from virc_zoo.rsvp.pipeline import banded
+from virc_zoo.rsvp import pipeline as rsvp
 
 FILES = zoo.recorded("pipeline-cases.json")
 BY_CODE = {"hydra"}
@@ -154,8 +156,14 @@ def test_a_region_has_the_published_size(size: tuple[int, int], shown: tuple[int
     assert enlarged(Image.new("RGB", size)).size == shown
 
 
+def test_rsvp_takes_one_picture() -> None:
+    two: Any = SimpleNamespace(images=(None, None))
+    with pytest.raises(DataError, match="one picture, not 2"):
+        rsvp.solve(two, two)
+
+
 def test_numbers_of_rows_are_legible_in_scans() -> None:
-    shown = banded(Image.new("RGB", (4000, 3000), "white"), is_column=False).resize((1000, 750))
+    shown = rsvp.banded(Image.new("RGB", (4000, 3000), "white"), is_column=False).resize((1000, 750))
     one = shown.getchannel("G").crop((0, 2, 30, 60)).point(lambda value: 255 * (value < 128)).getbbox()
     assert one
     assert one[3] - one[1] >= 12

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from virc.core.errors import NoAnswerError
+from virc.core.errors import DataError, NoAnswerError
 from virc_extras.pipelines import Problem, Role, Roles, fill
 
 ROLES = {"eyes": Role(max_tokens=1024)}
@@ -32,18 +32,17 @@ Object: its name and what it looks like, in a few words
 Rows: the numbers of its rows, with commas, or none if nothing in the picture is meant
 Columns: the numbers of its columns, with commas, or none"""
 NOTHING = "none"
-_OBJECT, _ROWS, _COLUMNS = (
-    re.compile(rf"(?im)^\W*{name}\W*:[ *_]*(.*?)[ *_]*$") for name in ("object", "rows", "columns")
-)
 _LINE, _FONT, _HALF = "red", 20, 127  # px; 0 to 255
 
 
 def solve(problem: Problem, roles: Roles) -> str:
     """The box around the mask of what is meant, in pixels of the picture; `none` where nothing is."""
+    if len(problem.images) > 1:
+        raise DataError(f"RSVP takes one picture, not {len(problem.images)}")
     picture = problem.images[0].pixels
     shown = (picture, banded(picture, is_column=False), banded(picture, is_column=True))
     reply = roles.eyes.ask(*shown, fill(PROMPT, question=problem.question), step="regions")
-    thing, *regions = (last(pattern, reply) for pattern in (_OBJECT, _ROWS, _COLUMNS))
+    thing, *regions = (last(name, reply) for name in ("object", "rows", "columns"))
     rows, columns = ([int(each) for each in re.findall(r"\d+", text) if 1 <= int(each) <= BANDS] for text in regions)
     if not (rows and columns):
         if any(text.lower().startswith(NOTHING) for text in regions):
@@ -77,7 +76,7 @@ def around(numbers: Sequence[int], length: int) -> tuple[int, int]:
     return max(0, begin - padding), min(length, end + padding)
 
 
-def last(pattern: re.Pattern[str], text: str) -> str:
-    """The group of the last match; empty without one."""
-    found = pattern.findall(text)
+def last(name: str, text: str) -> str:
+    """What stands behind a name for the last time; empty without it."""
+    found = re.findall(rf"(?im)^\W*{name}\W*:[ *_]*(.*?)[ *_]*$", text)
     return str(found[-1]) if found else ""
