@@ -4,7 +4,7 @@ Source: arXiv:2506.04277, section 3, as two summaries of the whole paper report 
 divided into M horizontal and N vertical regions, each with a number, as visual prompts; the model infers, step by step,
 the object with its attributes, whether it is there, and its regions of both kinds, with the reason; the box around
 these is padded; and a module of vision and language (VLSM) cuts out the mask by the box and the text. Of the densities
-tried, 9 x 9 was best. The words and the padding are our own: neither is reported, and its authors published no code.
+tried, 9 x 9 was best. The words and the padding are our own: neither is reported, and no code of its authors was found.
 """
 
 import re

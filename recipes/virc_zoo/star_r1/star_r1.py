@@ -5,8 +5,8 @@
 5 for a change that is right, 1.5 where its value alone is wrong, 0.5 where its object alone is right. An answer lists
 changes as `index.attribute.value`; one that is written twice counts once, and a right one is taken by one of the answer
 alone, by that which agrees in most parts. `framed` is that of `visual_rft`.
-Source: arXiv:2505.15804 (STAR-R1), R_pos and R_pun, as a note on its version of CVPR 2026 has them; its authors
-published no code. Assumed: what is right in parts is no wrong object, and what counts twice.
+Source: arXiv:2505.15804 (STAR-R1), R_pos and R_pun, as a note on its version of CVPR 2026 has them; no code of
+its authors was found. Assumed: what is right in parts is no wrong object, and what counts twice.
 """
 
 import re
