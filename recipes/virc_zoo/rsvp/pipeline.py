@@ -42,12 +42,12 @@ def solve(problem: Problem, roles: Roles) -> str:
     picture = problem.images[0].pixels
     shown = (picture, banded(picture, is_column=False), banded(picture, is_column=True))
     reply = roles.eyes.ask(*shown, fill(PROMPT, question=problem.question), step="regions")
-    thing, *regions = (last(name, reply) for name in ("object", "rows", "columns"))
+    thing, *regions = (last(name, reply) for name in ("object", "rows?", "columns?"))
     rows, columns = ([int(each) for each in re.findall(r"\d+", text) if 1 <= int(each) <= BANDS] for text in regions)
-    if not (rows and columns):
+    if not (thing and rows and columns):
         if any(text.lower().startswith(NOTHING) for text in regions):
             return NOTHING
-        raise NoAnswerError("the reply names no rows or no columns")
+        raise NoAnswerError("the reply names no object, no rows or no columns")
     (left, right), (top, bottom) = around(columns, picture.width), around(rows, picture.height)
     cut = problem.tools.segment(picture, box=[left, top, right, bottom], text=thing)
     masks = (each.pixels.convert("L").resize(picture.size).point(lambda value: value > _HALF) for each in cut.images)
