@@ -100,6 +100,16 @@ def test_replies_are_scored_as_the_published_function_did(name: str) -> None:
     assert differ == []
 
 
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [(r"It is 3. \boxed{\text{12}}", True), (r"\boxed{12} or \boxed{13}", False), (r"12. \boxed{14", False)],
+)
+def test_of_a_boxed_answer_to_chartqa_the_content_is_compared(reply: str, right: bool) -> None:
+    rule = benchmarks.rule_of("chartqa")
+    assert rule
+    assert rule(reply, {"answer": "12"}) is right
+
+
 def test_mathvista_is_scored_as_published_but_where_it_is_said(tmp_path: Path) -> None:
     kept = json.loads((AGREEMENT / "differing/mathvista.json").read_text(encoding="utf-8"))
     rows = [published.figure(str(at), **fields) for at, fields in enumerate(kept["fields"])]

@@ -6,6 +6,8 @@ from typing import Any
 from virc.core.errors import DataError
 from virc.evaluation.benchmarks.hub_rows import HubBenchmark
 from virc.evaluation.benchmarks.registry import Fields
+from virc.scoring.reading.replies import boxes
+from virc.scoring.rules import without_latex
 
 _TOLERANCE = 0.05
 _END = "\n    "
@@ -35,7 +37,7 @@ _TYPES = {1: "text in chart", 2: "text in general", 3: "number in chart", 4: "nu
 
 # ChartQA, questions of people and made of captions (Masry et al. 2022, arXiv:2203.10244). Source:
 # EvolvingLMMs-Lab/lmms-eval@75571cf, lmms_eval/tasks/chartqa: the prompt of chartqa.yaml, and relaxed_correctness of
-# utils.py, which is Qwen-VL's.
+# utils.py, which is Qwen-VL's. Of a reply with a box, which lmms-eval does not read, its content is compared.
 def _of_chartqa(row: Mapping[str, Any], fields: Fields) -> Fields:
     return {
         "prompt": f"{fields['question']}\nAnswer the question with a single word.",
@@ -44,6 +46,7 @@ def _of_chartqa(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 def _right_in_chartqa(answer: str, fields: Mapping[str, Any]) -> bool:
+    answer = next((without_latex(box.content).strip() for box in reversed(boxes(answer))), answer)
     number, wanted = _number(answer), _number(fields["answer"])
     if number is not None and wanted:
         return abs(number - wanted) / abs(wanted) <= _TOLERANCE
