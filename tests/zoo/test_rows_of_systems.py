@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from virc.core.errors import DataError
+from virc.systems import registry as systems
 from virc.systems import texts
 from virc_zoo import sized_pictures
 from virc_zoo.code_as_thought import rows as code_as_thought
@@ -21,6 +22,7 @@ from virc_zoo.perception_r1 import rows as perception_r1
 from virc_zoo.revisor import rows as revisor
 from virc_zoo.rewardmap import rows as rewardmap
 from virc_zoo.thinklite_vl import rows as thinklite_vl
+from virc_zoo.videorft import rows as videorft
 from virc_zoo.vision_g1 import rows as vision_g1
 from virc_zoo.visurf import rows as visurf
 from virc_zoo.visurf import visurf as visurf_reward
@@ -135,6 +137,15 @@ def test_conversations_with_code_have_the_system_message_of_their_script(
     assert read["messages"] == [own] * begins + [asked]
     (released,) = module.rows({"question": "Where?"}, 1, "released", tmp_path)
     assert released == {"question": "Where?", "system": own["content"]}
+
+
+def test_rows_of_videorfts_sft_alone_have_a_system_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_OWN_WORDS", "1")
+    row = {"problem": "How many?", "problem_type": "numerical"}
+    (sft,), (rl,) = (videorft.rows(row, 1, layout, tmp_path) for layout in ("sft", "rl"))
+    assert sft["problem"] == rl["problem"] != "How many?"
+    assert (sft["system"], "system" in rl) == (texts.text(Path(videorft.__file__).parent, "system"), False)
+    assert systems.get("videorft").rows["sft"].system == "system"
 
 
 def test_a_conversation_of_curr_reft_may_be_of_text_alone(tmp_path: Path) -> None:

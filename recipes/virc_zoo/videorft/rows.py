@@ -1,6 +1,6 @@
-"""Rows of VideoRFT: the problem with the sentences that ask for a thought, and for the row's kind of answer.
+"""Rows of VideoRFT: the problem with sentences for a thought and a kind of answer; in SFT with a system message.
 
-Source: QiWang98/VideoRFT@bba6099, src/r1-v/src/open_r1/grpo.py, make_conversation_image_and_video.
+Source: QiWang98/VideoRFT@bba6099, src/r1-v/src/open_r1: grpo.py, make_conversation_image_and_video; sft_video.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,9 @@ from virc.systems import texts
 
 KINDS = {
     "multiple choice": "choice",
-    "numerical": "number",
     "OCR": "reading",
     "free-form": "text",
+    "numerical": "number",
     "regression": "number",
 }
 
@@ -27,5 +27,6 @@ def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iter
         raise DataError(
             f"its problem_type is {plain(str(row.get('problem_type')), 60)!r}, which is none of {', '.join(KINDS)}"
         )
-    asked = texts.filled(f"\n{{text:user}}{{text:{kind}}}", Path(__file__).parent)
-    yield {**row, "problem": f"{row['problem']}{asked}"}
+    own = Path(__file__).parent
+    told = {"system": texts.text(own, "system")} if layout == "sft" else {}
+    yield {**row, **told, "problem": row["problem"] + texts.filled(f"\n{{text:user}}{{text:{kind}}}", own)}
