@@ -44,6 +44,11 @@ def over_mean(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
     return [each / mean if mean > 0 else 0.0 for each in rewards]
 
 
+def middle(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
+    """The reward where the group's mean is over 0.2 and under 0.8, else 0 for all: Vision-G1, dapo_ray_trainer.py."""
+    return list(rewards) if len(rewards) == 1 or 0.2 < _mean(rewards) < 0.8 else [0.0] * len(rewards)
+
+
 def distinct(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
     """The share of the others that do not give the same answer, 0 to 1; 0 without an answer.
 
@@ -96,7 +101,7 @@ def over_likeness(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
 
 
 RULES: Mapping[str, Rule] = {
-    each.__name__: each for each in (reward, rank, over_mean, distinct, agreement, majority, unlike, over_likeness)
+    one.__name__: one for one in (reward, rank, over_mean, middle, distinct, agreement, majority, unlike, over_likeness)
 }
 
 

@@ -38,6 +38,10 @@ def by(
         ("over_mean", [0.5, 1.5], [0.5, 1.5]),
         ("over_mean", [0, 0], [0, 0]),
         ("over_mean", [-1, 0.5], [0, 0]),
+        ("middle", [1, 0, 0, 0], [1, 0, 0, 0]),
+        ("middle", [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]),  # a fifth is too few, four fifths are too many
+        ("middle", [1, 1, 1, 1, 0], [0, 0, 0, 0, 0]),
+        ("middle", [1], [1]),
     ],
 )
 def test_rules_of_rewards_by_hand(rule: str, before: list[float], after: list[float]) -> None:

@@ -2,11 +2,9 @@ r"""The reward of Vision-G1: whether what stands in the last \boxed{} is right, 
 
 An answer is right where math-verify finds it in the whole reply, or in what the reply's last \boxed{} has (\fbox, where
 it has none), and where that is the row's answer but for capitals. Rows whose data_source is vision_g1_bbox are answered
-with a box of whole numbers ([left, top, right, bottom]): the first such list in the reply's box and the row's are
-compared, IoU as it is.
-Source: yuh-zha/Vision-G1@1f2c30f, training/verl/utils/reward_score/mmpr.py, compute_score_boxed and
-compute_score_boxed_iou. What differs: the program subtracts the numbers of boxes as texts, raises at it, and the run
-ends; here they are numbers.
+with a box of whole numbers ([left, top, right, bottom]): the first in the reply's box and the row's by IoU, as it is.
+Source: yuh-zha/Vision-G1@1f2c30f, training/verl/utils/reward_score/mmpr.py, compute_score_boxed and _iou.
+What differs: the program subtracts numbers of boxes as texts, which raises and ends the run; here they are numbers.
 """
 
 import re
@@ -19,8 +17,7 @@ from virc_zoo.delimiters import in_last_box, on_one_line
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
 
-TERMS = ("right", "overlap")
-"""Both stand below, the second in place of the common term of that name."""
+TERMS = ("right", "overlap")  # both stand below, the second in place of the common term of that name
 whole = of_last_reply
 _SOURCES = ("vision_g1_bbox", "new_domain/multi_ui_bbox")
 _BOX = re.compile(r"\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]")
@@ -31,10 +28,9 @@ async def right(sample: Sample, means: Means) -> float | None:
     if _is_box(sample):
         return None
     text, answer = sample.text.replace("<|im_end|>", "").strip(), sample.prompt.key.answer
-    said = in_box(text)
-    if said and said.lower() == answer.strip().lower():
-        return 1.0
-    return float(await texts_agree(text, answer) or bool(said and await texts_agree(f"${said}$", f"${answer}$")))
+    said = in_box(text) or ""
+    same = said and (said.lower() == answer.strip().lower() or await texts_agree(f"${said}$", f"${answer}$"))
+    return float(bool(same) or await texts_agree(text, answer))
 
 
 def overlap(sample: Sample, means: Means) -> float | None:
