@@ -2,6 +2,7 @@
 
 import json
 import socket
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def found(*names: str, **fields: Any) -> list[tuple[str, str, str | None]]:
 )
 def test_what_a_name_stands_for(name: str, expected: tuple[str, str, str | None]) -> None:
     assert found(name) == [expected]
+
+
+def test_a_hub_id_parses_no_system_that_does_not_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    load = systems.load
+    monkeypatch.setattr(systems, "load", lambda path: (parsed.append(path.stem), load(path))[1])
+    monkeypatch.setattr(systems, "discover", cache(lambda: systems._Systems("")))
+    assert found("some/model") == [("some/model", "models/model", "some/model")]
+    assert parsed == ["virc"]
 
 
 AT = "github.com/o/n/blob/0123456789abcdef0123456789abcdef01234567"

@@ -192,7 +192,7 @@ def _requests_of_word(config: DownloadConfig, system: System, name: str) -> list
 
 def _request_of_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
     """What a name of something means: a short name, a benchmark, an address of GitHub or the hub, or a hub id."""
-    owner, kind = short_names(system).get(name, (None, None))
+    owner, kind = (None, None) if "/" in name else short_names(system).get(name, (None, None))
     if owner and kind == "model":
         return _model(config, owner, name, owner.models[name])
     if owner and kind == "dataset":
@@ -244,7 +244,8 @@ def _nothing_called(name: str) -> ConfigError:
 
 
 def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> DownloadRequest:
-    for system in systems.discover().values() if kind is None else ():
+    systems_with_it = [*systems.mentioning(hub_id)]
+    for system in systems_with_it if kind is None else ():
         for short, model in system.models.items():
             if model.hub == hub_id:
                 return msgspec.structs.replace(_model(config, system, short, model), name=hub_id, known_as=None)
@@ -254,7 +255,7 @@ def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Downlo
     benchmark = next((name for name, hub in published().items() if hub == hub_id), None)
     if benchmark and kind != "model":
         return _benchmark(config, benchmark)
-    shorts = {each.hub: short for system in systems.discover().values() for short, each in system.datasets.items()}
+    shorts = {each.hub: short for system in systems_with_it for short, each in system.datasets.items()}
     return _repo(config, Repo(hub_id, kind or "model"), shorts.get(hub_id, hub_id.rpartition("/")[2]), hub_id)
 
 
