@@ -20,7 +20,7 @@ from virc.core.limits.image_memory import OWN, SETTING, Terms, TooLargeError, of
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning import images
-from virc.reasoning.calls import Call
+from virc.reasoning.calls import Call, Size
 from virc.reasoning.history import History, show_input
 from virc.reasoning.opening import decoder
 from virc.reasoning.opening import pictures as opening
@@ -111,12 +111,21 @@ def test_a_large_photograph_is_decoded_small(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.integration
-@each_case(("kind", "tool"), [("PNG", "crop_image"), ("JPEG", "zoom_image"), ("JPEG", "enhance_image")])
-def test_a_clients_picture_is_cut_in_the_decoder_as_here(kind: str, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, more = picture(kind, (280, 140)), {"change": "contrast"} if tool == "enhance_image" else {}
+@each_case(
+    ("kind", "tool", "size"),
+    [("PNG", "crop_image", (280, 140)), ("JPEG", "zoom_image", images.SQUARE), ("JPEG", "enhance_image", (280, 140))],
+)
+def test_a_clients_picture_is_cut_in_the_decoder_as_here(
+    kind: str, tool: str, size: Size, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, more = picture(kind, size), {"change": "contrast"} if tool == "enhance_image" else {}
     call = Call(tool, 0, box=(20, 30, 83, 130), arguments=more)
-    own = History([images.open_file(data, "it")], OURS, SMALL, known())
-    theirs = History([opening.shown(data, "it", OURS, SMALL, of_client())], OURS, SMALL, known())
+    protocol = msgspec.structs.replace(OURS, images="square_1000" if size == images.SQUARE else "smart")
+    own = History([images.open_file(data, "it")], protocol, SMALL, known())
+    theirs, _another = (
+        History([opening.shown(each, "it", protocol, SMALL, of_client())], protocol, SMALL, known())
+        for each in (data, picture(kind, size))
+    )
     decoded, decodings = DECODER.decoded, list[str]()
     monkeypatch.setattr(DECODER, "decoded", lambda *words: decodings.append("it") or decoded(*words))  # type: ignore[func-returns-value]
     for is_new in (False, True):

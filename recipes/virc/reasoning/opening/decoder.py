@@ -41,8 +41,8 @@ class Fit(msgspec.Struct, frozen=True):
 
     size: Size  # of the picture as it is stored in its file
     wanted: tuple[Size, Size]  # if it is upright as stored, and if EXIF turns it by 90 degrees
+    key: int  # what the decoder keeps the pixels under, if its file is sent as it is
     divisor: int = 1  # a JPEG is decoded at 1/`divisor` of its size first
-    key: int = 0  # what the decoder keeps the pixels under, if its file is sent as it is
 
 
 class Part(msgspec.Struct, frozen=True):

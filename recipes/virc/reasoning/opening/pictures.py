@@ -133,7 +133,7 @@ def _fit(size: Size, protocol: Protocol, grid: Grid) -> Fit | None:
     None: it cannot be shown, or a picture of the resulting size would be resized once more when it is shown.
     """
     if protocol.images == "square_1000":
-        return Fit(size, (SQUARE, SQUARE))
+        return Fit(size, (SQUARE, SQUARE), key=next(_KEYS))
     try:
         model_grid = input_grid(protocol, grid)
         as_stored, turned = (smart_resize(*each, model_grid) for each in (size, size[::-1]))
