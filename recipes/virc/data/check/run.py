@@ -27,6 +27,7 @@ from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
 from virc.data.formats.registry import HELD_OUT, RowsFile, Writing, named_sources, writer
+from virc.data.rows import remembered
 from virc.data.rows.fingerprint import Copies
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
@@ -191,6 +192,7 @@ def check_rows_of(
         UsageError: `clean` is in use, or two datasets of one name would be in it.
         VircError: the disk refuses.
     """
+    remembered.forget()
     to_clean, against = (_sources(config, paths) for paths in (config.paths, config.against))
     names = Counter(source.name.casefold() for source in to_clean.values()) if config.clean else {}
     for name, count in names.items():

@@ -49,6 +49,11 @@ class DecodedImage(msgspec.Struct, frozen=True):
 _known: dict[bytes, DecodedImage] = {}
 
 
+def forget() -> None:
+    """Look at all files again: those of `_known` go by their names, and may have changed."""
+    _known.clear()
+
+
 def decoded(picture: Picture, compared: bool = False) -> DecodedImage:
     own = key(picture)
     known = _known.get(own)
