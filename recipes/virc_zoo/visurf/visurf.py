@@ -33,8 +33,8 @@ _MOST_OBJECTS = 120
 class Object(msgspec.Struct):
     """An object: left, top, right, bottom, and a point in it, px."""
 
-    bbox_2d: tuple[float, float, float, float]
-    point_2d: tuple[float, float]
+    bbox_2d: tuple[float | bool, float | bool, float | bool, float | bool]
+    point_2d: tuple[float | bool, float | bool]
 
 
 def formed(sample: Sample, means: Means) -> float:
@@ -44,10 +44,10 @@ def formed(sample: Sample, means: Means) -> float:
         return 2.0
     parts = 0
     for each in listed if isinstance(listed, list) else []:
-        if not isinstance(each, dict):
+        if not isinstance(each, dict) and (not isinstance(each, list | str) or "bbox_2d" in each or "point_2d" in each):
             break
         parts += sum(
-            isinstance(each.get(name), list) and len(each[name]) == count
+            isinstance(each, dict) and isinstance(each.get(name), list) and len(each[name]) == count
             for name, count in (("bbox_2d", 4), ("point_2d", 2))
         )
     return parts / len(listed) if isinstance(listed, list) and listed else 0.0
