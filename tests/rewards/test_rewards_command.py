@@ -178,6 +178,10 @@ def test_a_column_of_replies_that_is_not_read_is_named_and_its_hint_reads_it(tmp
     system.write_text(system.read_text() + layout)
     read = virc(*words)
     assert ("warning" in read.err, "0 on average" in read.out) == (False, True), read.err
+    system.write_text(f"name: mine\nreward: {{total: outcome}}\n{layout.replace(', reply: reply', '')}")
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"image": []}))
+    blind = virc(*words)
+    assert (blind.code, blind.err[:46]) == (5, "error: row 1: a problem needs at least one ima"), blind.err
 
 
 @pytest.mark.integration

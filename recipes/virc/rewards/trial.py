@@ -178,9 +178,10 @@ def replies(
         for number, record in islice(problems_of(source), most):
             images = [SeenImage(each).pixels().pixels for each in record.images]
             text = _right_answer(record, protocol) if reply is None else reply
-            session = Session(
-                protocol, record.question or "", images, grid_of(system), tolerate=(), tools=tools.known()
-            )
+            with errors_as(DataError, f"row {number}", "virc data check FILE", caught=ValueError):  # without an image
+                session = Session(
+                    protocol, record.question or "", images, grid_of(system), tolerate=(), tools=tools.known()
+                )
             yield number, rollouts.replayed(record, [text], session, [image.size for image in images])
         return
     rules = rules_for(source, source.rows(), "auto", protocol if system.worded else None)[0]
