@@ -17,7 +17,7 @@ REASON = """A picture is described so: {caption}{clues}
 
 Question: {question}
 
-You cannot see the picture. Think about the question in a few sentences. Then write a last line: `Answer:` and the answer, with its letter alone if the question has choices{unsure}."""
+You cannot see the picture. Think about the question in a few sentences. Then write a last line: `Answer:` and the answer, with its letter alone if the choices have letters{unsure}."""
 UNSURE = ", or `Answer: unsure` if the description does not say enough to be certain"
 CLASSIFY = """Question about a picture: {question}
 
@@ -27,7 +27,7 @@ I: something that is not seen has to be inferred from the picture by common sens
 Reply with U or I alone."""
 LOOK = """{question}
 
-Answer by what the picture shows{letter}."""
+Answer by what the picture shows: with the letter of one choice alone, with one choice if they have no letters, or in a few words if there are none."""
 FACTORS = """A picture is described so: {caption}
 
 Question: {question}
@@ -36,13 +36,11 @@ Which things that one could see in the picture would help to infer the answer? A
 CLUE = "{asked} Answer in a few words."
 MOST_CLUES = 3
 _ANSWER = re.compile(r"(?im)^\W*answer\W*:[ *_]*(.*?)[ *_]*$")
-_CHOICES = re.compile(r"(?m)^\(?[A-D][.):]")
 
 
 def solve(problem: Problem, roles: Roles) -> str:
     """Answer from the caption where that is enough, else by the eyes, or from clues that the mind asks for."""
     question = problem.question
-    letter = " with the letter of one choice alone" if _CHOICES.search(question) else " in a few words"
     caption = roles.eyes.ask(problem.images, CAPTION, step="caption")
     first = roles.mind.ask(
         fill(REASON, caption=caption, clues="", question=question, unsure=UNSURE), step="first reasoning"
@@ -51,7 +49,7 @@ def solve(problem: Problem, roles: Roles) -> str:
         return answer
     kind = roles.mind.ask(fill(CLASSIFY, question=question), step="kind")
     if kind.strip().upper().startswith("U"):
-        return roles.eyes.ask(problem.images, fill(LOOK, question=question, letter=letter), step="seen")
+        return roles.eyes.ask(problem.images, fill(LOOK, question=question), step="seen")
     factors = roles.mind.ask(fill(FACTORS, caption=caption, question=question), step="factors")
     asked = [line.strip("-*• \t") for line in factors.splitlines() if line.strip()][:MOST_CLUES]
     clues = [(each, roles.eyes.ask(problem.images, fill(CLUE, asked=each), step="clue")) for each in asked]
