@@ -120,6 +120,7 @@ TABLE: dict[tuple[str, str], Switch] = {
     ("vrag-rl", "instruct"): llama_factory(),
     ("pixel-reasoner", "instruct"): by_name,  # sft_tooltrainer.py, with --freeze_vision_modules
     ("video-com", "instruct"): easy_r1,  # train/src/train/train_sft.py, configure_vision_tower
+    ("visreason", "instruct"): llama_factory(projector=False),  # arXiv:2511.17731, 5: its rate is that of the LLM
     ("vilasr", "cold-start"): llama_factory(),
     ("vilasr", "reflect"): llama_factory(),
 }
@@ -131,7 +132,9 @@ def ours(system: str, stage: str) -> Switch:
     if systems.get(system).stages[stage].kind == "rl":
         return lambda model: print(freeze(model, config.frozen), "weights are frozen")
     keys = llamafactory.settings(config, PLACE)
-    return llama_factory(vision=keys["freeze_vision_tower"], projector=keys["freeze_multi_modal_projector"])
+    left_out = bool(config.lora) and config.engine.get("additional_target") != "merger"  # by an adapter on `all`
+    projector = keys["freeze_multi_modal_projector"] or left_out
+    return llama_factory(vision=keys["freeze_vision_tower"], projector=projector)
 
 
 @pytest.mark.integration
