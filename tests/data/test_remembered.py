@@ -105,7 +105,7 @@ def test_another_limit_or_decoder_decodes_again(
     assert decodings() == 1
 
 
-@pytest.mark.parametrize("place", ["file in its way", "no database"])
+@pytest.mark.parametrize("place", ["file in its way", "no database", "damaged entries"])
 def test_cache_that_cannot_be_used_changes_no_verdict(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,9 +113,12 @@ def test_cache_that_cannot_be_used_changes_no_verdict(
     if place == "no database":
         cache.mkdir()
         (cache / "pictures.sqlite").write_bytes(b"something else" * 100)
-    else:
+    elif place == "file in its way":
         cache.write_text("")
     monkeypatch.setenv("VIRC_CACHE", str(cache))
     whole = report(broken(tmp_path / "whole", lambda rows, folder: None))
     assert whole["good"] == whole["rows"]
+    for damaged in (7, b'{"size": [9, 9], "mode": "\xff"}') if place == "damaged entries" else ():
+        remembered._database().execute("UPDATE decoded SET image = ?", (damaged,))
+        assert report(tmp_path / "whole") == whole
     assert report(rows_with(tmp_path / "rows", png(93)[:300]))["faults"] == {"image_broken": 1}

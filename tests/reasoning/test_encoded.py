@@ -91,12 +91,15 @@ def in_rgb(mark: bytes) -> bytes:
 
 
 ADOBE = b"Adobe\0\x64\0\0\0\0"
+MARK = segment(0xEE, ADOBE + b"\0")  # of RGB, as Pillow writes it
 ALL = {"exif": exif(), "comment": SECRET, "icc_profile": SECRET, "xmp": SECRET}
 GREY, PALETTE = IMAGE.convert("L"), IMAGE.quantize(16)
 KEPT: dict[str, bytes] = {
     "JPEG": file(**ALL), "a progressive JPEG": file(progressive=True, **ALL),
     "a JPEG in RGB by its mark alone": in_rgb(segment(0xFE, SECRET)),
     "a JPEG with more in its mark": behind(file(), segment(0xEE, ADOBE + b"\1" + SECRET)),
+    "a JPEG in RGB by a mark with more": in_rgb(b"").replace(MARK, segment(0xEE, ADOBE + b"\0" + SECRET)),
+    "a JPEG in RGB with half a head": file(keep_rgb=True).replace(MARK, segment(0xE0, b"JFIF\0\1\1")),
     "a JPEG with more in its head": file()[:2] + segment(0xE0, b"JFIF\0\1\2\1\0H\0H\0\0" + SECRET) + file()[20:],
     "a JPEG with a thumbnail": behind(file(), segment(0xE0, b"JFXX\0\x10" + file() + SECRET)),
     "a JPEG of several pictures": file(kind="MPO", save_all=True, append_images=[GREY], comment=SECRET),

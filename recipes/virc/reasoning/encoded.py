@@ -143,10 +143,12 @@ def _jpeg(data: bytes, size: Size) -> Iterator[bytes]:
             if data[end + 1] == _END:
                 yield data[end : end + 2]
                 return
-        elif kind in _TABLES or (kind == 0xEE and segment[4:9] == b"Adobe" and length == 14):
+        elif kind in _TABLES:
             yield segment
+        elif kind == 0xEE and segment[4:9] == b"Adobe" and length >= 14:
+            yield b"\xff\xee\0\x0e" + segment[4:16]
         elif kind == 0xE0:
-            yield _JFIF if segment[4:9] == b"JFIF\0" else b""
+            yield _JFIF if segment[4:9] == b"JFIF\0" and length >= 16 else b""  # libjpeg heeds no shorter one
         elif kind not in _SKIPPED:
             raise ValueError("unknown")
         at = end

@@ -101,7 +101,7 @@ def remembered(source: bytes | Path, find: Callable[[], StoredImage]) -> StoredI
     except (OSError, ValueError):  # there is no such file, or no file can have that name
         return find()
     known = _database()
-    with suppress(sqlite3.Error, msgspec.MsgspecError):
+    with suppress(sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError):
         for (encoded,) in known.execute("SELECT image FROM decoded WHERE key = ?", (key,)):
             return msgspec.json.decode(encoded, type=StoredImage)
     image = find()
@@ -137,7 +137,7 @@ def _database() -> sqlite3.Connection:
 
 
 def _connection() -> sqlite3.Connection:
-    with suppress(OSError, sqlite3.Error, ConfigError):  # a ConfigError: there is no home folder
+    with suppress(OSError, sqlite3.Error, ConfigError, ValueError):  # no home folder; a damaged name of a table
         file = cache_folder(os.environ) / "pictures.sqlite"
         file.parent.mkdir(parents=True, exist_ok=True)
         return _opened(str(file))
