@@ -8,6 +8,7 @@ from support.tables import each_case
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import SOLVE, Reply, Session
 from virc.reasoning.trace import Failure, ImageRecord, Rejected, Unit
+from virc.solving.shortening import without
 from virc.tools.registry import known, schemas
 
 QUESTION = "What is {index}, and what is {question}?"
@@ -89,6 +90,7 @@ def test_images_of_results_leave_after_the_replies_that_the_protocol_says(
     assert session.feed(call("display_image", image_index=1))  # it left, and can be shown again
     assert asked(session).images[4].pixels.tobytes() == session.images[1].pixels.tobytes()
     assert [each.images for each in session.trace().messages if each.role == "user"] == [(0,), (1,), (2,), (3,), (4,)]
+    assert len(without(asked(session), set()).images) == len(seen[0]) + min(stay or 4, 4)
 
 
 @each_case("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
@@ -134,6 +136,14 @@ def stock(own: Protocol, *names: str) -> Protocol:
     """A stock model's protocol whose server makes its calls of these tools."""
     listed = tuple(dict(schema) for schema in schemas(names))
     return msgspec.structs.replace(own, reading="lenient", schemas=listed, tools=names)
+
+
+def test_what_replaces_an_image_that_left_is_a_result_of_a_server_that_makes_the_calls(own: Protocol) -> None:
+    forgets = msgspec.structs.replace(stock(own, "crop_image"), images_stay=1, image_gone="<left>")
+    session = Session(forgets, "?", [picture()], tools=known())
+    for right in (100, 128):
+        session.feed(call("crop_image", bbox_2d=[0, 0, right, 90], image_index=0))
+    assert [turn.called.results for turn in asked(session).turns() if turn.called] == [("<left>",), ("",)]
 
 
 def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_thoughts(own: Protocol) -> None:

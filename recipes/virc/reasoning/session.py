@@ -5,7 +5,7 @@ out, and `_accept` appends the unit, or the reply is rejected. Transport, tries 
 resamples warmer, RL never retries).
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import Any
 
@@ -78,6 +78,24 @@ class Ask(msgspec.Struct, frozen=True):
     def continues(self) -> bool:
         """Whether the reply continues a turn of the assistant that has begun."""
         return bool(self.messages) and self.messages[-1].inserted == "inline"
+
+    def without(self, gone: Set[int], text: str) -> "Ask":
+        """The conversation with a text in the place of each of these images; the others keep their numbers."""
+        messages, called = [*self.messages], dict(self.called)
+        for at, message in enumerate(self.messages):
+            if not gone.isdisjoint(message.images):
+                said, left = "", list[tuple[int, int]]()
+                for part in message.parts():
+                    if isinstance(part, int) and part not in gone:
+                        left.append((part, len(said)))
+                    else:
+                        said += text if isinstance(part, int) else part
+                images, places = tuple(index for index, _ in left), tuple(place for _, place in left)
+                messages[at] = msgspec.structs.replace(message, text=said, images=images, at=places)
+                if not left and at - 1 in called:
+                    told = tuple(each or text.strip() for each in called[at - 1].results)
+                    called[at - 1] = msgspec.structs.replace(called[at - 1], results=told)
+        return msgspec.structs.replace(self, messages=messages, called=called)
 
     def turns(self) -> Iterator["ChatTurn"]:
         """The conversation as turns. A result inside the assistant's turn, and what follows it, belong to that turn; if
@@ -289,10 +307,10 @@ class Session:
                 unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
                 results = tuple(each.error or each.text for each in unit.results)
                 called[at] = msgspec.structs.replace(sent, results=results)
-        if self.protocol.images_stay:
-            messages = _without_old_images(messages, self.protocol.images_stay, self.protocol.image_gone)
         stop, marks = self.protocol.grammar.stop, tuple(filter(str.strip, chain(*self.protocol.grammar.parts())))
-        return Ask(tuple(messages), tuple(self.images), stop, schemas, called, own_marks=marks)
+        ask = Ask(tuple(messages), tuple(self.images), stop, schemas, called, own_marks=marks)
+        stay = self.protocol.images_stay
+        return ask.without(_old_images(messages, stay), self.protocol.image_gone) if stay else ask
 
     def _record(self, index: int, shown: Shown) -> ImageRecord:
         file, region = f"image-{index}.png", self.history.region(index)
@@ -460,18 +478,11 @@ class Session:
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
 
 
-def _without_old_images(messages: Sequence[Message], replies: int, text: str) -> list[Message]:
-    """The messages with `text` in the place of each image of a result that so many replies have seen."""
+def _old_images(messages: Sequence[Message], replies: int) -> set[int]:
+    """The images of results that so many replies have seen."""
     spoken = [at for at, each in enumerate(messages) if each.role == "assistant" and not each.inserted]
-    old = range(spoken[0], spoken[-replies]) if len(spoken) >= replies else range(0)
-    return [
-        msgspec.structs.replace(
-            each, text="".join(part if isinstance(part, str) else text for part in each.parts()), images=(), at=()
-        )
-        if at in old and each.images
-        else each
-        for at, each in enumerate(messages)
-    ]
+    old = messages[spoken[0] : spoken[-replies]] if len(spoken) >= replies else ()
+    return {index for each in old for index in each.images}
 
 
 def _uncounted(reply: Reply) -> Reply:

@@ -23,12 +23,12 @@ from virc.core.timeouts import Deadline, Stop
 from virc.models.load import Opened
 from virc.reasoning.calls import BoxView
 from virc.reasoning.images import Shown
-from virc.reasoning.media import give_media
+from virc.reasoning.media import MediaChoice, give_media
 from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
 from virc.solving.asking import Asking, Grader
-from virc.solving.image_source import Picture, looked_at, losses, sources_of, unfolded, with_scales
+from virc.solving.image_source import Picture, looked_at, losses, page_file, sources_of, unfolded, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved, check_time
 from virc.solving.outcome import Fields
 from virc.solving.rows import BatchRow, file_name, in_parallel
@@ -138,16 +138,20 @@ def solve_batch(
     workers = workers_for(config.at_once, opened, note)
     check_writable(config.traces)
     noted: list[str] = []
+    are_parts, media = set[bool](), config.solving.media
 
-    def note_large(images: Sequence[Shown]) -> None:
+    def look_at(images: Sequence[Shown]) -> None:
+        are_parts.update(image.place is not None for image in images)
         if not noted and (text := outcome.over_limit(opened, images)):
             noted.append(text)
             note(text)
 
     def work(row: BatchRow) -> RowDone:
-        return _solve_row(config, opened, row, note_large)
+        return _solve_row(config, opened, row, look_at)
 
     through(rows, claims, work, on_row, workers, outage_of(opened, note), stop)
+    if are_parts == {False} and media != MediaChoice(media.pages):
+        note("«--at», «--fps» and «--frames» choose in clips, and no row has one")
 
 
 def through(
@@ -214,11 +218,12 @@ def shown_images(
         sources = (sources_of([each], config.offline, deadline, config.base, row.trusted)[0] for each in pictures)
         check, choice = partial(check_time, deadline), config.solving.media
         for part in unfolded(sources, pictures, choice, check=check, row=fields):
-            terms = Terms(seconds=deadline.left())
-            image = shown(*part.file, opened.chat_protocol, opened.backend.grid, terms)
+            page = None if part.place else next(iter(choice.pages), None)
+            file, terms = page_file(part.file, page, part.given) if page else part.file, Terms(seconds=deadline.left())
+            image = shown(*file, opened.chat_protocol, opened.backend.grid, terms)
             image.place, image.medium = part.place, part.medium
             if facts is not None:
-                facts.append((looked_at(part.file, part.given, image), part.given))
+                facts.append((looked_at(part.file, part.given, image, page), part.given))
             yield image
 
     try:

@@ -1,6 +1,6 @@
 """A conversation that the model takes no further: without its oldest crops, or with the request to answer now."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 import msgspec
 
@@ -16,27 +16,17 @@ def oldest(ask: Ask, gone: Collection[int]) -> list[int]:
     return crops[: (len(crops) + 1) // 2]
 
 
-def without(ask: Ask, gone: Collection[int]) -> Ask:
-    """Return the conversation with a sentence for each of these images; without the newest, the model is to answer."""
-    if not gone:
-        return ask
-    kept = {index: at for at, index in enumerate(each for each in range(len(ask.images)) if each not in gone)}
-    messages, called = list[Message](), dict(ask.called)
-    for at, message in enumerate(ask.messages):
-        text, shown = "", list[tuple[int, int]]()
-        for part in message.parts():
-            if isinstance(part, int) and part in kept:
-                shown.append((kept[part], len(text)))
-            else:
-                text += f"{_GONE} " if isinstance(part, int) else part
-        indices, places = tuple(index for index, _ in shown), tuple(place for _, place in shown)
-        messages.append(msgspec.structs.replace(message, text=text, images=indices, at=places))
-        if message.images and not shown and at - 1 in called:
-            told = tuple(each or _GONE for each in called[at - 1].results)
-            called[at - 1] = msgspec.structs.replace(called[at - 1], results=told)
-    shorter = msgspec.structs.replace(
-        ask, messages=tuple(messages), images=tuple(ask.images[index] for index in kept), called=called
+def without(ask: Ask, gone: Set[int]) -> Ask:
+    """Return the conversation with a sentence for each of these images; without the newest, the model is to answer.
+
+    It has no images but those in its messages, so that others take nothing of what a server accepts.
+    """
+    shorter = ask.without(gone, f"{_GONE} ")
+    left = {index: at for at, index in enumerate(sorted(i for each in shorter.messages for i in each.images))}
+    messages = tuple(
+        msgspec.structs.replace(each, images=tuple(left[index] for index in each.images)) for each in shorter.messages
     )
+    shorter = msgspec.structs.replace(shorter, messages=messages, images=tuple(ask.images[index] for index in left))
     return closing(shorter) if len(ask.images) - 1 in gone else shorter
 
 

@@ -61,7 +61,7 @@ def choice_between(choice: MediaChoice, start: Any, end: Any) -> MediaChoice:
     length = end - start
     times = sampled_times(length, choice.frames) if choice.frames else usual_times(length, length)
     times = times_at_rate(length, choice.fps) if choice.fps and not choice.frames else times
-    return choice_of(at=[round(start + each, 6) for each in times])
+    return MediaChoice(at=tuple(round(min(start + each, end), 6) for each in times))
 
 
 def _words(given: Times | Pages | None) -> Iterator[str]:

@@ -28,8 +28,16 @@ def test_a_rate_counts_from_the_first_frame() -> None:
     assert times_at_rate(1.7, 4) == [0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
 
 
-def test_times_of_a_part_have_few_digits() -> None:
-    assert choice_between(choice_of(frames=8), 0.1, 0.7).at == (0.1, 0.19, 0.28, 0.36, 0.45, 0.53, 0.62, 0.7)
+@each_case(
+    ("start", "end", "times"),
+    [
+        (0.1, 0.7, (0.1, 0.25, 0.4, 0.55, 0.7)),
+        (1.2345, 5.0, (1.2345, 2.1845, 3.1245, 4.0645, 5.0)),  # the last one is not behind the end
+        (1e-05, 2, (1e-05, 0.50001, 1.00001, 1.50001, 2)),
+    ],
+)
+def test_times_of_a_part_lie_in_it_and_have_few_digits(start: float, end: float, times: tuple[float, ...]) -> None:
+    assert choice_between(choice_of(frames=5), start, end).at == times
 
 
 def test_a_time_that_is_said_names_the_same_frame() -> None:

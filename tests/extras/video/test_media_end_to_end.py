@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from extras.video.drawn_clips import KINDS, number_of
+from extras.video.drawn_clips import KINDS, number_of, painted
 from extras.video.drawn_documents import scanned
 from PIL import Image
 from support.called import virc
@@ -149,6 +149,16 @@ def test_rows_name_clips_and_documents(folder: Path, server: Server) -> None:
     assert [shown(server, number) for number in (0, 1)] == [
         ["Frame 1 at 0:00:", 0, "Question: q"], ["Page 2 of 5:", 2, "Question: q"],
     ]  # fmt: skip
+
+
+def test_a_batch_of_pictures_shows_the_page_and_says_that_there_are_no_clips(folder: Path, server: Server) -> None:
+    pages = [painted(number) for number in (1, 2, 3)]
+    pages[0].save("pages.tiff", save_all=True, append_images=pages[1:])
+    words = ("batch", "pages.tiff", "q", "--endpoint", server.url)
+    done = virc(*words, "--page", "3")
+    assert (shown(server), done.lines[0]["pictures"][0]["shown"]) == ([3, "Question: q"], 3)
+    assert virc(*words, "--page", "4").lines[0]["error"]["message"] == "pages.tiff has no page 4"
+    assert "--at, --fps and --frames choose in clips, and no row has one" in virc(*words, "--frames", "3").err
 
 
 def test_a_pattern_takes_clips_and_documents(folder: Path, server: Server) -> None:
