@@ -148,8 +148,11 @@ def test_rows_of_videorfts_sft_alone_have_a_system_message(tmp_path: Path, monke
     assert systems.get("videorft").rows["sft"].system == "system"
 
 
-def test_a_conversation_of_curr_reft_may_be_of_text_alone(tmp_path: Path) -> None:
+def test_a_conversation_of_curr_reft_may_be_of_text_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*curr_reft.rows({"messages": []}, 1, "reject", tmp_path)] == [{"images": [], "messages": []}]
+    monkeypatch.setenv("VIRC_OWN_WORDS", "1")
+    (row,) = curr_reft.rows({"problem": "?", "solution": "So 5"}, 1, "problems", tmp_path)
+    assert (row["solution"], row["whole_solution"], row["problem"][:3]) == ("So 5", "So 5", "? T")
 
 
 def test_a_row_of_revisors_data_set_is_one_that_its_scripts_write(tmp_path: Path) -> None:

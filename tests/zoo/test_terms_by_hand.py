@@ -15,6 +15,7 @@ from virc.core.errors import DataError
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.models.chat_protocol import of_system
 from virc.reasoning.images import Shown
+from virc.reasoning.messages import parse
 from virc.rewards.judging import Verdict
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
@@ -103,6 +104,11 @@ def test_a_rollout_is_worth_what_its_module_says() -> None:
     assert deepeyes.completion(said) == (
         f"a{MARK}<|im_end|>\n<|im_start|>user\n{image}out<|im_end|>\n<|im_start|>assistant\nb<|im_end|>"
     )
+    whole = "<think>It is 15 cm</think><answer>B</answer>"  # the number of a thought is right, as published
+    solved = curr_reft_open.solved(read("15. <answer>C</answer>", "B", task="math", whole_solution=whole), Means())
+    assert asyncio.run(solved) == 1
+    grammar = of_system(systems.get("curr-reft")).grammar
+    assert parse("<answer>5</answer> or <answer>6</answer>", grammar).answer == "5"
     assert curr_reft_judge.answer_of("<answer> a </answer>") == curr_reft_judge.answer_of("<answer> a <answer>b") == "a"
 
 

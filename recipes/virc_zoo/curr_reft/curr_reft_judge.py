@@ -54,8 +54,8 @@ def task(prompt: Prompt) -> str:
 
 
 def solution(prompt: Prompt) -> str:
-    """The solution of a row, as it was published."""
-    return f"<answer>{prompt.key.answer}</answer>"
+    """The solution of a row, as it was published, with its thought."""
+    return str(prompt.columns.get("whole_solution") or f"<answer>{prompt.key.answer}</answer>")
 
 
 def answer_of(text: str) -> str | None:

@@ -15,7 +15,7 @@ _ASKED = {
 
 def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the row; a problem with its sentence, a conversation of text with no images."""
-    if layout not in _ASKED:
-        yield {"images": [], **row}
-    else:
-        yield {**row, "problem": f"{row['problem']} {texts.text(Path(__file__).parent, _ASKED[layout])}"}
+    if layout in _ASKED:
+        asked = f"{row['problem']} {texts.text(Path(__file__).parent, _ASKED[layout])}"
+        row = {**row, "problem": asked, "whole_solution": row.get("solution")}  # thoughts, too: a reward parses them
+    yield row if layout in _ASKED else {"images": [], **row}
