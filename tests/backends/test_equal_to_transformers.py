@@ -14,7 +14,7 @@ from virc.reasoning.session import Ask, Message
 
 pytestmark = pytest.mark.integration
 
-OTHER_TOWERS = ["internvl", "glm4v", "glm4v_moe", "glm46v"]
+OTHER_TOWERS = ["internvl", "gemma3", "glm4v", "glm4v_moe", "glm46v"]
 NEW = pytest.mark.parametrize("family", ["qwen3_vl_moe", *RECURRENT, *OTHER_TOWERS])
 HYBRID = pytest.mark.parametrize("family", RECURRENT)
 BOXES = ((20, 30, 110, 100), (0, 0, 150, 31), (140, 60, 230, 150))
@@ -29,7 +29,7 @@ class Whole:
 
         config: Any = transformers.AutoConfig.from_pretrained(folder)
         name = {"internvl": "InternVLProcessor", "glm4v": "Glm4vProcessor", "glm4v_moe": "Glm4vProcessor"}
-        name |= {"glm46v": "Glm46VProcessor"}
+        name |= {"glm46v": "Glm46VProcessor", "gemma3": "Gemma3Processor"}
 
         class Processor(getattr(transformers, name.get(config.model_type, "Qwen3VLProcessor"))):  # type: ignore[misc]  # its part for videos needs torchvision
             def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
@@ -40,8 +40,8 @@ class Whole:
         words = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
         images = type(backend.cached.processor).from_pretrained(folder)
         make: Any = Processor
-        more = {"image_seq_length": config.image_seq_length} if config.model_type == "internvl" else {}
-        self.processor = make(images, words, None, chat_template=words.chat_template, **more)
+        more = {"image_seq_length": 4} if config.model_type in ("internvl", "gemma3") else {"video_processor": None}
+        self.processor = make(images, words, chat_template=words.chat_template, **more)
         self.model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
 
     def inputs(self, ask: Ask) -> Any:
@@ -65,6 +65,8 @@ class Whole:
         patches = {name: inputs[name] for name in ("pixel_values", "image_grid_thw") if name in inputs}
         if "image_grid_thw" in inputs:
             patches["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(said)))
+        if "token_type_ids" in inputs:
+            patches["token_type_ids"] = torch.nn.functional.pad(inputs["token_type_ids"], (0, len(said)))
         with torch.inference_mode():
             return self.model(input_ids=ids, **patches).logits[0]
 

@@ -127,7 +127,7 @@ def unprotected(folder: Path) -> None:
 
 FAULTS: dict[Callable[[Path], None], str] = {
     broken_config: "is no JSON",
-    other_family: "model of type 'llama', which does not run in this process: glm4v, ",
+    other_family: "model of type 'llama', which does not run in this process: gemma3, ",
     no_tokenizer: "tokenizer.json is missing",
     cut_short: "damaged",
     missing_shard: "model-00001-of-00002.safetensors is missing",

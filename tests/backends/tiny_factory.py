@@ -16,6 +16,9 @@ SPECIAL = (
 )
 MORE = {
     "internvl": ("<img>", "</img>", "<IMG_CONTEXT>", "<video>"),
+    "gemma3": (
+        "<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<image_soft_token>", "<end_of_image>",
+    ),
     "glm": (
         "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "<|begin_of_image|>",
         "<|end_of_image|>", "<|image|>", "<|begin_of_video|>", "<|end_of_video|>", "<|video|>",
@@ -37,10 +40,19 @@ GLM_TEMPLATE = (
     "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+GEMMA_TEMPLATE = (
+    "<bos>{% set at = namespace(prefix='') %}{% for m in messages %}{% set said = m['content'] %}"
+    "{% if m['role'] == 'system' %}{% set at.prefix = (said if said is string else said[0]['text']) + '\\n\\n' %}"
+    "{% else %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ at.prefix }}"
+    "{% set at.prefix = '' %}{% if said is string %}{{ said | trim }}{% else %}{% for c in said %}"
+    "{% if c['type'] == 'image' %}<start_of_image>{% else %}{{ c['text'] | trim }}{% endif %}{% endfor %}{% endif %}"
+    "<end_of_turn>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
 THINKING = "<think>\n{% endif %}".join(TEMPLATE.rsplit("{% endif %}", 1))
 """The template of a model whose replies all begin with a thought."""
 _TEMPLATES = {
     "internvl": TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>"),
+    "gemma3": GEMMA_TEMPLATE,
     "glm4v": GLM_TEMPLATE,
     "glm4v_moe": GLM_TEMPLATE,
     "glm46v": GLM_TEMPLATE,
@@ -102,9 +114,14 @@ def tokenizer(family: str = "") -> Any:
         named = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
         fast = wrap(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>",
                     extra_special_tokens={**named, "video_token": "<video>"})  # fmt: skip
+    if family == "gemma3":
+        named = {"boi_token": "<start_of_image>", "image_token": "<image_soft_token>", "eoi_token": "<end_of_image>"}
+        fast = wrap(tokenizer_object=bpe, bos_token="<bos>", eos_token="<end_of_turn>", pad_token="<|endoftext|>",
+                    extra_special_tokens=named)  # fmt: skip
     more = next((tokens for begins, tokens in MORE.items() if family.startswith(begins)), ())
     fast.add_tokens([AddedToken(name, special=True) for name in (*SPECIAL, *more)], special_tokens=True)
-    fast.add_tokens([AddedToken(name, special=False, normalized=False) for name in TAGS])
+    lines = ["\n" * count for count in range(1, 5)] if family == "gemma3" else []  # of which it has one token each
+    fast.add_tokens([AddedToken(name, special=False, normalized=False) for name in (*TAGS, *lines)])
     fast.chat_template = _TEMPLATES.get(family, TEMPLATE)
     return fast
 
@@ -120,21 +137,22 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     words = tokenizer(family)
     model = _model(family, words.get_vocab(), len(words))
     _widen(model)
-    ends = ["<|endoftext|>", "<|user|>", "<|observation|>"] if family.startswith("glm") else ["<|im_end|>"]
+    ends = ["<|endoftext|>", "<|user|>", "<|observation|>"] if family.startswith("glm") else [words.eos_token]
     named = words.convert_tokens_to_ids(ends)
     model.generation_config.eos_token_id = named if len(named) > 1 else named[0]
     model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
-    if family == "internvl":
-        named = {"processor_class": "InternVLProcessor", "image_seq_length": model.config.image_seq_length}
+    if family in ("internvl", "gemma3"):
+        named = {"processor_class": "InternVLProcessor" if family == "internvl" else "Gemma3Processor"}
+        named |= {"image_seq_length": 4}
         (folder / "processor_config.json").write_text(json.dumps(named))
     return folder
 
 
 def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object]) -> Any:
-    """A model of InternVL, whose tower sees tiles, or of GLM-V."""
+    """A model of InternVL, whose tower sees tiles, of Gemma 3, or of GLM-V."""
     import transformers
 
     if family == "internvl":
@@ -149,6 +167,20 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
             tie_word_embeddings=True,
         )
         return transformers.InternVLForConditionalGeneration(config).eval()
+    if family == "gemma3":
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        text.pop("rope_parameters")
+        text |= WIDE | {"query_pre_attn_scalar": 32, "sliding_window": 24, "sliding_window_pattern": 2}
+        config = transformers.Gemma3Config(
+            text_config=text | {"pad_token_id": ids["<|endoftext|>"], "bos_token_id": ids["<bos>"]},
+            vision_config=sizes
+            | {"model_type": "siglip_vision_model", "image_size": 56, "patch_size": 14, "vision_use_head": False},
+            mm_tokens_per_image=4,
+            boi_token_index=ids["<start_of_image>"],
+            eoi_token_index=ids["<end_of_image>"],
+            image_token_index=ids["<image_soft_token>"],
+        )
+        return transformers.Gemma3ForConditionalGeneration(config).eval()
     tower = {
         "depth": 2,
         "hidden_size": 32,
@@ -242,7 +274,9 @@ def _widen(model: Any) -> None:
     for name, weight in model.named_parameters():
         if weight.dim() > 1:
             fan_in = weight.shape[-1] if ".experts." in name else weight[0].numel()
-            width = 1.0 if "embed" in name and "patch" not in name else 2.0 * fan_in**-0.5
+            # the embedding of Gemma 3, which is scaled and the head too, would say its own token again
+            table = 0.03 if model.config.model_type == "gemma3" and "embed_tokens" in name else 1.0
+            width = table if "embed" in name and "patch" not in name else 2.0 * fan_in**-0.5
             torch.nn.init.normal_(weight, std=width)
 
 
@@ -252,6 +286,9 @@ def _preprocessor(family: str) -> dict[str, object]:
     if family == "internvl":
         tiles = {"size": {"height": 56, "width": 56}, "min_patches": 1, "max_patches": 12}
         return statistics | tiles | {"image_processor_type": "GotOcr2ImageProcessorFast"}
+    if family == "gemma3":
+        square = {"size": {"height": 56, "width": 56}, "do_pan_and_scan": None, "image_seq_length": 4}
+        return statistics | square | {"image_processor_type": "Gemma3ImageProcessor"}
     if family.startswith("glm"):
         kind = "Glm46VImageProcessor" if family == "glm46v" else "Glm4vImageProcessor"
         size = {"shortest_edge": 4 * 2 * 28 * 28, "longest_edge": 4096 * 2 * 28 * 28}

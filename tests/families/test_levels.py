@@ -27,7 +27,8 @@ def test_the_docs_have_the_types_that_the_command_prints() -> None:
 
 def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done() -> None:
     for check, kind, hint in (
-        (families.template, "gemma3", "qwen2_5_vl"),
+        (families.template, "gemma4", "qwen2_5_vl"),
+        (families.template, "gemma3n", "vLLM 0.32 serves"),
         (families.check_rl, "llava", "qwen2_5_vl"),
         (families.template, "internvl_chat", "OpenGVLab/InternVL3_5-8B-HF"),
         (families.check_rl, "qwen4_exp", "vLLM 0.32 serves"),
@@ -40,9 +41,10 @@ def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done()
 
 @pytest.mark.parametrize("kind", sorted({kind for each in families.discover().values() for kind in each.sft}))
 def test_each_part_of_a_trained_type_has_its_names(kind: str) -> None:
-    tower, merger = ("vision_tower", "multi_modal_projector") if kind == "internvl" else ("visual", "visual.merger")
+    is_apart = kind in ("internvl", "gemma3")
+    tower, merger = ("vision_tower", "multi_modal_projector") if is_apart else ("visual", "visual.merger")
     names = {
-        "vision": f"model.{tower}.encoder.0.qkv" if kind == "internvl" else f"model.{tower}.blocks.0.attn.qkv",
+        "vision": f"model.{tower}.encoder.0.qkv" if is_apart else f"model.{tower}.blocks.0.attn.qkv",
         "projector": f"model.{merger}.linear_1.weight",
         "language": "model.language_model.layers.0.self_attn.q_proj.weight",
     }

@@ -123,6 +123,27 @@ def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
     assert inner.getextrema()[0] == (200, 200)  # nothing but the red quarter
 
 
+@pytest.mark.parametrize("size", [(2100, 700), (900, 900), (600, 1500)], ids=str)
+@pytest.mark.parametrize("kind", families.run_here())
+def test_a_box_lands_on_what_was_drawn_at_any_ratio_of_sides(kind: str, size: tuple[int, int]) -> None:
+    family = families.by_model_type(kind)
+    assert family
+    left, top, right, bottom = size[0] * 2 // 5, size[1] // 2, size[0] * 7 // 10, size[1] * 9 // 10
+    page = Image.new("RGB", size, "white")
+    page.paste((200, 0, 0), (left, top, right, bottom))
+    session = Session(families.protocol(family), "?", [page], family.grid, tools=known())
+    sides = (1000, 1000) if family.coordinates == "thousand" else session.images[0].size
+    drawn = zip((left, top, right, bottom), sides * 2, size * 2, strict=True)
+    box = [round(each * side / of) for each, side, of in drawn]
+    name, place = ("image_zoom_in_tool", "img_idx") if family.system else ("crop_image", "image_index")
+    call = {"name": name, "arguments": {"bbox_2d": box, place: 0, **({"label": "it"} if family.system else {})}}
+    unit = session.feed(Reply(f"<tool_call>{json.dumps(call)}</tool_call>"))
+    assert unit.call, unit  # type: ignore[union-attr]
+    crop = session.images[1].pixels
+    assert crop.crop((6, 6, crop.width - 6, crop.height - 6)).getextrema() == ((200, 200), (0, 0), (0, 0))
+    assert abs(crop.width / crop.height - (right - left) / (bottom - top)) < 0.15 * crop.width / crop.height
+
+
 @pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [1, 2, 3, float("nan")]])
 def test_a_box_in_another_unit_is_never_cut(box: list[float]) -> None:
     protocol = families.protocol(families.get("qwen2.5-vl"))

@@ -27,8 +27,8 @@ class Tokenizer(Protocol):
 class Span(msgspec.Struct, frozen=True):
     """Ids `start` to `stop` (exclusive) of one message: its images, its text and the end-of-turn token.
 
-    The newline after it is outside, and so is the header before it, but for a system or user message without
-    images, whose `role` line is encoded in one piece with its text. A trainer learns the spans of role
+    The newline after it is outside, and so is the header before it, but for a system or user message, whose `role`
+    line is encoded in one piece with its text. A trainer learns the spans of role
     `assistant`; `tool` is a result inside a turn of the assistant.
     """
 
@@ -73,23 +73,30 @@ def render(
     spans: list[Span] = []
     images: list[ImageSpan] = []
     begun = False  # whether the turn of the assistant goes on
+    text = ""  # that is not encoded yet
     for number, message in enumerate(messages):
-        apart = message.images or message.role == "assistant"
+        if marks.is_joined and message.role == "system":
+            text = f"{message.text}\n\n"
+            spans.append(Span("system", len(ids), len(ids)))
+            continue
         if not begun:
-            ids.append(id_of(marks.header.format(role=message.role)))
-            ids += encode(tokenizer, marks.line.format(role=message.role)) if apart else []
+            ids.append(id_of(marks.head(message.role)))
+            text = marks.text(message.role) + text
+            if message.role == "assistant":
+                ids, text = ids + encode(tokenizer, text), ""
         start = len(ids)
         if message.token_ids is not None:
             ids += message.token_ids
-        elif not apart:
-            ids += encode(tokenizer, marks.line.format(role=message.role) + message.text)
         else:
             for part in message.parts():
                 if isinstance(part, str):
-                    ids += encode(tokenizer, part)
+                    text += part
                     continue
+                ids += encode(tokenizer, text + marks.around)
                 images.append(ImageSpan(part, len(ids) + 1, len(ids) + 1 + image_tokens[part]))
                 ids += [before, *[pad] * image_tokens[part], behind]
+                text = marks.around
+            ids, text = ids + encode(tokenizer, text), ""
         begun = _goes_on(messages, number, generate)
         if not begun:
             ids += end
@@ -97,7 +104,7 @@ def render(
         if not begun:
             ids += after
     if generate and not begun:
-        ids += [id_of(marks.header.format(role="assistant")), *encode(tokenizer, marks.line.format(role="assistant"))]
+        ids += [id_of(marks.head("assistant")), *encode(tokenizer, marks.text("assistant"))]
     return Rendered(ids, spans, images)
 
 

@@ -141,6 +141,8 @@ def folder_grid(folder: Path, max_pixels: int | None = None) -> Grid:
     config = read_json(folder / "config.json")
     vision = config.get("vision_config")
     try:
+        if config.get("model_type") == "gemma3":
+            return msgspec.structs.replace(grid, each=int(config.get("mm_tokens_per_image", 256)))  # type: ignore[call-overload]
         patch = vision["patch_size"]  # type: ignore[index]
         patches = grid.side // (patch[0] if isinstance(patch, list) else patch)
         each = int((patches * float(config.get("downsample_ratio", 0.5))) ** 2)  # type: ignore[arg-type]
@@ -162,9 +164,13 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     """
     size = settings.get("size")
     size = size if isinstance(size, Mapping) else {}
-    if str(settings.get("image_processor_type")).startswith("GotOcr2"):
+    kind = str(settings.get("image_processor_type"))
+    if kind.startswith("GotOcr2"):
         return _tiles(settings, size).limited(max_pixels)
-    is_glm = str(settings.get("image_processor_type")).startswith("Glm")  # which reads no `min_pixels`, `max_pixels`
+    if kind.startswith("Gemma3"):  # the whole image alone, as one square; without its option to cut some more out
+        square = _tiles({"max_patches": 1}, size)
+        return msgspec.structs.replace(square, min_pixels=4 * square.factor**2).limited(max_pixels)
+    is_glm = kind.startswith("Glm")  # which reads no `min_pixels`, `max_pixels`
     limits, stated = {**(_DEFAULT_GLM_LIMITS if is_glm else _DEFAULT_LIMITS), **size}, {} if is_glm else settings
     least = stated.get("min_pixels") or limits["shortest_edge"]
     most = stated.get("max_pixels") or limits["longest_edge"]

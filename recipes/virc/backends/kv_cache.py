@@ -38,6 +38,7 @@ class CachedModel:
         self._config = network.config
         self._rotary = hasattr(network.model, "get_rope_index")
         names = inspect.signature(network.forward).parameters
+        self._sees_both_ways = "token_type_ids" in names  # inside of an image
         self._cache_name = "cache" if "cache" in names else "past_key_values"  # up to transformers 5.23
         self.tokens_fed = 0
         self.vision_encodings = 0
@@ -143,13 +144,17 @@ class CachedModel:
         self._snapshots.position = None  # unknown until all layers have read the ids
         try:
             with torch.inference_mode():
+                seen = self._patches(new_images)
+                if new_images and self._sees_both_ways:
+                    is_image = torch.tensor([[*self._cached_ids, *ids]]) == self._config.image_token_id
+                    seen["token_type_ids"] = is_image.int().to(device)
                 output = self.network(
                     torch.tensor([ids], device=device),
                     position_ids=positions.to(device),
                     use_cache=True,
                     logits_to_keep=1,
                     **{self._cache_name: self._cache},
-                    **self._patches(new_images),
+                    **seen,
                 )
         except RuntimeError as error:
             self.clear()
@@ -173,10 +178,12 @@ class CachedModel:
             is_scaled = size != shown.size
             pictures.append(shown.pixels.resize(size, self.processor.resample) if is_scaled else shown.pixels)
         if isinstance(self.grid, Tiles):
-            batch = self.processor(images=pictures, crop_to_patches=True, return_tensors="pt")
-            tiles = [self.grid.tiles(*picture.size) for picture in pictures]
-            if list(batch["num_patches"]) != tiles:
-                raise EngineError(f"the image processor made {list(batch['num_patches'])} of {tiles} tiles")
+            is_whole = hasattr(self.processor, "do_pan_and_scan")
+            ways = {"do_pan_and_scan": False} if is_whole else {"crop_to_patches": True}
+            batch = self.processor(images=pictures, return_tensors="pt", **ways)
+            made, tiles = len(batch["pixel_values"]), sum(self.grid.tiles(*picture.size) for picture in pictures)
+            if made != tiles:
+                raise EngineError(f"the image processor made {made} of {tiles} tiles")
             return {"pixel_values": batch["pixel_values"].to(self.network.device, self.network.dtype)}
         batch = self.processor(images=pictures, do_resize=False, return_tensors="pt")
         patch = self.processor.patch_size

@@ -15,6 +15,9 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stop: the special token that ends a reply, where no `end` does.
         image: special tokens before a picture, for each of its tokens, and behind it.
         is_framed: whether the family's processor writes the first and the last of these, too, in place of the second.
+        around: text before and behind these.
+        assistant: the name of that role.
+        is_joined: whether a system message begins the first message of the user, with an empty line behind it.
     """
 
     begin: tuple[str, ...] = ()
@@ -25,17 +28,36 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop: str = "<|im_end|>"
     image: tuple[str, str, str] = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
     is_framed: bool = False
+    around: str = ""
+    assistant: str = "assistant"
+    is_joined: bool = False
 
     @property
     def controls(self) -> tuple[str, ...]:
         """Every special token that a conversation may hold."""
-        headers = dict.fromkeys(self.header.format(role=role) for role in ("system", "user", "assistant"))
+        headers = dict.fromkeys(map(self.head, ("system", "user", "assistant")))
         ends = (self.end,) if self.end else ()
         return (*self.begin, *headers, *ends, *self.image)
 
+    @property
+    def picture(self) -> str:
+        """What stands in the place of a picture of one token."""
+        return f"{self.around}{''.join(self.image)}{self.around}"
+
+    def head(self, role: str) -> str:
+        """The special token that begins a message of that role."""
+        return self.header.format(role=self._name(role))
+
+    def text(self, role: str) -> str:
+        """The text between that and the message."""
+        return self.line.format(role=self._name(role))
+
+    def _name(self, role: str) -> str:
+        return self.assistant if role == "assistant" else role
+
     def opening(self, role: str) -> str:
         """What stands before a message of that role."""
-        return (self.header + self.line).format(role=role)
+        return self.head(role) + self.text(role)
 
     def written(self, role: str, text: str) -> str:
         """A message of that role as one text, up to the header of the next."""

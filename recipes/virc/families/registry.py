@@ -75,6 +75,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         given: arguments that hold where the model leaves them out.
         max_tokens: longest reply in tokens; more for models that think before they answer.
         marks: the special tokens of its chat template.
+        unstated: sizes of the language model that a config.json may leave out, by their names there.
         parts: part of a model -> pieces of the names of its weights; all others are the language model.
         here: model types that run in this process.
         sft: model type -> its template in LLaMA-Factory.
@@ -101,6 +102,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     given: Mapping[str, Any] = {}
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] = 2048
     marks: ChatMarks = CHATML
+    unstated: Mapping[str, int] = {}
     parts: Mapping[Part, tuple[str, ...]] = {}
     here: tuple[str, ...] = ()
     sft: Mapping[str, str] = {}

@@ -19,6 +19,7 @@ from virc.backends.checkpoint import tensors as tensors_of
 from virc.backends.checkpoint import weight_files
 from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
+from virc.families import registry as families
 from virc.families.parts import PARTS, part_of
 from virc.stages.sft import Lora, Part
 
@@ -289,7 +290,8 @@ def _read(file: Path) -> Shape:
         config = msgspec.json.decode(contents(file, _MAX_BYTES), type=dict[str, Any])
         nested = msgspec.convert(config.get("text_config") or {}, dict[str, Any])
         family = msgspec.convert(config.get("model_type"), str)
-        text = msgspec.convert({**config, **nested}, Text)
+        known = families.by_model_type(family)
+        text = msgspec.convert({**(known.unstated if known else {}), **config, **nested}, Text)
         towers = msgspec.convert(config.get("vision_config"), dict[str, Any])
         is_known = family in get_args(Known)
         vision = msgspec.convert(towers if is_known else _named_alike(towers), Vision)

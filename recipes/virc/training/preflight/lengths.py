@@ -232,16 +232,20 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
 def _turn_texts(row: Text, marks: ChatMarks) -> list[str]:
     """The texts of all but the system message as the tokenizer gets them, with one token in the place of an image's.
 
-    A template without ends writes the line behind the header of a reply as a part of the reply.
+    A template without ends writes the line behind the header of a reply as a part of the reply. A system message that
+    is joined to the user's first is in it.
     """
-    header, line = marks.header.format(role="assistant"), marks.line.format(role="assistant")
+    header, line = marks.head("assistant"), marks.text("assistant")
     before, of_reply = (line, "") if marks.end else ("", line)
-    texts = []
+    texts, joined = [], ""
     for message in row.messages:
-        text = message.content.replace(MARK, "".join(marks.image))
+        text = message.content.replace(MARK, marks.picture)
         if message.role == "user":
-            texts.append(marks.written("user", text) + header + before)
-        elif message.role != "system":
+            texts.append(marks.written("user", joined + text) + header + before)
+            joined = ""
+        elif message.role == "system":
+            joined = f"{text}\n\n" if marks.is_joined and text else ""
+        else:
             texts.append(f"{of_reply}{text}{marks.end or ''}{marks.after}")
     return texts
 
@@ -317,7 +321,7 @@ def _fitting_max_pixels(counting: Counting, text: int, sizes: Sequence[Size]) ->
 @lru_cache(64)
 def _system_tokens(base: Path, system: str, marks: ChatMarks) -> int:
     text = marks.written("system", system)
-    return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
+    return len(tokenizer(base).encode(text, add_special_tokens=False)) if system and not marks.is_joined else 0
 
 
 def _difference(image: StoredImage, counting: Counting) -> str:
