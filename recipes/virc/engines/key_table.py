@@ -95,7 +95,7 @@ class KeyTable(msgspec.Struct, frozen=True):
             if setting.split(".")[0] in settings or f"{setting}.".startswith(f"{ENGINE}.{name}.")
         )
         by_user = [origin for origin in of_key if origin.startswith(_OPTIONS) or origin.endswith((".yaml", ".yml"))]
-        otherwise = next(iter(of_key), "as by default") if is_published else "the published script does not name it"
+        otherwise = next(iter(of_key), "as by default") if is_published else "no published value is listed"
         return ", ".join(by_user) or key.why or key.fixed or otherwise
 
     def faults(self, given: Mapping[str, Any], origins: Mapping[str, str] = {}) -> Iterator[Fault]:
