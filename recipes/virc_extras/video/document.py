@@ -13,11 +13,8 @@ from virc_extras.video.worker import READER, Facts, Picture, Wish
 
 KIND = "document"
 CHOICES = ("pages",)
-
-
-def recognises(head: bytes) -> bool:
-    """Whether a file is a PDF."""
-    return is_document(head)
+recognises = is_document
+"""Whether a file is a PDF."""
 
 
 def check_ready(name: str) -> None:

@@ -300,19 +300,15 @@ def _stored(part: Unfolded, name: str) -> Picture:
     return Picture(str(PurePosixPath("frames", PurePosixPath(name).stem or "clip", number + ending)), data=content)
 
 
-class _Text:
+class _Text(NamedTuple):
     """A text of a row that may have marks, and where it is."""
 
-    def __init__(self, within: dict[str, Any], key: str) -> None:
-        self._within, self._key = within, key
+    within: dict[str, Any]
+    key: str
 
     @property
     def text(self) -> str:
-        return str(self._within[self._key])
-
-    @text.setter
-    def text(self, text: str) -> None:
-        self._within[self._key] = text
+        return str(self.within[self.key])
 
 
 def _texts_of(row: dict[str, Any]) -> tuple[list[_Text], bool]:
@@ -375,6 +371,6 @@ def _put_marks(texts: Sequence[_Text], made: _Made, lines: Sequence[str] | None)
         return next(waiting) + "\n" * goes_on  # a chat protocol begins a line behind the pictures
 
     for each in texts:
-        each.text = _MARKS.sub(block, each.text)
+        each.within[each.key] = _MARKS.sub(block, each.text)
     if lines is not None and texts and unmarked:
-        texts[0].text = "\n".join([*blocks[:unmarked], texts[0].text])
+        texts[0].within[texts[0].key] = "\n".join([*blocks[:unmarked], texts[0].text])
