@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import published_rows, row_files
+from support import published_rows, row_files, rows_of_thinkers
 from support.called import virc
 from support.engine_python import interpreter
 
@@ -119,10 +119,12 @@ def test_a_damaged_folder_gives_faults_and_no_traceback(damage: str, tmp_path: P
     assert "Traceback" not in done.err
 
 
-def test_rows_without_faults_are_kept_in_a_format_that_engines_read(tmp_path: Path) -> None:
-    file, to = published_rows.vlm_r3_sft(tmp_path / "published"), tmp_path / "clean"
-    done = virc("data", "check", file, "--system", "vlm-r3", "--clean", to, "--workers", 1)
-    assert done.code == 0, done.out
+@pytest.mark.parametrize("name", ["vlm-r3", "honeybee"])  # replies of the second share the id of their question
+def test_rows_without_faults_are_kept_in_a_format_that_engines_read(tmp_path: Path, name: str) -> None:
+    rows = published_rows.vlm_r3_sft if name == "vlm-r3" else rows_of_thinkers.honeybee
+    file, to = rows(tmp_path / "published"), tmp_path / "clean"
+    done = virc("data", "check", file, "--system", name, "--clean", to, "--workers", 1)
+    assert (done.code, "3 good" in done.out) == (0, True), done.out
     assert only_source(to).format == "sft"
     assert virc("data", "check", to, "--workers", 1).code == 0  # by the chat protocol beside them
 
