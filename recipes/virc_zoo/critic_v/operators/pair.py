@@ -92,4 +92,4 @@ def _grade(value: Any) -> float | None:
     """A grade as a number; None where it has none."""
     parts = [*value.values()] if isinstance(value, dict) else [value]
     numbers = [float(each) for each in parts if isinstance(each, int | float) and not isinstance(each, bool)]
-    return round(sum(numbers), 4) if numbers else None
+    return round(sum(numbers), 2) if numbers else None
