@@ -129,8 +129,11 @@ class History:
         new = (  # a root keeps the pixels that the tool made
             max(planned.size, planned.made.size if planned.place is None else (0, 0), key=math.prod)
             for planned in plans
+            if not (planned.shown and planned.shown.place)
         )
-        held = (max(image.size, image.full_size, key=math.prod) for image in self.images[self.inputs :])
+        # frames and pages have limits of their own, and are held as files
+        made = (each for each in self.images[self.inputs :] if each.place is None)
+        held = (max(image.size, image.full_size, key=math.prod) for image in made)
         if sum(map(math.prod, (*new, *held))) > MAX_PIXELS:
             most = f"{MAX_PIXELS // 10**6} million pixels"
             raise ValueError(f"the images made by tools would hold over {most} together")

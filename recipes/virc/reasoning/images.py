@@ -201,15 +201,14 @@ class Shown:
 
     @property
     def pixels(self) -> Image.Image:
-        """RGB at the size shown. Of a crop that was sent only the file is kept, and decoded on each access."""
+        """RGB at the size shown. Of a crop, frame or page that was sent the file alone is kept, and decoded here."""
         if self._twin:
             return self._twin.pixels
         pixels = self._pixels
         if pixels is None:
             with decoding("the picture"):
                 pixels = Image.open(io.BytesIO(self.file.data)).convert("RGB")
-        is_sent_crop = self._url and self.parent is not None
-        if not is_sent_crop:
+        if not (self._url and self._is_part):
             self._pixels = pixels
         return pixels
 
@@ -248,9 +247,14 @@ class Shown:
             file = self.file
             self._url = b"data:image/%s;base64,%s" % (file.media.encode(), base64.b64encode(file.data))
             self._file = None
-            if self.parent is not None:
+            if self._is_part:
                 self._pixels = None
         return self._url
+
+    @property
+    def _is_part(self) -> bool:
+        """Whether it is of another image, a clip or a document: there may be many in a problem."""
+        return self.parent is not None or self.place is not None
 
     @property
     def data_url(self) -> str:

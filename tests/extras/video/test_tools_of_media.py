@@ -21,6 +21,9 @@ from support.servers import Server, image_bytes, serve
 from support.solving import CROP, answer, call
 
 import virc as library
+from virc.reasoning import history
+from virc.reasoning.images import Shown
+from virc.reasoning.media import MediaPlace
 from virc.reasoning.protocol import own_protocol
 from virc.tools import registry
 
@@ -128,6 +131,17 @@ def test_frames_are_counted_on_cropped_and_traced_with_their_lines() -> None:
         words = ("--continue", "t", "and then?", "--endpoint", server.url, *TOOLS)
         assert virc("solve", *words).out == "97\n"
         assert last_turn(server) == ["Frame 7 at 0:00.5:", 14]
+
+
+def test_frames_and_pages_are_held_as_files_and_not_counted_as_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MAX_PIXELS", 0)  # no room for crops
+    turns = [call("turn_to", pages=[at]) for at in (2, 3, 4)]
+    assert solved(turns, "scan", "--page", "1")[0] == ["Page 4 of 40:", 4]
+    frame = Shown(Image.new("RGB", (56, 56)))
+    frame.place = MediaPlace("clip", 1, "Frame 1:", "")
+    assert frame.pixels is frame.pixels
+    assert frame.url
+    assert frame.pixels is not frame.pixels
 
 
 def test_a_chat_protocol_has_a_line_of_its_own_for_frames() -> None:
