@@ -156,7 +156,7 @@ def decoded(text: str, *, whole: bool = False, strict: bool = True) -> Any:
     texts may have line breaks.
 
     Raises:
-        FormatError: there is none; or it repeats a key, or holds NaN, infinities or huge numbers.
+        FormatError: there is none; or it holds NaN, infinities or huge numbers.
     """
     decoder = _DECODER if strict else _LOOSE
     return _json(text) if whole else _decoded(lambda: decoder.raw_decode(text))[0]
@@ -229,13 +229,6 @@ def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
     return read | given
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise FormatError("json", "the tool call repeats a key")
-    return value
-
-
 def _refuse(constant: str) -> NoReturn:
     raise FormatError("json", f"the tool call contains {constant}, which is not valid JSON")
 
@@ -253,10 +246,5 @@ def _finite(digits: str) -> float:
     return value
 
 
-_HOOKS: Mapping[str, Any] = {
-    "object_pairs_hook": _object,
-    "parse_constant": _refuse,
-    "parse_int": _whole,
-    "parse_float": _finite,
-}
+_HOOKS: Mapping[str, Any] = {"parse_constant": _refuse, "parse_int": _whole, "parse_float": _finite}
 _DECODER, _LOOSE = json.JSONDecoder(**_HOOKS), json.JSONDecoder(**_HOOKS, strict=False)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -126,7 +127,13 @@ def test_frames_are_counted_on_cropped_and_traced_with_their_lines() -> None:
     images = json.loads(Path("t/trace.json").read_text())["images"]
     assert [each["place"]["seconds"] for each in images[6:]] == [1.5, 1.0, 1.5]
     assert [number_of(Image.open(f"t/{images[at]['file']}")) for at in (4, 5, 6)] == [29, 29, 44]
-    assert "Image 6, frame 6 at 0:01.5, " in Path("t/index.html").read_text()
+    page = Path("t/index.html").read_text()
+    assert "Image 6, frame 6 at 0:01.5, " in page
+    lines = re.findall(r'<rect x="(-?\d+)"[^>]*><title>(.*?)</title>', page)  # of 1000 for 1.97 s
+    assert lines[-4:] == [
+        ("505", "Image 4, frame 5 at 0:01"), ("758", "Image 6, frame 6 at 0:01.5"),
+        ("505", "Image 7, frame 5 at 0:01"), ("758", "Image 8, frame 6 at 0:01.5"),
+    ]  # fmt: skip
     with serve([*turns, answer("97"), call("watch", start=0.5), answer("97")]) as server:
         words = ("--continue", "t", "and then?", "--endpoint", server.url, *TOOLS)
         assert virc("solve", *words).out == "97\n"

@@ -14,6 +14,7 @@ from virc.core.text import duration, plain
 from virc.core.web import html
 from virc.reasoning.calls import Box, Call, Size
 from virc.reasoning.trace import CallResult, FailureKind, ImageRecord, Trace, Unit
+from virc.solving.traces.time_line import time_lines
 
 LONG_TEXT = 160
 """Characters from which a question or answer is set small."""
@@ -125,6 +126,7 @@ def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, obj
             _unit(unit, trace, gallery, took) | {"asked": asked.get(number)}
             for number, (unit, took) in enumerate(zip_longest(trace.units, seconds))
         ],
+        time_lines=time_lines(trace),
         is_pending=trace.failure is not None and not is_answered,
         facts=_facts(trace, meta),
         figures=gallery.figures,
