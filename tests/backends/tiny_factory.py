@@ -1,6 +1,7 @@
 """Random models of the real architectures, small enough to build in a test, with a tokenizer of their own."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,8 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     model.generation_config.eos_token_id = named if len(named) > 1 else named[0]
     model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
+    if family == "gemma3":
+        _named_as_published(folder / "model.safetensors")
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
     if family in ("internvl", "gemma3"):
@@ -267,6 +270,14 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
     return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
 
 
+def _named_as_published(file: Path) -> None:
+    """Give the weights of Gemma 3's tower the names of its makers, which transformers reads and does not write."""
+    from safetensors.torch import load_file, save_file
+
+    named = {re.sub("^vision_tower", r"\g<0>.vision_model", name): each for name, each in load_file(file).items()}
+    save_file(named, file, metadata={"format": "pt"})
+
+
 def _widen(model: Any) -> None:
     """Draw weights wide enough that what is said next depends on everything said and shown before."""
     import torch
@@ -278,6 +289,8 @@ def _widen(model: Any) -> None:
             table = 0.03 if model.config.model_type == "gemma3" and "embed_tokens" in name else 1.0
             width = table if "embed" in name and "patch" not in name else 2.0 * fan_in**-0.5
             torch.nn.init.normal_(weight, std=width)
+        elif model.config.model_type == "gemma3" and name.endswith("language_model.norm.weight"):
+            torch.nn.init.constant_(weight, 9.0)  # beside 1: for the smaller embedding
 
 
 def _preprocessor(family: str) -> dict[str, object]:

@@ -260,7 +260,10 @@ class Server:
         images = [image for request in batch for image in request.images]
         if images:
             inputs |= self._processor.image_processor(images=images, return_tensors="pt")
-            inputs.pop("num_patches", None)  # of tiles
+            for count in ("num_patches", "num_crops"):  # of tiles
+                inputs.pop(count, None)
+            if self._model.config.model_type == "gemma3":
+                inputs["token_type_ids"] = (ids == self._model.config.image_token_id).int()
             if "image_grid_thw" in inputs:
                 inputs["mm_token_type_ids"] = (ids == self._model.config.image_token_id).int()
         return inputs

@@ -64,6 +64,18 @@ def test_vllm_gets_one_id_in_the_place_of_each_picture(kind: str, sent: list[int
     assert speech.unexpanded([1, 7, 8, 8, 8, 9, 2, 7, 8, 9]) == sent
 
 
+def test_vllm_gets_the_first_mark_alone_where_lines_around_a_picture_are_its_own() -> None:
+    """The real processor of vLLM 0.32 made the same ids again of what it got."""
+    marks = families.marks("gemma3")
+    words = SimpleNamespace(
+        convert_tokens_to_ids=dict(zip(marks.image, (7, 8, 9), strict=True)).get,
+        decode=lambda ids: "".join("\n" * (id - 20) if id > 20 else "x" for id in ids),
+        encode=lambda text, **_: [20 + len(text)] if text else [],
+    )
+    speech = Speech(words, QWEN2, 9, frozenset({9}), (), marks)
+    assert speech.unexpanded([1, 24, 7, 8, 8, 9, 24, 7, 8, 9, 22, 2, 23, 7, 8, 9, 22]) == [1, 22, 7, 7, 2, 21, 7]
+
+
 @pytest.mark.parametrize("reference", [True, False])
 def test_one_reply_follows_a_stored_conversation_whose_reference_nobody_sees(reference: bool) -> None:
     record = prompt(((280, 196), (56, 56)), before=["<think>look</think>"]).record

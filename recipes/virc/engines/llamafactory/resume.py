@@ -36,7 +36,8 @@ def loadable(checkpoint: Path, to: Path) -> None:
 
 
 def in_memory(name: str) -> str:
-    """The model's own name for a tensor of the hub names of Qwen2-VL, Qwen2.5-VL and InternVL; its own names stay."""
+    """The model's own name for a tensor of the hub names of the families' models; its own names stay."""
+    name = name.replace("vision_tower.vision_model.", "vision_tower.")  # of Gemma 3
     if name.startswith(("visual.", "vision_tower.", "multi_modal_projector.")):
         return f"model.{name}"
     if name.startswith("language_model."):

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.chatml import render
+from virc.backends.chatml import encode, render
 from virc.core.errors import EngineError
 from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
 from virc.families import registry as families
@@ -54,8 +54,27 @@ class Speech(msgspec.Struct, frozen=True):
     def unexpanded(self, ids: Sequence[int]) -> list[int]:
         """The ids with one in the place of each picture, which vLLM expands; verl does that for Qwen-VL alone."""
         before, pad, behind = map(self.tokenizer.convert_tokens_to_ids, self.marks.image)
+        if self.marks.around:
+            return self._without_around(ids, before, (pad, behind))
         frame = {before, behind} if self.marks.is_framed else set()
         return [id for last, id in pairwise([-1, *ids]) if id not in frame and not id == last == pad]
+
+    def _without_around(self, ids: Sequence[int], before: int, others: tuple[int, int]) -> list[int]:
+        """The ids with the first mark alone of each picture, in whose place vLLM writes the text around it, too."""
+        between: list[list[int]] = [[]]
+        for id in ids:
+            if id == before:
+                between.append([])
+            elif id not in others:
+                between[-1].append(id)
+        around, words = self.marks.around, self.tokenizer
+        for at, part in enumerate(between):
+            if at + 1 < len(between):
+                part[-1:] = encode(words, words.decode(part[-1:]).removesuffix(around))
+            if at:
+                part[:1] = encode(words, words.decode(part[:1]).removeprefix(around))
+        first, *rest = between
+        return [*first, *(id for part in rest for id in (before, *part))]
 
 
 @cache

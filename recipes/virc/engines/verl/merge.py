@@ -14,6 +14,7 @@ import torch
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.serialization import get_unsafe_globals_in_checkpoint
 from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers.conversion_mapping import get_model_conversion_mapping
 
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause, plain
@@ -41,6 +42,8 @@ def merge(words: Sequence[str]) -> int:
     _check_tied(weights, network, actor)
     network.load_state_dict(weights, strict=True, assign=True)
     network.tie_weights()
+    if network.config.model_type == "gemma3":  # of a network that it has not loaded, it writes names unknown to vLLM
+        network._weight_conversions = get_model_conversion_mapping(network, add_legacy=False)
     return merging.save(network, folder)
 
 

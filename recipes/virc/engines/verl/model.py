@@ -44,7 +44,8 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
     Parts are frozen before the model is sharded, when no optimizer has its weights. Where a batch of Qwen2-VL or
     Qwen2.5-VL has no picture, verl shows the vision part a black one, so that all devices do the same work, and takes
     the mean of what it returns: an object since transformers 5, which is made the tensor that it was before. Of GLM-4V
-    it takes this object for a tensor in every batch.
+    it takes this object for a tensor in every batch. Gemma 3 is told which ids are those of pictures, which see one
+    another; verl would let each see those before it alone.
     """
     prepare, initialize = built.apply_monkey_patch, built.FSDPEngine.initialize
 
@@ -54,6 +55,8 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
             print(f"virc: {freeze(model, parts)} weights are frozen: {', '.join(parts)}", flush=True)
         if model.config.model_type in _SEEN_AS_A_TENSOR:
             model.base_model.visual.register_forward_hook(lambda visual, given, seen: seen.pooler_output)
+        if model.config.model_type == "gemma3":
+            model.register_forward_pre_hook(see_pictures_whole, with_kwargs=True)
 
     def initialized(engine: Any) -> None:
         initialize(engine)
@@ -62,6 +65,11 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
             print(f"virc: {count:,} parameters are trained", flush=True)  # of all processes: FSDP2 has whole shapes
 
     built.apply_monkey_patch, built.FSDPEngine.initialize = prepared, initialized
+
+
+def see_pictures_whole(model: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a forward pass of Gemma 3 with what says which ids are a picture's, shape (batch, ids)."""
+    return given, {**named, "token_type_ids": (named["input_ids"] == model.config.image_token_id).int()}
 
 
 def mend_saving(engine: Any) -> None:

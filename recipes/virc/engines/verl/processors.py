@@ -19,21 +19,35 @@ from virc.families import registry as families
 _of_verl = module.hf_processor
 
 
-class InternVLProcessor(transformers.InternVLProcessor):
-    """One that gives the tiles of pictures whatever the text: verl has no marks of them left in it.
+class _Tiles:
+    """A processor that gives the tiles of pictures whatever the text: verl has no marks of them left in it.
 
-    It has the name of its parent, which is written into checkpoints.
+    Each has the name of its parent, which is written into checkpoints.
     """
+
+    image_processor: Any
 
     def __call__(self, images: Any = None, text: Any = None, videos: Any = None, **_: Any) -> BatchFeature:
         """Tiles, shape (tiles of all pictures, 3, side, side)."""
         if not images:
             return BatchFeature({})
-        found = self.image_processor(images=images, crop_to_patches=True, return_tensors="pt")
+        found = self.image_processor(images=images, return_tensors="pt")
         return BatchFeature({"pixel_values": found["pixel_values"]})
 
 
-_OWN: dict[str, Any] = {"internvl": InternVLProcessor}
+class InternVLProcessor(_Tiles, transformers.InternVLProcessor):  # type: ignore[misc]
+    pass
+
+
+class Gemma3Processor(_Tiles, transformers.Gemma3Processor):  # type: ignore[misc]
+    pass
+
+
+_OWN: dict[str, tuple[Any, str, bool]] = {
+    "internvl": (InternVLProcessor, "crop_to_patches", True),
+    "gemma3": (Gemma3Processor, "do_pan_and_scan", False),
+}
+"""Model type -> processor, and a setting of its image processor."""
 
 
 def hf_processor(name_or_path: str, **named: Any) -> Any:
@@ -42,8 +56,9 @@ def hf_processor(name_or_path: str, **named: Any) -> Any:
     if kind not in _OWN:
         return _of_verl(name_or_path, **named)
     families.check_rl(str(kind))
-    found = _OWN[kind].from_pretrained(name_or_path, **named)
-    found.image_processor.crop_to_patches = True
+    own, setting, value = _OWN[kind]
+    found = own.from_pretrained(name_or_path, **named)
+    setattr(found.image_processor, setting, value)
     found.config = transformers.AutoConfig.from_pretrained(name_or_path, **named)
     return found
 
