@@ -80,8 +80,8 @@ def render(
             spans.append(Span("system", len(ids), len(ids)))
             continue
         if not begun:
-            ids.append(id_of(marks.head(message.role)))
-            text = marks.text(message.role) + text
+            header, line = marks.heading(message.role)
+            ids, text = [*ids, id_of(header)], line + text
             if message.role == "assistant":
                 ids, text = ids + encode(tokenizer, text), ""
         start = len(ids)
@@ -104,7 +104,8 @@ def render(
         if not begun:
             ids += after
     if generate and not begun:
-        ids += [id_of(marks.head("assistant")), *encode(tokenizer, marks.text("assistant"))]
+        header, line = marks.heading("assistant")
+        ids += [id_of(header), *encode(tokenizer, line)]
     return Rendered(ids, spans, images)
 
 

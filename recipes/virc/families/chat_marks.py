@@ -35,29 +35,18 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def controls(self) -> tuple[str, ...]:
         """Every special token that a conversation may hold."""
-        headers = dict.fromkeys(map(self.head, ("system", "user", "assistant")))
+        headers = dict.fromkeys(self.heading(role)[0] for role in ("system", "user", "assistant"))
         ends = (self.end,) if self.end else ()
         return (*self.begin, *headers, *ends, *self.image)
 
-    @property
-    def picture(self) -> str:
-        """What stands in the place of a picture of one token."""
-        return f"{self.around}{''.join(self.image)}{self.around}"
-
-    def head(self, role: str) -> str:
-        """The special token that begins a message of that role."""
-        return self.header.format(role=self._name(role))
-
-    def text(self, role: str) -> str:
-        """The text between that and the message."""
-        return self.line.format(role=self._name(role))
-
-    def _name(self, role: str) -> str:
-        return self.assistant if role == "assistant" else role
+    def heading(self, role: str) -> tuple[str, str]:
+        """The special token that begins a message of that role, and the text between it and the message."""
+        name = self.assistant if role == "assistant" else role
+        return self.header.format(role=name), self.line.format(role=name)
 
     def opening(self, role: str) -> str:
         """What stands before a message of that role."""
-        return self.head(role) + self.text(role)
+        return "".join(self.heading(role))
 
     def written(self, role: str, text: str) -> str:
         """A message of that role as one text, up to the header of the next."""

@@ -35,18 +35,9 @@ class _Tiles:
         return BatchFeature({"pixel_values": found["pixel_values"]})
 
 
-class InternVLProcessor(_Tiles, transformers.InternVLProcessor):  # type: ignore[misc]
-    pass
-
-
-class Gemma3Processor(_Tiles, transformers.Gemma3Processor):  # type: ignore[misc]
-    pass
-
-
-_OWN: dict[str, tuple[Any, str, bool]] = {
-    "internvl": (InternVLProcessor, "crop_to_patches", True),
-    "gemma3": (Gemma3Processor, "do_pan_and_scan", False),
-}
+InternVLProcessor: Any = type("InternVLProcessor", (_Tiles, transformers.InternVLProcessor), {})
+Gemma3Processor: Any = type("Gemma3Processor", (_Tiles, transformers.Gemma3Processor), {})
+_OWN = {"internvl": (InternVLProcessor, "crop_to_patches", True), "gemma3": (Gemma3Processor, "do_pan_and_scan", False)}
 """Model type -> processor, and a setting of its image processor."""
 
 

@@ -235,11 +235,11 @@ def _turn_texts(row: Text, marks: ChatMarks) -> list[str]:
     A template without ends writes the line behind the header of a reply as a part of the reply. A system message that
     is joined to the user's first is in it.
     """
-    header, line = marks.head("assistant"), marks.text("assistant")
+    header, line = marks.heading("assistant")
     before, of_reply = (line, "") if marks.end else ("", line)
     texts, joined = [], ""
     for message in row.messages:
-        text = message.content.replace(MARK, marks.picture)
+        text = message.content.replace(MARK, f"{marks.around}{''.join(marks.image)}{marks.around}")
         if message.role == "user":
             texts.append(marks.written("user", joined + text) + header + before)
             joined = ""
