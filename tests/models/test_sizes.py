@@ -1,5 +1,8 @@
 """Sizes of published models, held against figures of their own cards, and memory that follows from them."""
 
+import json
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -57,3 +60,14 @@ def test_what_is_trained_is_all_that_is_not_frozen_or_its_adapters() -> None:
     assert shape.adapter_inputs(queries, ()) == 3 * 8
     assert shape.adapter_inputs(Lora(targets=("all",)), ()) == 6 * 8 + 16
     assert shape.adapter_inputs(queries, ("language",)) == 0
+
+
+def test_sizes_that_a_config_leaves_out_are_those_of_its_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = {"hidden_size": 2560, "intermediate_size": 10_240, "num_hidden_layers": 34}
+    config = {"model_type": "gemma3", "text_config": text, "vision_config": {"hidden_size": 1152}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(sizes, "_of_weights", lambda shape, folder: shape)
+    found = sizes.of_folder(tmp_path).text
+    assert (found.vocab_size, found.queries, found.keys) == (262_208, 2048, 1024)
