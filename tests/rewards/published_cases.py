@@ -150,9 +150,9 @@ CASES = (
     Case("unknown_tool", tool(call("rotate_image", image_index=0)), -1, "three tools"),
     Case("argument_too_many", tool(call("display_image", image_index=0, bbox_2d=[0, 0, 9, 9])), -1, "exactly one"),
     Case("argument_missing", tool(call("crop_image", bbox_2d=[0, 0, 9, 9])), -1, "exactly two"),
-    Case("repeated_key", tool('{"name": "x", ' + _CROP[1:]), 0.7, "the last counts", "repeated_key"),
+    Case("repeated_key", tool('{"name": "x", ' + _CROP[1:]), 0.7, "the last counts"),
     Case("repeated_argument", tool(_CROP.replace('"image_index": 0', '"image_index": 7, "image_index": 0')), 0.7,
-         "the last counts", "repeated_key"),
+         "the last counts"),
     Case("spaces_in_call", tool(f"\n  {_CROP}\n"), 0.7, "space around is cut off"),
     # image_index
     Case("index_next", tool(display(1)), -1, "there is image 0 only", tries=0),

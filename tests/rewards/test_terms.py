@@ -33,7 +33,7 @@ def scored(reply: str, known: Prompt, total: str = "rules", means: Means | None 
         (tool(scale(0.5)), True, True),
         (tool(display(-1)), False, True),
         (tool(display(True)), False, True),
-        (tool(crop(0, 0, 9, 9)).replace('{"bbox_2d"', '{"bbox_2d": 1, "bbox_2d"'), False, True),
+        (tool(crop(0, 0, 9, 9)).replace('{"bbox_2d"', '{"bbox_2d": 1, "bbox_2d"'), True, True),
         (tool(crop(0, 0, 280, 1)), False, False),
         (answer("5", "ab\n" * 9), True, True),
         (answer("5", "-" * 8), False, False),

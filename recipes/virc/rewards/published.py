@@ -23,7 +23,6 @@ QUIRKS = {
     "repeat_in_line": "a pattern that is repeated 8 times in a row is found within one line only",
     "repeat_of_anything": "eight spaces or dashes are such a pattern",
     "text_around_tags": "text before, between and after the two pairs of tags is ignored",
-    "repeated_key": "of a repeated key in a call the last counts",
     "true_is_one": "true is a whole number, 1, where an index or a coordinate is meant",
     "float_box": "coordinates of a box may be fractions",
     "index_from_end": "a negative image_index counts from the end",
