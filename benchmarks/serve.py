@@ -8,21 +8,21 @@ time is that of all processes until they have ended, the memory that of all when
 page counted once.
 """
 
-import re
+import os
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import msgspec
 
-from virc.core.events import Event, Reporter
+from virc.core.events import Reporter
 from virc.core.plan import Plan
-from virc.core.processes import memory_of_tree
 from virc.serving import address, vllm_process
 from virc.serving.plan import ServeRequest, prepare
 
@@ -31,12 +31,11 @@ OWN: Mapping[str, str] = {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_WORKER_MULTIPROC_
 
 
 class Start(NamedTuple):
-    """Seconds until the first answer, of each stage, and of the processors; GiB of memory."""
+    """Seconds until the first answer, and of the processors; GiB of memory."""
 
     wall: float
     cpu: float
     memory: float
-    stages: dict[str, float]
 
 
 def by_vllm(plan: Plan) -> Plan:
@@ -48,19 +47,26 @@ def by_vllm(plan: Plan) -> Plan:
     )
 
 
+def memory_of_group(pid: int) -> float:
+    """GiB of memory of the processes of a process's group, each shared page counted once."""
+    kib = 0
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if os.getpgid(int(each.name)) == os.getpgid(pid):
+                kib += int((each / "smaps_rollup").read_text().partition("Pss:")[2].split()[0])
+    return kib / 2**20
+
+
 def start(plan: Plan, url: str, folder: Path) -> Start:
     """Start a server in an empty folder, and end it."""
     step = msgspec.structs.replace(plan.step, env={**plan.step.env, "VLLM_CACHE_ROOT": str(folder)})
     plan = msgspec.structs.replace(plan, step=step)
-    said: list[Event] = []
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    with vllm_process.started(plan, url, "tiny", None, folder / "log", Reporter(said.append)) as process:
-        wall, memory = time.perf_counter() - began, memory_of_tree(process.pid)
+    with vllm_process.started(plan, url, "tiny", None, folder / "log", Reporter()) as process:
+        wall, memory = time.perf_counter() - began, memory_of_group(process.pid)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    line = next(event.text for event in said if event.kind == "note")
-    stages = {name: float(took) for name, took in re.findall(r"([A-Za-z][A-Za-z ]*) ([\d.]+) s", line.split(": ")[1])}
-    return Start(wall, cpu, memory, stages)
+    return Start(wall, cpu, memory)
 
 
 def main(rounds: int = 3) -> None:
@@ -75,10 +81,8 @@ def main(rounds: int = 3) -> None:
                 starts[name].append(start(plan, address.url(served.config), Path(folder)))
             print(f"{name}: {starts[name][-1]}", file=sys.stderr, flush=True)
     for name, found in starts.items():
-        wall, cpu, memory = (median(column) for column in list(zip(*found, strict=True))[:3])
-        names = dict.fromkeys(stage for one in found for stage in one.stages)
-        stages = (f"{stage} {median(one.stages.get(stage, 0) for one in found):.1f}" for stage in names)
-        print(f"{name}: {wall:.1f} s, {cpu:.1f} s of processor time, {memory:.1f} GiB; {', '.join(stages)}")
+        wall, cpu, memory = map(median, zip(*found, strict=True))
+        print(f"{name}: {wall:.1f} s, {cpu:.1f} s of processor time, {memory:.1f} GiB")
 
 
 if __name__ == "__main__":

@@ -165,9 +165,11 @@ def replay(conversations: Sequence[Conversation], url: str, mark: str) -> Done:
     return Done(len(marked), tokens, time.perf_counter() - began, time.process_time() - cpu)
 
 
-def since(idle: Done, run: Done) -> Done:
-    """A run without what one that does nothing takes."""
-    return run._replace(seconds=run.seconds - idle.seconds, cpu=run.cpu - idle.cpu)
+def since(first: Done, run: Done) -> Done:
+    """A run without one of the first row alone: the start, and that row."""
+    return Done(
+        run.problems - first.problems, run.tokens - first.tokens, run.seconds - first.seconds, run.cpu - first.cpu
+    )
 
 
 class Naive(OpenAIBackend):
@@ -175,7 +177,7 @@ class Naive(OpenAIBackend):
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """As the parent does."""
-        self._server = msgspec.structs.replace(self._server, keeps_images=False)
+        self.server = msgspec.structs.replace(self.server, virc_image_ids=None)
         return super().reply(
             Ask(ask.messages, tuple(Shown(shown.pixels) for shown in ask.images)), sampling, on_text, seconds
         )
@@ -202,8 +204,9 @@ def main(problems: int = 256, rounds: int = 3) -> None:
         words = ["--to", str(folder / "held"), "--count", str(problems), "--seed", "20000"]
         synth = [*VIRC, "data", "synth", *words, "--split", "heldout", "--formats", "batch", "--drawing", "1"]
         subprocess.run(synth, env=ENV, check=True, capture_output=True)
-        rows, out, none = folder / "held" / "problems.jsonl", folder / "out.jsonl", folder / "none.jsonl"
-        none.touch()
+        rows, out = folder / "held" / "problems.jsonl", folder / "out.jsonl"
+        one = rows.with_name("one.jsonl")
+        one.write_text(rows.read_text().partition("\n")[0])
         conversations = recorded(rows, out)  # also warms the server up
         requests = sum(map(len, conversations))
         print(f"{problems} problems in {requests} requests, tiny in float32 on {os.cpu_count()} cores", flush=True)
@@ -212,8 +215,8 @@ def main(problems: int = 256, rounds: int = 3) -> None:
             found: dict[str, Done] = {}
             for name in ("ours", "ceiling", "naive")[:: -1 if number % 2 else 1]:
                 if name == "ours":
-                    idle = batch(none, url, out)
-                    found[name] = since(idle, batch(rows, url, out))
+                    first = batch(one, url, out)
+                    found[name] = since(first, batch(rows, url, out))
                 elif name == "ceiling":
                     found[name] = replay(conversations, url, f"{number}-")
                 else:
@@ -222,7 +225,7 @@ def main(problems: int = 256, rounds: int = 3) -> None:
                 print(f"{name:8}{found[name]}, {cpu:.1f} ms of client CPU a request", flush=True)
             for name, each in ratios.items():
                 each.append(found["ours"].rate / found[name].rate)
-            print(f"start-up of ours, taken off: {idle.seconds:.1f} s", flush=True)
+            print(f"start-up of ours and its first row, taken off: {first.seconds:.1f} s", flush=True)
         for name, each in ratios.items():
             aim = " (aim: 0.90)" if name == "ceiling" else ""
             print(f"ours/{name} {median(each):.2f}{aim}, {min(each):.2f} to {max(each):.2f}")
