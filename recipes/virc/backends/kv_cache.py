@@ -181,7 +181,8 @@ class CachedModel:
             is_whole = hasattr(self.processor, "do_pan_and_scan")
             ways = {"do_pan_and_scan": False} if is_whole else {"crop_to_patches": True}
             batch = self.processor(images=pictures, return_tensors="pt", **ways)
-            made, tiles = len(batch["pixel_values"]), sum(self.grid.tiles(*picture.size) for picture in pictures)
+            tiles = [self.grid.tiles(*picture.size) for picture in pictures]
+            made = [1 + crops for crops in batch["num_crops"]] if is_whole else list(batch["num_patches"])
             if made != tiles:
                 raise EngineError(f"the image processor made {made} of {tiles} tiles")
             return {"pixel_values": batch["pixel_values"].to(self.network.device, self.network.dtype)}

@@ -57,6 +57,11 @@ class MediaPlace(msgspec.Struct, frozen=True, omit_defaults=True):
     page: int | None = None
     frame: int | None = None
 
+    @property
+    def label(self) -> str:
+        """What a caption calls it, such as `frame 3 at 0:02`."""
+        return self.line.rstrip(":").lower()
+
 
 def places_of(fields: Mapping[str, Any], count: int) -> list[MediaPlace | None]:
     """Where each of the `count` pictures of a row's question comes from. Raises DataError: `image_places` is wrong."""

@@ -22,8 +22,8 @@ def parse(text: str, grammar: Grammar = TAGS) -> Turn:
     it.
 
     Raises:
-        FormatError: the marks are others, or the call is not written as its form says; in JSON, with
-            NaN, infinities or huge numbers.
+        FormatError: the marks are others, or the call is not written as its form says; in JSON, with NaN, infinities
+            or huge numbers.
     """
     text = first_turn(text)
     if grammar.loose:

@@ -262,10 +262,11 @@ class Server:
             inputs |= self._processor.image_processor(images=images, return_tensors="pt")
             for count in ("num_patches", "num_crops"):  # of tiles
                 inputs.pop(count, None)
+            is_image = (ids == self._model.config.image_token_id).int()
             if self._model.config.model_type == "gemma3":
-                inputs["token_type_ids"] = (ids == self._model.config.image_token_id).int()
+                inputs["token_type_ids"] = is_image
             if "image_grid_thw" in inputs:
-                inputs["mm_token_type_ids"] = (ids == self._model.config.image_token_id).int()
+                inputs["mm_token_type_ids"] = is_image
         return inputs
 
     async def wake_up(self, tags: list[str] | None = None) -> None:

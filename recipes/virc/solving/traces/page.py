@@ -89,7 +89,7 @@ class Gallery:
         self, record: ImageRecord, caption: str, box: Box | None = None, *, is_cut: bool = False, of_file: str = ""
     ) -> Figure:
         size = (record.width, record.height)
-        said = f", {record.place.line.rstrip(':').lower()}" if record.place else ""
+        said = f", {record.place.label}" if record.place else ""
         caption = f"{caption}{said}, {size[0]} × {size[1]} px{of_file}"
         number = len(self.figures)
         figure = Figure(number=number, image=record.index, size=size, caption=caption, box=box, is_cut=is_cut)

@@ -44,11 +44,11 @@ def _time_line(source: str, shown: Sequence[tuple[str, int, MediaPlace]]) -> Tim
     last = max([*pages, *(_at(place) for *_, place in shown)])
     marks: dict[str, list[tuple[int, str]]] = {}
     for heading, index, place in shown:
-        label = f"Image {index}, {place.line.rstrip(':').lower()}"
-        marks.setdefault(heading, []).append((round(WIDTH * _at(place) / (last or 1)), label))
+        x = round(WIDTH * _at(place) / (last or 1))
+        marks.setdefault(heading, []).append((x, f"Image {index}, {place.label}"))
     looks = [Look(heading, found) for heading, found in marks.items()]
     return TimeLine(source, looks, ("page 1", f"page {last:g}") if pages else ("0 s", f"{last:g} s"))
 
 
 def _at(place: MediaPlace) -> float:
-    return place.seconds or 0.0 if place.page is None else place.page
+    return place.page or place.seconds or 0.0
