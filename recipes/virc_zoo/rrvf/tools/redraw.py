@@ -3,7 +3,7 @@
 The code runs in the sandbox without the picture, so that nothing can be copied. TEACHER_ENDPOINT is the address of the
 teacher up to /v1, TEACHER_KEY its key.
 Source: L-O-I/RRVF@2cf40ee, README.md, Visual Feedback Mechanism: code is rendered, a stronger model compares both
-pictures, and the model is told in words. The name and keys of the call for charts are of no publication.
+pictures, and the model is told in words. The name and keys of the call for charts are not in what was read.
 """
 
 import os
