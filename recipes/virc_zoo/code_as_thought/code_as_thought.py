@@ -14,7 +14,7 @@ From 0 to 1.3. Code is read and not run: the table is the last DataFrame called 
 name; it may be made of lists, dicts and names of these. The column `programmability` of a row is high (<CODE>) or low
 (<DIRECT>), and its column `csv` has the true table.
 Source: arXiv:2509.09286v1, equation 3 and the weights of section 5.1; section 4.3.2; algorithm 1 of appendix C.
-Assumed: the 0.5 of `decision`, which is published only as partial credit; that names are similar if rapidfuzz's
+Assumed: the 0.5 of `decision`, which the paper calls partial credit alone; that names are similar if rapidfuzz's
 `ratio` is over 50; and that the last DataFrame of that name counts.
 """
 
