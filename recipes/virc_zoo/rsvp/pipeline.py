@@ -1,10 +1,10 @@
 """RSVP: a model that sees finds out what a question means and in which rows and columns it is; a tool cuts out the mask.
 
-Source: arXiv:2506.04277, section 3, as two summaries of the whole paper report it (read on 2026-11-30): the picture is
+Source: arXiv:2506.04277, section 3, as a summary of the whole paper reports it (read on 2026-11-30): the picture is
 divided into M horizontal and N vertical regions, each with a number, as visual prompts; the model infers, step by step,
 the object with its attributes, whether it is there, and its regions of both kinds, with the reason; the box around
 these is padded; and a module of vision and language (VLSM) cuts out the mask by the box and the text. Of the densities
-tried, 9 x 9 was best. The words and the padding are our own: neither is reported, and no code of its authors was found.
+tried, 9 x 9 was best, and 0, 20 and 40% of padding were. Which of these is taken is our choice, and the words are our own.
 """
 
 import re
