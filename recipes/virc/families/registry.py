@@ -78,6 +78,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unstated: sizes of the language model that a config.json may leave out, by their names there.
         parts: part of a model -> pieces of the names of its weights; all others are the language model.
         here: model types that run in this process.
+        gguf: model type of GGUF files that run in this process -> what llama.cpp calls its vision tower.
         sft: model type -> its template in LLaMA-Factory.
         sft_keys: further keys that LLaMA-Factory needs for them.
         rl: model types that verl trains.
@@ -105,6 +106,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unstated: Mapping[str, int] = {}
     parts: Mapping[Part, tuple[str, ...]] = {}
     here: tuple[str, ...] = ()
+    gguf: Mapping[str, str] = {}
     sft: Mapping[str, str] = {}
     sft_keys: Mapping[str, Any] = {}
     rl: tuple[str, ...] = ()
@@ -148,8 +150,8 @@ def run_here() -> tuple[str, ...]:
 
 
 def levels(family: Family, model_type: str) -> dict[str, bool]:
-    """What models of a type can be used for in addition to being asked through a server."""
-    return {name: model_type in getattr(family, name) for name in ("here", "sft", "rl")}
+    """What models of a type can be used for; all are asked through a server."""
+    return {"server": True} | {name: model_type in getattr(family, name) for name in ("here", "gguf", "sft", "rl")}
 
 
 def marks(model_type: object) -> ChatMarks:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.gguf.model import MAX_PIXELS, MIN_PIXELS, PROJECTORS, PROTOCOL, SUFFIX
+from virc.backends.gguf.model import MAX_PIXELS, MIN_PIXELS, PROTOCOL, SUFFIX
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.files import contents, is_file
 from virc.core.text import clause
+from virc.families import registry as families
 from virc.reasoning.protocol import FILE_NAME
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ def _write_vision(source: Source, to: Path, dtype: str) -> None:
     side = int(math.sqrt(vision.get("num_position_embeddings", 0))) * patch or 560
     writer.add_type("mmproj")
     writer.add_clip_has_vision_encoder(True)
-    writer.add_clip_projector_type(PROJECTORS[source.kind])
+    family = families.by_model_type(source.kind)
+    assert family
+    writer.add_clip_projector_type(family.gguf[source.kind])
     writer.add_vision_projection_dim(source.text["hidden_size"])
     writer.add_vision_image_size(side)
     writer.add_vision_patch_size(patch)

@@ -10,8 +10,9 @@ FAILURE: dict[str, object] = {"families": None}
 def command(as_json: Json = False) -> None:
     """Print families of stock models with their model types.
 
-    Servers are asked for models of each. `here`: the type runs in this process; `sft`: LLaMA-Factory trains it; `rl`:
-    verl does. Tests have shown each with a random model of the real architecture; published weights were not tried.
+    `server`: a server is asked for the type; `here`: it runs in this process; `gguf`: as a GGUF file, too; `sft`:
+    LLaMA-Factory trains it; `rl`: verl does. Tests have shown each with a random model of the real architecture, and
+    servers by scripts; published weights were not tried.
     """
     from virc.families import registry as families
 

@@ -11,17 +11,13 @@ from virc.backends.gguf.header import Value
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
 from virc.core.text import plain
+from virc.families import registry as families
 from virc.reasoning import resize
 from virc.reasoning.resize import Grid
 
 SUFFIX = ".gguf"
 PROTOCOL, MIN_PIXELS, MAX_PIXELS = "virc.protocol", "virc.min_pixels", "virc.max_pixels"
 """Keys of ours: the chat protocol as JSON, and the smallest and largest area of an image in pixels."""
-PROJECTORS = {
-    "qwen2_vl": "qwen2vl_merger", "qwen2_5_vl": "qwen2.5vl_merger", "qwen3_vl": "qwen3vl_merger",
-    "gemma3": "gemma3", "internvl": "internvl", "glm4v": "glm4v",
-}  # fmt: skip
-"""`model_type` of a model -> what llama.cpp calls its vision tower."""
 _VISION = "clip"
 _MERGED = 2  # patches a side that become one token, if the file does not say
 
@@ -130,7 +126,8 @@ def _model_type(architecture: str, tower: Mapping[str, Value]) -> str | None:
     if architecture.startswith("qwen35"):  # its vision tower is Qwen3-VL's
         return "qwen3_5"
     projector = _text(tower, "clip.vision.projector_type") or _text(tower, "clip.projector_type")
-    return next((kind for kind, name in PROJECTORS.items() if name == projector), None)
+    named = (each for family in families.discover().values() for each in family.gguf.items())
+    return next((kind for kind, name in named if name == projector), None)
 
 
 def _text(values: Mapping[str, Value], key: str) -> str | None:
