@@ -12,8 +12,7 @@ import msgspec
 from PIL import Image
 from support.loopback import Connection, Loopback
 from support.published_crops import _chain, _middle
-from support.published_rows import verl_row
-from support.row_files import NUMBERS, PLACES, SIDE, SIZE, array, parquet, picture, question, saved
+from support.row_files import NUMBERS, PLACES, SIDE, SIZE, array, embedded, parquet, question, saved
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME
@@ -144,11 +143,10 @@ def _trajectories(folder: Path, system: str, chains: Sequence[Sequence[Sequence[
 
 
 def vitar_rl(folder: Path, pictures: int = 3) -> Path:
-    """ViTAR, RL: parquet with verl's columns, whose prompt begins with the system message."""
-    # JLINEkai/ViTAR@1448fb2, verl/utils/dataset/rl_dataset.py and verl/workers/reward_manager/naive.py: the columns
-    rows = []
-    for at, number in enumerate(NUMBERS[:pictures]):
-        row = verl_row("med_box", at, [picture(at)], question(at), number)
-        told = {"role": "system", "content": "You answer questions about medical images."}
-        rows.append({**row, "prompt": [told, *row["prompt"]], "env_name": "visual_toolcrop"})
-    return parquet(folder / "med_box_all.parquet", rows)
+    """ViTAR-16K: parquet with boxes, which nothing reads."""
+    # JLINEkai/ViToS@69fbb33, README.md, Data preparation: the columns
+    rows = [
+        {"image": embedded(at), "question": f"<image>{question(at)}", "answer": number, "bbox": [[0.1, 0.1, 0.5, 0.5]]}
+        for at, number in enumerate(NUMBERS[:pictures])
+    ]
+    return parquet(folder / "train-00000-of-00001.parquet", rows)
