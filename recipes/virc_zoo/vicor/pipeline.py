@@ -12,7 +12,7 @@ from virc_extras.pipelines import Problem, Role, Roles, fill
 
 ROLES = {"eyes": Role(max_tokens=256), "mind": Role(max_tokens=512)}
 
-CAPTION = "Describe this picture in one sentence."
+CAPTION = "Describe this picture in one or two sentences."
 REASON = """A picture is described so: {caption}{clues}
 
 Question: {question}
