@@ -173,7 +173,12 @@ def test_a_column_of_replies_that_is_not_read_is_named_and_its_hint_reads_it(tmp
     system.write_text("name: mine\nreward: {total: outcome}\n")
     unread = virc(*words)
     assert "warning: the right answers of 1 problem are scored, not the column 'reply'\n" in unread.err
-    assert "1 on average" in unread.out
+    assert ("1 on average" in unread.out, "worth 0" in unread.err) == (True, False)
+    boxed = 'TERMS = ("boxed",)\ndef boxed(sample, means):\n    return float("boxed" in sample.text)\n'
+    (tmp_path / "boxed.py").write_text(f"{boxed}def total(t):\n    return t.boxed\n")
+    (tmp_path / "boxed.yaml").write_text("name: boxed\nreward: {total: ./boxed.py}\n")
+    unboxed = virc("rewards", "try", tmp_path / "boxed.yaml", *words[3:])
+    assert "each right answer is worth 0 as it is written" in unboxed.err
     layout = "rows: {mine: {about: mine, question: question, answer: answer, images: image, reply: reply}}\n"
     system.write_text(system.read_text() + layout)
     read = virc(*words)

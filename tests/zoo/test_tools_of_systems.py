@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
+from support import published_pairs
 from support.called import virc
 from support.servers import image_bytes, serve
 
@@ -74,6 +75,11 @@ def test_the_second_picture_of_visrl_is_within_a_picture_that_is_not_square(tmp_
         with pytest.raises(DataError, match=said):
             rows_of_visrl._crop(box, "a.png", tmp_path)
     assert tool("crop_region").read({"bbox_2d": [1, 2, 3, 4]}, View([])) == {"bbox_2d": [1, 2, 3, 4]}
+
+
+def test_the_entry_of_rows_that_a_layout_reads_is_not_checked(tmp_path: Path) -> None:
+    done = virc("data", "check", published_pairs.visrl(tmp_path), "--system", "visrl", "--own-words", "--workers", 1)
+    assert (done.code, "layout pairs" in done.out) == (0, True), done.out + done.err
 
 
 ZOOMED = [

@@ -132,6 +132,9 @@ def try_reward(
     finally:
         means.close()
     warn_not_copied(report.warn)
+    if reply is None and _scores_answers(source) and found and all(each.scored.total == 0 for each in found):
+        sentence = r"each right answer is worth 0 as it is written here: without \boxed{}, and without calls"
+        report.warn(sentence, "-v shows it, «--reply FILE» scores one reply for all")
     if reply is None and _scores_answers(source) and (unread := _columns(source) & _OF_REPLIES):
         sentence = f"the right answers of {counted(len(found), 'problem')} are scored, not the column {min(unread)!r}"
         layout = f"`reply: {min(unread)}` in a layout of `rows` in {system} reads it"

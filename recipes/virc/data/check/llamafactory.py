@@ -19,7 +19,7 @@ def check_entry(source: RowsFile) -> list[Fault]:
     Where an entry has `columns` or `tags`, LLaMA-Factory ignores whatever they do not name.
     """
     info = source.info
-    if not info:
+    if not info or source.laid_out:  # rows of a layout are written again, with an entry of their own
         return []
     form, tags, split = info.get("formatting"), info.get("tags"), info.get("split", "train")
     has_columns, ranked = isinstance(info.get("columns"), dict), source.format == pairs.NAME
