@@ -107,7 +107,7 @@ def test_replies_are_followed_by_the_published_words() -> None:
         "VisualToolBoxV2.maybe_resize_bbox() miss", "VisualToolBoxV2.maybe_resize_bbox() take",
         "'>' not supported between instances of '", "string indices must be integers, not 'st",
         "list indices must be integers or slices,", "verl.workers.agent.envs.mm_process_engin",
-        f"<tool_response><image>{user}"[:40], "'angle'",  # image_rotate_tool, which no prompt names
+        f"<tool_response><image>{user}"[:40], "'angle'",  # image_rotate_tool, which the prompt does not name
     ]  # fmt: skip
     assert not any("{" in here.replace('{"', "").replace("{'", "") for here, _ in pairs)
 
