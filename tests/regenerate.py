@@ -9,6 +9,7 @@ from pathlib import Path
 
 import client_page
 import field_table
+import levels_table
 import protocol_page
 import reference_page
 import remote_page
@@ -21,7 +22,7 @@ from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
 from virc_cli.console.completion import AUTOLOADED
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (client_page, field_table, protocol_page, reference_page, remote_page, scale_page, zoo_page)
+PAGES = (client_page, field_table, levels_table, protocol_page, reference_page, remote_page, scale_page, zoo_page)
 if find_spec("virc_extras"):
     from extras.rounds import rounds_plan
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_kv_cache import RECURRENT, TOLERANCE, picture
+from test_kv_cache import FAMILIES, RECURRENT, TOLERANCE, picture
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
@@ -14,8 +14,6 @@ from virc.reasoning.session import Ask, Message
 
 pytestmark = pytest.mark.integration
 
-OTHER_TOWERS = ["internvl", "gemma3", "glm4v", "glm4v_moe", "glm46v"]
-NEW = pytest.mark.parametrize("family", ["qwen3_vl_moe", *RECURRENT, *OTHER_TOWERS])
 HYBRID = pytest.mark.parametrize("family", RECURRENT)
 BOXES = ((20, 30, 110, 100), (0, 0, 150, 31), (140, 60, 230, 150))
 FIRST, AGAIN = (Sampling(temperature=1.0, seed=seed, max_tokens=10) for seed in (1, 2))
@@ -103,7 +101,7 @@ def problem(backend: LocalBackend, draw: Callable[[Ask, int], Message]) -> Itera
         messages = [*messages, draw(ask, turn), Message("user", "Go on.", (turn + 1,))]
 
 
-@NEW
+@FAMILIES
 def test_prompts_and_logits_are_those_of_processor_and_model(
     tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
@@ -111,7 +109,7 @@ def test_prompts_and_logits_are_those_of_processor_and_model(
 
     backend = load(tiny(family), device="cpu", stock=True)
     whole = Whole(tiny(family), backend)
-    assert 1e6 < whole.model.num_parameters() < 2e6
+    assert whole.model.num_parameters() < 3e6
     seen = recorded(backend, monkeypatch)
     compared: list[Any] = []
 

@@ -137,6 +137,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     torch.manual_seed(seed)
     words = tokenizer(family)
     model = _model(family, words.get_vocab(), len(words))
+    assert model.config.model_type == family, f"there is no random model of {family} here"
     _widen(model)
     ends = ["<|endoftext|>", "<|user|>", "<|observation|>"] if family.startswith("glm") else [words.eos_token]
     named = words.convert_tokens_to_ids(ends)

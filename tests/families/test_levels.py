@@ -1,28 +1,49 @@
-"""What `virc systems families` says of model types is what the docs and the code say."""
+"""What `virc systems families` and the docs say of model types is what tests have shown."""
 
-import re
+import importlib
 from pathlib import Path
 
 import pytest
+from levels_table import HEAD, types
 from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.families.parts import PARTS, part_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "servers" / "README.md"
+HERE = ("backends.test_kv_cache:test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try",
+        "backends.test_local:test_greedy_ids_equal_those_of_generate_at_every_turn",
+        "backends.test_equal_to_transformers:test_prompts_and_logits_are_those_of_processor_and_model",
+        "families.test_stock_families:test_a_box_lands_on_what_was_drawn_at_any_ratio_of_sides")  # fmt: skip
+SFT = ("families.test_sft_engine:test_one_step_changes_the_parts_that_are_not_frozen",
+       "families.test_sft_engine:test_one_step_of_an_adapter_changes_all_layers_of_the_language_model")  # fmt: skip
+TESTS = {
+    "server": ("families.test_stock_families:test_a_box_is_cut_in_the_unit_of_the_family",),
+    "here": HERE,
+    "gguf": ("extras.gguf_writer.test_gguf_writer:test_first_tokens_are_as_likely_as_by_transformers",),
+    "sft": SFT,
+    "rl": ("families.test_rl_engine:test_one_step_changes_the_parts_that_are_not_frozen",),
+}
+"""Level -> the tests that each type at it has to pass, with a random model of its architecture."""
 
 
-def test_the_docs_have_the_types_that_the_command_prints() -> None:
-    found = virc("systems", "families", "--json").json["families"]
-    lines = re.findall(r"^\| `(.+?)` \|.*\|(.*)\|(.*)\|$", PAGE.read_text(), re.MULTILINE)
-    for each in found:
-        here, sft, rl = (
-            {kind for kind in each["types"] if each["types"][kind][level]} for level in ("here", "sft", "rl")
-        )
-        told, told_rl = next(cells for name, *cells in lines if name == each["name"])
-        assert here == sft == set(re.findall(r"`([a-z]\w+)`", told))
-        assert rl == (sft if "the same" in told_rl else set(re.findall(r"`([a-z]\w+)`", told_rl)))
+@pytest.mark.parametrize(("level", "test"), [(level, test) for level, tests in TESTS.items() for test in tests])
+def test_each_type_at_a_level_is_tested(level: str, test: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if level == "gguf":
+        pytest.importorskip("virc_extras")
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "backends")
+    module, name = test.split(":")
+    marks = [mark for mark in getattr(importlib.import_module(module), name).pytestmark if mark.name == "parametrize"]
+    tried = next(mark.args[1] for mark in marks if mark.args[0] in ("family", "kind", "name"))
+    found = families.discover()
+    kinds = [kind for each in found.values() for kind in types(each, level)]
+    assert sorted(tried) == sorted(found if level == "server" else kinds)
+
+
+def test_command_and_docs_have_the_levels_that_are_tested() -> None:
+    printed = virc("systems", "families", "--json").json["families"]
+    assert [each["name"] for each in printed] == [*families.discover()]
+    assert {tuple(levels) for each in printed for levels in each["types"].values()} == {tuple(HEAD)} == {tuple(TESTS)}
 
 
 def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done() -> None:

@@ -108,21 +108,6 @@ QUARTERS = {
 }
 
 
-@pytest.mark.parametrize("name", families.discover())
-def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
-    family, call = families.get(name), QUARTERS[name]
-    picture = Image.new("RGB", (980, 700), "white")
-    picture.paste((200, 0, 0), (490, 350, 980, 700))
-    session = Session(families.protocol(family), "?", [picture], family.grid, tools=known())
-    text = json.dumps({"name": call.name, "arguments": call.arguments})
-    unit = session.feed(Reply(f"<tool_call>{text}</tool_call>"))
-    assert unit.call, unit  # type: ignore[union-attr]
-    crop = session.images[1].pixels
-    assert crop.width > 0.45 * 980
-    inner = crop.crop((4, 4, crop.width, crop.height))  # where the picture was resized, edges are soft
-    assert inner.getextrema()[0] == (200, 200)  # nothing but the red quarter
-
-
 @pytest.mark.parametrize("size", [(2100, 700), (900, 900), (600, 1500)], ids=str)
 @pytest.mark.parametrize("kind", families.run_here())
 def test_a_box_lands_on_what_was_drawn_at_any_ratio_of_sides(kind: str, size: tuple[int, int]) -> None:
@@ -192,6 +177,22 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
     Image.new("RGB", (900, 600), "white").save(tmp_path / "p.png")
     return tmp_path / "p.png"
+
+
+@pytest.mark.parametrize("name", families.discover())
+def test_a_box_is_cut_in_the_unit_of_the_family(name: str, image: Path) -> None:
+    call = QUARTERS[name]
+    picture = Image.new("RGB", (980, 700), "white")
+    picture.paste((200, 0, 0), (490, 350, 980, 700))
+    picture.save(image)
+    text = f"<tool_call>{json.dumps({'name': call.name, 'arguments': call.arguments})}</tool_call>"
+    with serve(lambda body: "97" if turn_of(body) else text, owned_by="vllm") as server:
+        done = virc("solve", "--endpoint", server.url, "--family", name, "--json", image, "?")
+        crop = open_image(image_bytes(images_of(server.chats()[-1])[-1]), "it")
+    assert (done.json["answer"], done.json["family"]) == ("97", name)
+    assert crop.width > 0.45 * 980
+    inner = crop.crop((4, 4, crop.width, crop.height))  # where the picture was resized, edges are soft
+    assert inner.getextrema()[0] == (200, 200)  # nothing but the red quarter
 
 
 def looking(unit: int) -> Any:

@@ -78,7 +78,8 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unstated: sizes of the language model that a config.json may leave out, by their names there.
         parts: part of a model -> pieces of the names of its weights; all others are the language model.
         here: model types that run in this process.
-        gguf: model type of GGUF files that run in this process -> what llama.cpp calls its vision tower.
+        gguf: model types that run in this process as GGUF files.
+        towers: model type -> what llama.cpp calls its vision tower.
         sft: model type -> its template in LLaMA-Factory.
         sft_keys: further keys that LLaMA-Factory needs for them.
         rl: model types that verl trains.
@@ -106,7 +107,8 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unstated: Mapping[str, int] = {}
     parts: Mapping[Part, tuple[str, ...]] = {}
     here: tuple[str, ...] = ()
-    gguf: Mapping[str, str] = {}
+    gguf: tuple[str, ...] = ()
+    towers: Mapping[str, str] = {}
     sft: Mapping[str, str] = {}
     sft_keys: Mapping[str, Any] = {}
     rl: tuple[str, ...] = ()

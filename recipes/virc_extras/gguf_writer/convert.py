@@ -210,7 +210,7 @@ def _write_vision(source: Source, to: Path, dtype: str) -> None:
     writer.add_clip_has_vision_encoder(True)
     family = families.by_model_type(source.kind)
     assert family
-    writer.add_clip_projector_type(family.gguf[source.kind])
+    writer.add_clip_projector_type(family.towers[source.kind])
     writer.add_vision_projection_dim(source.text["hidden_size"])
     writer.add_vision_image_size(side)
     writer.add_vision_patch_size(patch)

@@ -15,6 +15,7 @@ from virc.backends import llamacpp, local
 from virc.backends.gguf import model
 from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError
+from virc.families import registry as families
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message
@@ -48,7 +49,7 @@ def content(file: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
     return fields, {each.name: [int(side) for side in each.shape] for each in reader.tensors}
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("family", [kind for each in families.discover().values() for kind in each.gguf])
 def test_keys_and_tensors_are_those_of_llama_cpps_own_converter(family: str, tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     file = convert.convert(fitting(family, tmp_path), tmp_path / "to", "random")
@@ -66,7 +67,7 @@ def test_keys_and_tensors_are_those_of_llama_cpps_own_converter(family: str, tmp
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("family", [kind for each in families.discover().values() for kind in each.gguf])
 def test_first_tokens_are_as_likely_as_by_transformers(family: str, tmp_path: Path) -> None:
     import torch
 

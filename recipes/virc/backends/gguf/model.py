@@ -126,7 +126,7 @@ def _model_type(architecture: str, tower: Mapping[str, Value]) -> str | None:
     if architecture.startswith("qwen35"):  # its vision tower is Qwen3-VL's
         return "qwen3_5"
     projector = _text(tower, "clip.vision.projector_type") or _text(tower, "clip.projector_type")
-    named = (each for family in families.discover().values() for each in family.gguf.items())
+    named = (each for family in families.discover().values() for each in family.towers.items())
     return next((kind for kind, name in named if name == projector), None)
 
 
