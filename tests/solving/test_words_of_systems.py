@@ -25,7 +25,7 @@ chat_protocol:
     calls:
       - {body: arguments, tool: zoom_image, given: {image_index: 0}}
     stop: ["]}"]
-sampling: {temperature: 0.3, repetition_penalty: 1.05}
+sampling: {temperature: 0.3, repetition_penalty: 1.05, top_p: 0.9, top_k: 0}
 """
 BOX = 'Closer.\n{"bbox_2d": [250, 500, 500, 1000]}'  # the left half, by its centre
 SEEN = "It reads 97.\n<answer>97</answer>"
@@ -44,18 +44,21 @@ def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Pa
         done = virc("solve", image, "What does it read?", *words)
         found = done.json
         assert (found["answer"], found["protocol"], found["calls"]) == ("97", "system", {"zoom_image": 1})
-        assert (found["settings"]["temperature"], found["settings"]["repetition_penalty"]) == (0.3, 1.05)
+        chosen = {"temperature": 0.3, "repetition_penalty": 1.05, "top_p": 0.9, "top_k": 0}
+        assert chosen.items() <= found["settings"].items()
         first, second = server.chats()
     assert "warning" not in done.err
     assert '{"bbox_2d"' not in done.err
     assert "-> zoom 0,0–56,84 of image 0: image 1" in done.err
-    assert (first["temperature"], first["repetition_penalty"]) == (0.3, 1.05)
+    assert (chosen | {"top_k": -1}).items() <= first.items()  # as servers write all tokens
     assert (first["stop"], first["include_stop_str_in_output"]) == (["]}"], True)
     assert first["messages"][1]["content"][-1]["text"] == "What does it read?"
     assert second["messages"][2]["content"] == BOX  # what came after it was cut off
     trace = json.loads((tmp_path / "trace" / "trace.json").read_text())
     assert [each["temperature"] for each in trace["sampling"]["tries"]] == [0.3, 0.5, 0.8, 1.0]
-    assert {each["repetition_penalty"] for each in trace["sampling"]["tries"]} == {1.05}
+    assert {(each["repetition_penalty"], each["top_p"], each["top_k"]) for each in trace["sampling"]["tries"]} == {
+        (1.05, 0.9, None)
+    }
     page = (tmp_path / "trace" / "index.html").read_text()
     assert "Zoom 0,0–56,84 of image 0" in page
     assert "It reads 97." in page

@@ -74,11 +74,14 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         temperature: of every first try; 0 is greedy. None: 0, or 1 with several samples.
         repetition_penalty: divides logits of tokens in the conversation; 1: none. None: none here, on a server its own.
         max_tokens: longest reply in tokens, with its thought. None: 1024.
+        top_p, top_k: of tries that are not greedy; a `top_k` of 0 is all tokens. None: 0.95 and 50.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=100)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=2**31)] | None = None
 
 
 PICTURES = ("images", "crops", "input_pixels", "crop_pixels", "edges", "least_side", "short_boxes")

@@ -43,7 +43,7 @@ _HINTS: Mapping[RejectionKind, str] = {
 }
 """The hint for a turn that was given up, by the fault of its last reply."""
 _CUT = 2  # a turn is given up after so many replies in a row that the token limit cut
-_TOP_P, _TOP_K = 0.95, 50  # of the published runs
+_TOP_P, _TOP_K = 0.95, 50  # of ViRC's published runs
 
 
 class SolveConfig(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     Args:
         temperature: of every first try; 0 is greedy. None: as the chat protocol says, else 0, or 1 when there are
             several samples.
-        top_p, top_k: of every try that is not greedy; None: the nucleus the published runs sampled from.
+        top_p, top_k: of every try that is not greedy; None: as the chat protocol says, else those of ViRC's runs.
         seed: of the problem; each of its replies has one of its own, derived from it.
         samples: independent answers, of which the commonest is given.
         timeout: seconds for the whole problem, all samples together; None: no end.
@@ -100,10 +100,11 @@ class SolveConfig(msgspec.Struct, frozen=True):
     def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
         """How each try of a turn is drawn, but for its seed; `usual` is the chat protocol's."""
         greedy = Sampling(max_tokens=self.longest(usual), repetition_penalty=usual.repetition_penalty)
-        top_p = _TOP_P if self.top_p is None else self.top_p
-        top_k = _TOP_K if self.top_k is None else self.top_k
-        top_k_or_all = top_k if top_k > 0 else None
-        nucleus = msgspec.structs.replace(greedy, top_p=top_p, top_k=top_k_or_all, is_usual=self.top_p is None)
+        top_p = next((each for each in (self.top_p, usual.top_p) if each is not None), None)
+        top_k = next(each for each in (self.top_k, usual.top_k, _TOP_K) if each is not None)
+        nucleus = msgspec.structs.replace(
+            greedy, top_p=top_p or _TOP_P, top_k=top_k if top_k > 0 else None, is_usual=top_p is None
+        )
         least = [_WARMER[min(attempt, len(_WARMER) - 1)] for attempt in range(self.tries)]
         temperatures = [max(self.first_temperature(usual), each) for each in least]
         return [msgspec.structs.replace(nucleus, temperature=each) if each else greedy for each in temperatures]

@@ -79,8 +79,8 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     rare |= {name: limit for name, limit in limits.items() if limit is not None}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
-    if usual.repetition_penalty is not None:
-        rare["repetition_penalty"] = usual.repetition_penalty
+    drawn = {name: getattr(usual, name) for name in ("repetition_penalty", "top_p", "top_k")}
+    rare |= {name: chosen for name, chosen in drawn.items() if chosen is not None}
     return rare | {
         "max_pixels": max_pixels,
         "max_turns": config.max_turns,

@@ -362,7 +362,10 @@ def _warn_of_lost_rows(work: _Work, fields: Fields, report: Reporter) -> None:
         report.warn(f"{rows} left out for pictures outside of their folder, or at addresses that are not public", TRUST)
     elif fields["rows"] and not fields["kept"]:
         has_no_column = fields["left_out"].keys() == {_MISSING}
-        report.warn("no row is kept", "no row has the column that is named" if has_no_column else "other options")
+        report.warn(
+            "no row is kept",
+            "no row has the column that is named" if has_no_column else f"{fields['left_out_file']} says why",
+        )
 
 
 def _summary(fields: Fields) -> str:
