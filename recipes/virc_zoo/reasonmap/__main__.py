@@ -24,7 +24,7 @@ _HARDER = {"easy": 0.0, "middle": 0.5, "medium": 0.5, "hard": 1.0}
 def scores(rows: Path, answers: Path) -> Iterator[dict[str, Any]]:
     """Yield `id`, `weight`, `total` and the terms of each answered problem; a term that does not apply is None."""
     row_of = {row["id"]: row for row in _lines(rows)}
-    for line in _lines(answers):
+    for line in (line for line in _lines(answers) if line["error"] is None):
         row = row_of[line["id"]]
         sample = Sample(line["answer"] or "", prompt_of(Record(question=row["question"], extra=row)))
         terms = {name: getattr(reasonmap, name)(sample, None) for name in reasonmap.TERMS}
