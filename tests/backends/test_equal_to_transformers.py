@@ -19,6 +19,18 @@ BOXES = ((20, 30, 110, 100), (0, 0, 150, 31), (140, 60, 230, 150))
 FIRST, AGAIN = (Sampling(temperature=1.0, seed=seed, max_tokens=10) for seed in (1, 2))
 
 
+class Untiled:
+    """In place of LFM2-VL's image processor, which needs torchvision: the same for pictures that it does not cut."""
+
+    downsample_factor, encoder_patch_size, tile_size, use_thumbnail = 2, 16, 512, True
+
+    def __call__(self, images: Any, **_: Any) -> Any:
+        ways = {"do_resize": False, "max_num_patches": 256, "return_tensors": "pt"}
+        found = super().__call__(images, **ways)  # type: ignore[misc]
+        sizes = (found["spatial_shapes"] * self.encoder_patch_size).tolist()
+        return found | {"image_rows": [1] * len(sizes), "image_cols": [1] * len(sizes), "image_sizes": sizes}
+
+
 class Whole:
     """The processor and the model of a folder as transformers has them, without a cache."""
 
@@ -27,7 +39,7 @@ class Whole:
 
         config: Any = transformers.AutoConfig.from_pretrained(folder)
         name = {"internvl": "InternVLProcessor", "glm4v": "Glm4vProcessor", "glm4v_moe": "Glm4vProcessor"}
-        name |= {"glm46v": "Glm46VProcessor", "gemma3": "Gemma3Processor"}
+        name |= {"glm46v": "Glm46VProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor"}
 
         class Processor(getattr(transformers, name.get(config.model_type, "Qwen3VLProcessor"))):  # type: ignore[misc]  # its part for videos needs torchvision
             def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
@@ -37,8 +49,12 @@ class Whole:
 
         words = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
         images = type(backend.cached.processor).from_pretrained(folder)
+        if config.model_type == "lfm2_vl":
+            images.__class__ = type("Untiled", (Untiled, type(images)), {})
+            Processor.images_kwargs = {}
         make: Any = Processor
         more = {"image_seq_length": 4} if config.model_type in ("internvl", "gemma3") else {"video_processor": None}
+        more = {} if config.model_type == "lfm2_vl" else more
         self.processor = make(images, words, chat_template=words.chat_template, **more)
         self.model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
 
@@ -60,7 +76,8 @@ class Whole:
         import torch
 
         ids = torch.cat([inputs["input_ids"], torch.tensor([said], dtype=torch.long)], 1)
-        patches = {name: inputs[name] for name in ("pixel_values", "image_grid_thw") if name in inputs}
+        names = ("pixel_values", "image_grid_thw", "spatial_shapes", "pixel_attention_mask")
+        patches = {name: inputs[name] for name in names if name in inputs}
         if "image_grid_thw" in inputs:
             patches["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(said)))
         if "token_type_ids" in inputs:

@@ -61,6 +61,8 @@ def shown_to(cached: CachedModel, ids: Any, pictures: Sequence[Image.Image]) -> 
             return {"pixel_values": cached.processor(list(pictures), return_tensors="pt").pixel_values, **is_image}
         tiles = cached.processor(images=list(pictures), crop_to_patches=True, return_tensors="pt")
         return {"pixel_values": tiles["pixel_values"]}
+    if cached.network.config.model_type == "lfm2_vl":
+        return dict(cached.processor(list(pictures), do_resize=False, max_num_patches=64, return_tensors="pt"))
     patches = cached.processor(images=list(pictures), do_resize=False, return_tensors="pt")
     return {"mm_token_type_ids": (ids == cached.network.config.image_token_id).int(), **patches}
 
@@ -124,7 +126,9 @@ def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backe
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(("family", "layer"), [("qwen2_5_vl", 0), ("qwen2_5_vl", 1), ("qwen3_5", 0), ("qwen3_5", 3)])
+@pytest.mark.parametrize(
+    ("family", "layer"), [("qwen2_5_vl", 0), ("qwen2_5_vl", 1), ("qwen3_5", 0), ("qwen3_5", 3), ("lfm2_vl", 2)]
+)
 @pytest.mark.parametrize("step", ["read", "append"])
 def test_an_interrupt_in_any_layer_leaves_the_cache_right(
     tiny: Callable[..., Path], family: str, layer: int, step: str
@@ -140,7 +144,7 @@ def test_an_interrupt_in_any_layer_leaves_the_cache_right(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    hook = cached.network.model.language_model.layers[layer].mlp.register_forward_pre_hook(interrupt)
+    hook = cached.network.model.language_model.layers[layer].register_forward_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
         cached.read(conversation, images) if step == "read" else cached.append(40)
     hook.remove()

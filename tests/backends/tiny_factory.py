@@ -20,12 +20,14 @@ MORE = {
     "gemma3": (
         "<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<image_soft_token>", "<end_of_image>",
     ),
+    "lfm2": ("<|startoftext|>", "<|image_start|>", "<image>", "<|image_end|>"),
     "glm": (
         "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "<|begin_of_image|>",
         "<|end_of_image|>", "<|image|>", "<|begin_of_video|>", "<|end_of_video|>", "<|video|>",
     ),
 }  # fmt: skip
 """Beginning of a family's name -> its special tokens, where they are not those of Qwen-VL alone."""
+PROCESSORS = {"internvl": "InternVLProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor"}
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -54,6 +56,7 @@ THINKING = "<think>\n{% endif %}".join(TEMPLATE.rsplit("{% endif %}", 1))
 _TEMPLATES = {
     "internvl": TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>"),
     "gemma3": GEMMA_TEMPLATE,
+    "lfm2_vl": "<|startoftext|>" + TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>"),
     "glm4v": GLM_TEMPLATE,
     "glm4v_moe": GLM_TEMPLATE,
     "glm46v": GLM_TEMPLATE,
@@ -144,13 +147,13 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     model.generation_config.eos_token_id = named if len(named) > 1 else named[0]
     model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
-    if family == "gemma3":
+    if family in ("gemma3", "lfm2_vl"):
         _named_as_published(folder / "model.safetensors")
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
-    if family in ("internvl", "gemma3"):
-        named = {"processor_class": "InternVLProcessor" if family == "internvl" else "Gemma3Processor"}
-        named |= {"image_seq_length": 4}
+    if family in PROCESSORS:
+        named = {"processor_class": PROCESSORS[family]}
+        named |= {"image_seq_length": 4} if family != "lfm2_vl" else {}
         (folder / "processor_config.json").write_text(json.dumps(named))
     return folder
 
@@ -185,6 +188,19 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
             image_token_index=ids["<image_soft_token>"],
         )
         return transformers.Gemma3ForConditionalGeneration(config).eval()
+    if family == "lfm2_vl":
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        text |= WIDE | {"layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False}
+        text |= {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}
+        text.pop("head_dim")
+        config = transformers.Lfm2VlConfig(
+            text_config=text | {"pad_token_id": ids["<|endoftext|>"], "bos_token_id": ids["<|startoftext|>"]},
+            vision_config=sizes | {"num_patches": 64, "vision_use_head": False},
+            projector_hidden_size=64,
+            projector_use_layernorm=False,
+            image_token_id=ids["<image>"],
+        )
+        return transformers.Lfm2VlForConditionalGeneration(config).eval()
     tower = {
         "depth": 2,
         "hidden_size": 32,
@@ -272,10 +288,10 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
 
 
 def _named_as_published(file: Path) -> None:
-    """Give the weights of Gemma 3's tower the names of its makers, which transformers reads and does not write."""
+    """Give the weights of SigLIP's tower the names of their makers, which transformers reads and does not write."""
     from safetensors.torch import load_file, save_file
 
-    named = {re.sub("^vision_tower", r"\g<0>.vision_model", name): each for name, each in load_file(file).items()}
+    named = {re.sub("vision_tower", r"\g<0>.vision_model", name): each for name, each in load_file(file).items()}
     save_file(named, file, metadata={"format": "pt"})
 
 
@@ -303,6 +319,9 @@ def _preprocessor(family: str) -> dict[str, object]:
     if family == "gemma3":
         square = {"size": {"height": 56, "width": 56}, "do_pan_and_scan": None, "image_seq_length": 4}
         return statistics | square | {"image_processor_type": "Gemma3ImageProcessor"}
+    if family == "lfm2_vl":
+        few = {"min_image_tokens": 4, "max_image_tokens": 16}
+        return statistics | few | {"image_processor_type": "Lfm2VlImageProcessorFast"}
     if family.startswith("glm"):
         kind = "Glm46VImageProcessor" if family == "glm46v" else "Glm4vImageProcessor"
         size = {"shortest_edge": 4 * 2 * 28 * 28, "longest_edge": 4096 * 2 * 28 * 28}

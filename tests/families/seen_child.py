@@ -63,6 +63,7 @@ SEEN = {
     "nemotron-omni": nemotron,
     "ovis2": ovis,
     "step3": step,
+    "whole": lfm,
 }
 asked = json.load(sys.stdin)
 print(json.dumps({name: [SEEN[name](high, wide)[::-1] for wide, high in sizes] for name, sizes in asked.items()}))

@@ -62,7 +62,7 @@ def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done()
 
 @pytest.mark.parametrize("kind", sorted({kind for each in families.discover().values() for kind in each.sft}))
 def test_each_part_of_a_trained_type_has_its_names(kind: str) -> None:
-    is_apart = kind in ("internvl", "gemma3")
+    is_apart = kind in ("internvl", "gemma3", "lfm2_vl")
     tower, merger = ("vision_tower", "multi_modal_projector") if is_apart else ("visual", "visual.merger")
     names = {
         "vision": f"model.{tower}.encoder.0.qkv" if is_apart else f"model.{tower}.blocks.0.attn.qkv",

@@ -90,6 +90,7 @@ def test_what_is_shown_stays_as_it_is_and_is_no_more_than_tiles_hold() -> None:
     tiled = ("lfm2-vl", "minicpm-v", "molmo2", "ovis2", "step3")
     usual = [size for size in drawn(2000) if max(size) < 100 * min(size)]
     grids = {name: registry.get(name).grid for name in (*by_area, *tiled)}
+    by_area, grids["whole"] = (*by_area, "whole"), image_grid({"image_processor_type": "Lfm2VlImageProcessorFast"})
     shown = {name: [smart_resize(*size, grids[name]) for size in usual] for name in by_area}
     child, asked = Path(__file__).with_name("seen_child.py"), json.dumps(shown | dict.fromkeys(tiled, usual))
     done = subprocess.run((sys.executable, str(child)), input=asked, capture_output=True, text=True, check=False)

@@ -170,6 +170,9 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     if kind.startswith("Gemma3"):  # the whole image alone, as one square; without its option to cut some more out
         square = _tiles({"max_patches": 1}, size)
         return msgspec.structs.replace(square, min_pixels=4 * square.factor**2).limited(max_pixels)
+    if kind.startswith("Lfm2Vl"):  # the whole image alone, which is never so large that it is cut into tiles
+        few, many = settings.get("min_image_tokens", 64), settings.get("max_image_tokens", 256)
+        settings = {"patch_size": 16, "min_pixels": few * 32**2, "max_pixels": many * 32**2}  # type: ignore[operator]
     is_glm = kind.startswith("Glm")  # which reads no `min_pixels`, `max_pixels`
     limits, stated = {**(_DEFAULT_GLM_LIMITS if is_glm else _DEFAULT_LIMITS), **size}, {} if is_glm else settings
     least = stated.get("min_pixels") or limits["shortest_edge"]

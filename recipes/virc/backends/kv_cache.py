@@ -8,6 +8,7 @@ prefill. An image passes the vision tower once, unless the text before it change
 
 import copy
 import inspect
+import math
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -172,11 +173,8 @@ class CachedModel:
         """Patches of the new images, and their grids (time, rows, columns), or their tiles; empty without images."""
         if not new_images:
             return {}
-        pictures = []
-        for shown in new_images:
-            size = self._size(shown)
-            is_scaled = size != shown.size
-            pictures.append(shown.pixels.resize(size, self.processor.resample) if is_scaled else shown.pixels)
+        sized = [(shown.pixels, self._size(shown)) for shown in new_images]
+        pictures = [each if each.size == size else each.resize(size, self.processor.resample) for each, size in sized]
         if isinstance(self.grid, Tiles):
             is_whole = hasattr(self.processor, "do_pan_and_scan")
             ways = {"do_pan_and_scan": False} if is_whole else {"crop_to_patches": True}
@@ -186,12 +184,14 @@ class CachedModel:
             if made != tiles:
                 raise EngineError(f"the image processor made {made} of {tiles} tiles")
             return {"pixel_values": batch["pixel_values"].to(self.network.device, self.network.dtype)}
-        batch = self.processor(images=pictures, do_resize=False, return_tensors="pt")
         patch = self.processor.patch_size
-        grids = [[1, picture.height // patch, picture.width // patch] for picture in pictures]
-        if batch["image_grid_thw"].tolist() != grids:
-            raise EngineError(f"the image processor made {batch['image_grid_thw'].tolist()} of {grids} patches")
-        return {name: batch[name].to(self.network.device) for name in ("pixel_values", "image_grid_thw")}
+        grids = [[picture.height // patch, picture.width // patch] for picture in pictures]
+        self.processor.max_num_patches = max(map(math.prod, grids))  # to which those of LFM2-VL are padded
+        batch = self.processor(images=pictures, do_resize=False, return_tensors="pt")
+        made = batch["image_grid_thw" if "image_grid_thw" in batch else "spatial_shapes"][:, -2:].tolist()
+        if made != grids:
+            raise EngineError(f"the image processor made {made} of {grids} patches")
+        return {name: part.to(self.network.device) for name, part in batch.items()}
 
     def _size(self, shown: Shown) -> tuple[int, int]:
         """Width and height at which the model sees an image: as shown, unless off the grid (1000 x 1000)."""
@@ -231,7 +231,7 @@ class Snapshots:
 
     def __init__(self, config: Any) -> None:
         kinds = getattr(config.get_text_config(), "layer_types", None) or ()
-        self.layers = tuple(number for number, kind in enumerate(kinds) if kind == "linear_attention")
+        self.layers = tuple(number for number, kind in enumerate(kinds) if kind in ("linear_attention", "conv"))
         self.position: int | None = 0
         self._snapshots: list[Snapshot] = []
 

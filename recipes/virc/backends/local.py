@@ -288,7 +288,7 @@ def _image_processor(named: str) -> Any:
     """The class of a name in settings, Qwen-VL's for any other, that needs no torchvision; the automatic one does."""
     from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name as class_of
 
-    name = named.removesuffix("Fast").removesuffix("Pil")
+    name = named.removesuffix("Fast").removesuffix("Pil").replace("Lfm2Vl", "Siglip2")  # the same but for its tiles
     return class_of(f"{name}Pil") or class_of("Qwen2VLImageProcessorPil")
 
 

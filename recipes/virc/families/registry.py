@@ -158,8 +158,7 @@ def levels(family: Family, model_type: str) -> dict[str, bool]:
 
 def marks(model_type: object) -> ChatMarks:
     """The special tokens of a model's chat template: those of its family, else ChatML's."""
-    family = by_model_type(model_type)
-    return family.marks if family else CHATML
+    return (by_model_type(model_type) or UNKNOWN).marks
 
 
 def template(model_type: str) -> str:

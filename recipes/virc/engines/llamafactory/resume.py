@@ -43,7 +43,7 @@ def in_memory(name: str) -> str:
     if name.startswith("language_model."):
         inner = name.removeprefix("language_model.")
         return inner.replace("model.", "model.language_model.", 1) if inner.startswith("model.") else inner
-    if name.startswith("model.") and not name.startswith(("model.visual.", "model.language_model.")):
+    if name.startswith(("model.embed_tokens.", "model.layers.", "model.norm.")):
         return name.replace("model.", "model.language_model.", 1)
     return name
 

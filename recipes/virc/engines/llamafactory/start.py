@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Lfm2VlImageProcessor, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import integration_utils
 
 from virc.core.orphans import end_with_parent
@@ -122,10 +122,20 @@ def know_families(visual: Any, template: Any) -> None:
                 fields = vars(template.TEMPLATES[name.removesuffix("_nothink")])
                 ends = [word for word in fields["stop_words"] if not word.startswith("</")]
                 template.TEMPLATES[name] = template.Template(**{**fields, "stop_words": ends})
-            parts = {f"{part}_keys": list(family.parts[part]) for part in ("projector", "vision")}
-            visual._register_composite_model(
-                kind, parts["projector_keys"], parts["vision_keys"], ["language_model", "lm_head"], ["patch_embed"]
-            )
+            if kind == "lfm2_vl":
+                frame(template.TEMPLATES[name], family.marks)
+            projector, vision = (list(family.parts[part]) for part in ("projector", "vision"))
+            visual._register_composite_model(kind, projector, vision, ["language_model", "lm_head"], ["patch_embed"])
+
+
+def frame(template: Any, marks: Any) -> None:
+    """Have LLaMA-Factory write the marks that it leaves out of LFM2-VL's rows, and cut no image: it miscounts tiles."""
+    process, image = template.mm_plugin.process_messages, "".join(marks.image)
+    template.mm_plugin.process_messages = lambda messages, *media: process(
+        [{**each, "content": each["content"].replace(marks.image[1], image)} for each in messages], *media
+    )
+    template.format_prefix.slots = list(marks.begin)
+    Lfm2VlImageProcessor._is_image_too_large = lambda *_, **__: False  # type: ignore[method-assign]
 
 
 def leave_images_out(processor: Any, ignored: int) -> None:
