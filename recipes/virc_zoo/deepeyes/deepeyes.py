@@ -7,8 +7,8 @@ the </answer> behind it is judged, or all of the text where there is none. An an
 wrong, and not in the format. From -0.2 to 2. The question to the judge stands in `judge.yaml`.
 Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, compute_score. What differs:
 
-- a rollout that ends in a tool call is not judged: it has no answer, and is not right;
-- an image is one mark in what is judged where no reply has an <answer>, there as many as it has tokens.
+- a rollout that ends in a tool call is not judged, and not right; there its answer is the three dots that the words
+  behind the last crop have in <answer>, or all of its text.
 """
 
 import re
