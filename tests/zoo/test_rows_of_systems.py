@@ -51,8 +51,8 @@ def test_a_row_of_openvlthinker_is_shown_without_blanks_around_it(tmp_path: Path
 
 def test_a_row_of_rewardmap_is_shown_without_blanks_around_it(tmp_path: Path) -> None:
     (tmp_path / "lines.json").write_text(json.dumps({"1": ["a", "b"]}))
-    (read,) = rewardmap.rows({"json": "lines.json", "question": " How many? \n"}, 1, "train", tmp_path)
-    assert read == {"json": {"1": ["a", "b"]}, "question": "How many?"}
+    (read,) = rewardmap.rows({"json": "lines.json", "question": " Plan. \n", "answer": None}, 1, "train", tmp_path)
+    assert read == {"json": {"1": ["a", "b"]}, "question": "Plan.", "answer": "None"}
 
 
 def test_a_row_of_honeybee_has_no_marks_in_its_question() -> None:

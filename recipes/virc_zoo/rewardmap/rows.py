@@ -1,6 +1,6 @@
 """Rows of RewardMap name a JSON file with the lines of a map, which its reward reads.
 
-Blanks around their questions are not shown, as published (verl/utils/rl_dataset.py).
+Blanks around their questions are not shown, as published (verl/utils/rl_dataset.py), and planning may have no answer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,4 +28,4 @@ def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iter
         raise DataError(f"{file} cannot be read: {clause(error)}") from None
     except (ValueError, RecursionError):
         raise DataError(f"{file} holds no JSON") from None
-    yield {**row, _COLUMN: lines, "question": str(row["question"]).strip()}
+    yield {**row, _COLUMN: lines, "question": str(row["question"]).strip(), "answer": str(row["answer"])}
