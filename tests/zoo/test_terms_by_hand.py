@@ -124,8 +124,8 @@ def test_a_reply_of_vitar_behind_an_answer_is_worth_nothing() -> None:
 def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> None:
     lines = {"Line 1": ["A (Branch-starting Station)", "B（换乘站）"], "Line 4": ["B", "C"]}
     (tmp_path / "map.json").write_text(json.dumps(lines), encoding="utf-8")
-    (row,) = rewardmap_rows.rows({"id": 1, "json": "map.json", "question": "?"}, 1, "", tmp_path)
-    assert row == {"id": 1, "json": lines, "question": "?"}
+    (row,) = rewardmap_rows.rows({"json": "map.json", "question": "?", "answer": "1"}, 1, "", tmp_path)
+    assert row == {"json": lines, "question": "?", "answer": "1"}
     for name, said in ((lines, "no name of a file"), ("gone.json", "gone.json of its column json cannot be read")):
         with pytest.raises(DataError, match=said):
             next(rewardmap_rows.rows({"json": name}, 1, "", tmp_path))
