@@ -1,6 +1,7 @@
 """What `virc systems families` and the docs say of model types is what tests have shown."""
 
 import importlib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done()
         (families.template, "gemma4", "qwen2_5_vl"),
         (families.template, "gemma3n", "vLLM 0.32 serves"),
         (families.check_rl, "llava", "qwen2_5_vl"),
+        (partial(families.check_rl, rollouts="vllm"), "glm46v", "rollout_engine=transformers"),
         (families.template, "internvl_chat", "OpenGVLab/InternVL3_5-8B-HF"),
         (families.check_rl, "qwen4_exp", "vLLM 0.32 serves"),
         (families.template, "minicpmv4_7", "vLLM 0.32 serves"),

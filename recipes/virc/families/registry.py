@@ -83,7 +83,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sft: model type -> its template in LLaMA-Factory.
         sft_keys: further keys that LLaMA-Factory needs for them.
         rl: model types that verl trains.
-        refused: model type that no engine trains -> what can be trained in its place.
+        refused: model type that no engine trains, or whose rollouts vLLM does not draw -> what can be done.
         notes: what a user should know.
     """
 
@@ -171,14 +171,14 @@ def sft_keys(model_type: str) -> Mapping[str, Any]:
     return _trained(model_type).sft_keys
 
 
-def check_rl(model_type: str) -> None:
-    """Raises ConfigError: verl does not train models of that type."""
-    _trained(model_type, is_rl=True)
+def check_rl(model_type: str, rollouts: str = "transformers") -> None:
+    """Raises ConfigError: verl does not train models of that type, or vLLM does not draw their rollouts."""
+    _trained(model_type, is_rl=True, is_vllm=rollouts == "vllm")
 
 
-def _trained(model_type: str, is_rl: bool = False) -> Family:
+def _trained(model_type: str, is_rl: bool = False, is_vllm: bool = False) -> Family:
     family = by_model_type(model_type)
-    if family and model_type in (family.rl if is_rl else family.sft):
+    if family and model_type in (family.rl if is_rl else family.sft) and not (is_vllm and model_type in family.refused):
         return family
     sentence = f"models of type {plain(model_type, 60)!r} are not trained here"
     if family and model_type in family.refused:

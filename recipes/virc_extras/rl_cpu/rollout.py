@@ -163,14 +163,14 @@ class Server:
         return True
 
     async def load(self, weights: Mapping[str, torch.Tensor], step: int | None) -> None:
-        known = self._model.state_dict().keys()
-        if any(".experts." in name and name not in known for name in weights):
-            # verl sends the weights of each expert, as files have them; transformers joins those that it reads
-            made: Any = type(self._model)
-            kept = {"config": self._model.config, "dtype": self._model.dtype}
-            joined = made.from_pretrained(None, state_dict=dict(weights), **kept, **_COMPUTED)
-            weights = joined.state_dict()
-        found = self._model.load_state_dict(weights, strict=False)
+        given = dict(weights)
+        for name, weight in self._model.named_parameters():
+            experts, _, last = name.rpartition(".")
+            if experts.endswith(".experts") and name not in given:  # verl sends each expert's, as vLLM reads them
+                parts = ("gate_proj", "up_proj") if last == "gate_up_proj" else (last,)
+                names = ([f"{experts}.{number}.{part}.weight" for part in parts] for number in range(len(weight)))
+                given[name] = torch.stack([torch.cat([given.pop(each) for each in one]) for one in names])
+        found = self._model.load_state_dict(given, strict=False)
         tied = {"lm_head.weight"} if self._model.config.tie_word_embeddings else set()
         if wrong := sorted({*found.missing_keys, *found.unexpected_keys} - tied):
             raise RuntimeError(f"{len(wrong)} weights are missing or unknown to the rollout: {wrong[:4]}")

@@ -75,10 +75,10 @@ class Counting(BaseCounting, frozen=True):
         return self.protocol is not None and self.protocol.images == "square_1000"
 
 
-def counting(base: Path, max_pixels: int) -> Counting:
+def counting(base: Path, max_pixels: int, rollouts: str) -> Counting:
     tokenizer(base)
     model_type = str(read_json(base / "config.json").get("model_type"))
-    families.check_rl(model_type)
+    families.check_rl(model_type, rollouts)
     return Counting(base, model_type, folder_grid(base, max_pixels))
 
 
@@ -220,7 +220,7 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
             single chat protocol, or boxes that the base does not write.
         ConfigError: a file of the base, a chat protocol or a reward makes no sense.
     """
-    rules = counting(request.base, request.config.max_pixels)
+    rules = counting(request.base, request.config.max_pixels, request.config.rollout_engine)
     request.folder.mkdir(parents=True, exist_ok=True)
     store = PictureStore(request.folder)
     media = set[str]()
