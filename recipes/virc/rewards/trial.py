@@ -223,7 +223,7 @@ def tried(
         return Tried(number, text, turn, scored, first, found.last, asked=exchanges)
 
     async def next_batch() -> list[Tried]:
-        return await asyncio.gather(*(one(*each) for each in islice(rows, _AT_ONCE)))
+        return await asyncio.gather(*(one(*each) for each in [*islice(rows, _AT_ONCE)]))
 
     with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
         while found := runner.run(next_batch()):
