@@ -14,7 +14,7 @@ weights, and swift/trainers/rlhf_trainer/grpo_trainer.py for what counts only wh
 
 - the copy of PRM800K's grader there keeps spaces and braces within an answer, and drops `liter`; mathruler's copy here
   does the opposite. So `x^{2}` for x^2 is right here, and there where the judge says so;
-- an error is what the chat protocol marks so; code that prints nothing counts as an error there by its result's text;
+- an error is what the protocol marks so; code that prints nothing is one there, code that fails after a print none;
 - a judge that is away is waited for; there that is a score of 0.
 """
 
