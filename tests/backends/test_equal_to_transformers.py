@@ -40,10 +40,11 @@ class Whole:
         config: Any = transformers.AutoConfig.from_pretrained(folder)
         name = {"internvl": "InternVLProcessor", "glm4v": "Glm4vProcessor", "glm4v_moe": "Glm4vProcessor"}
         name |= {"glm46v": "Glm46VProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor"}
+        name |= {"gemma4": "Gemma4Processor"}
 
         class Processor(getattr(transformers, name.get(config.model_type, "Qwen3VLProcessor"))):  # type: ignore[misc]  # its part for videos needs torchvision
             def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-                if argument_name != "video_processor":
+                if argument is not None:
                     return super().check_argument_for_proper_class(argument_name, argument)
                 return None
 
@@ -55,7 +56,8 @@ class Whole:
         make: Any = Processor
         more = {"image_seq_length": 4} if config.model_type in ("internvl", "gemma3") else {"video_processor": None}
         more = {} if config.model_type == "lfm2_vl" else more
-        self.processor = make(images, words, chat_template=words.chat_template, **more)
+        more |= {"feature_extractor": None} if config.model_type == "gemma4" else {}
+        self.processor = make(image_processor=images, tokenizer=words, chat_template=words.chat_template, **more)
         self.model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
 
     def inputs(self, ask: Ask) -> Any:
@@ -76,12 +78,11 @@ class Whole:
         import torch
 
         ids = torch.cat([inputs["input_ids"], torch.tensor([said], dtype=torch.long)], 1)
-        names = ("pixel_values", "image_grid_thw", "spatial_shapes", "pixel_attention_mask")
+        names = ("pixel_values", "image_grid_thw", "spatial_shapes", "pixel_attention_mask", "image_position_ids")
         patches = {name: inputs[name] for name in names if name in inputs}
-        if "image_grid_thw" in inputs:
-            patches["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(said)))
-        if "token_type_ids" in inputs:
-            patches["token_type_ids"] = torch.nn.functional.pad(inputs["token_type_ids"], (0, len(said)))
+        types = "token_type_ids" if "token_type_ids" in inputs else "mm_token_type_ids"
+        if types in inputs and self.model.config.model_type not in ("internvl", "lfm2_vl"):
+            patches[types] = torch.nn.functional.pad(inputs[types], (0, len(said)))
         with torch.inference_mode():
             return self.model(input_ids=ids, **patches).logits[0]
 

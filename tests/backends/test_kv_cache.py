@@ -56,9 +56,10 @@ def rendered(backend: LocalBackend, messages: Sequence[Message], images: Sequenc
 def shown_to(cached: CachedModel, ids: Any, pictures: Sequence[Image.Image]) -> dict[str, Any]:
     """What the network gets of pictures: patches and which ids stand for them, or tiles."""
     if isinstance(cached.grid, Tiles):
-        if cached.network.config.model_type == "gemma3":
-            is_image = {"token_type_ids": (ids == cached.network.config.image_token_id).int()}
-            return {"pixel_values": cached.processor(list(pictures), return_tensors="pt").pixel_values, **is_image}
+        if cached._types:
+            is_image = {cached._types: (ids == cached.network.config.image_token_id).int()}
+            made = cached.processor(list(pictures), return_tensors="pt")
+            return {name: made[name] for name in ("pixel_values", "image_position_ids") if name in made} | is_image
         tiles = cached.processor(images=list(pictures), crop_to_patches=True, return_tensors="pt")
         return {"pixel_values": tiles["pixel_values"]}
     if cached.network.config.model_type == "lfm2_vl":

@@ -21,6 +21,10 @@ MORE = {
         "<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<image_soft_token>", "<end_of_image>",
     ),
     "lfm2": ("<|startoftext|>", "<|image_start|>", "<image>", "<|image_end|>"),
+    "gemma4": (
+        "<bos>", "<|turn>", "<turn|>", "<|image>", "<|image|>", "<image|>", "<|think|>", "<|channel>", "<channel|>",
+        "<|audio>", "<|audio|>", "<audio|>", "<|video|>", "<|tool_response>",
+    ),
     "glm": (
         "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "<|begin_of_image|>",
         "<|end_of_image|>", "<|image|>", "<|begin_of_video|>", "<|end_of_video|>", "<|video|>",
@@ -51,12 +55,19 @@ GEMMA_TEMPLATE = (
     "{% if c['type'] == 'image' %}<start_of_image>{% else %}{{ c['text'] | trim }}{% endif %}{% endfor %}{% endif %}"
     "<end_of_turn>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
+GEMMA4_TEMPLATE = (
+    "<bos>{% for m in messages %}<|turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{% if m['content'] is string %}{{ m['content'] | trim }}{% else %}{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<|image|>{% else %}{{ c['text'] | trim }}{% endif %}{% endfor %}{% endif %}<turn|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|turn>model\n<|channel>thought\n<channel|>{% endif %}"
+)
 THINKING = "<think>\n{% endif %}".join(TEMPLATE.rsplit("{% endif %}", 1))
 """The template of a model whose replies all begin with a thought."""
 _TEMPLATES = {
     "internvl": TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>"),
     "gemma3": GEMMA_TEMPLATE,
     "lfm2_vl": "<|startoftext|>" + TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>"),
+    "gemma4": GEMMA4_TEMPLATE,
     "glm4v": GLM_TEMPLATE,
     "glm4v_moe": GLM_TEMPLATE,
     "glm46v": GLM_TEMPLATE,
@@ -122,6 +133,11 @@ def tokenizer(family: str = "") -> Any:
         named = {"boi_token": "<start_of_image>", "image_token": "<image_soft_token>", "eoi_token": "<end_of_image>"}
         fast = wrap(tokenizer_object=bpe, bos_token="<bos>", eos_token="<end_of_turn>", pad_token="<|endoftext|>",
                     extra_special_tokens=named)  # fmt: skip
+    if family == "gemma4":
+        named = {"boi_token": "<|image>", "image_token": "<|image|>", "eoi_token": "<image|>", "boa_token": "<|audio>",
+                 "audio_token": "<|audio|>", "eoa_token": "<audio|>"}  # fmt: skip
+        fast = wrap(tokenizer_object=bpe, bos_token="<bos>", eos_token="<turn|>", pad_token="<|endoftext|>",
+                    extra_special_tokens=named)  # fmt: skip
     more = next((tokens for begins, tokens in MORE.items() if family.startswith(begins)), ())
     fast.add_tokens([AddedToken(name, special=True) for name in (*SPECIAL, *more)], special_tokens=True)
     lines = ["\n" * count for count in range(1, 5)] if family == "gemma3" else []  # of which it has one token each
@@ -151,7 +167,13 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
         _named_as_published(folder / "model.safetensors")
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
-    if family in PROCESSORS:
+    if family == "gemma4":
+        _written_as_published(folder / "config.json")
+        sampled = {"feature_extractor_type": "Gemma4AudioFeatureExtractor"}
+        moving = {"video_processor_type": "Gemma4VideoProcessor"}
+        given = {"image_processor": _preprocessor(family), "feature_extractor": sampled, "video_processor": moving}
+        (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Gemma4Processor", **given}))
+    elif family in PROCESSORS:
         named = {"processor_class": PROCESSORS[family]}
         named |= {"image_seq_length": 4} if family != "lfm2_vl" else {}
         (folder / "processor_config.json").write_text(json.dumps(named))
@@ -159,7 +181,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
 
 
 def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object]) -> Any:
-    """A model of InternVL, whose tower sees tiles, of Gemma 3, or of GLM-V."""
+    """A model of InternVL, whose tower sees tiles, of Gemma, or of GLM-V."""
     import transformers
 
     if family == "internvl":
@@ -201,6 +223,19 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
             image_token_id=ids["<image>"],
         )
         return transformers.Lfm2VlForConditionalGeneration(config).eval()
+    if family == "gemma4":  # with all that its sizes have but experts and sound
+        text |= WIDE | {"sliding_window": 24, "global_head_dim": 64, "use_bidirectional_attention": "vision"}
+        text |= {"num_kv_shared_layers": 2, "hidden_size_per_layer_input": 16, "final_logit_softcapping": 30.0}
+        text |= {"layer_types": ["sliding_attention", "full_attention"] * 2, "rope_parameters": None}
+        tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = transformers.Gemma4Config(
+            text_config=text | {"pad_token_id": ids["<|endoftext|>"], "vocab_size_per_layer_input": text["vocab_size"]},
+            vision_config=tower | {"num_key_value_heads": 2, "head_dim": 16, "position_embedding_size": 128},
+            image_token_id=ids["<|image|>"],
+            video_token_id=ids["<|video|>"],
+            audio_token_id=ids["<|audio|>"],
+        )
+        return transformers.Gemma4ForConditionalGeneration(config).eval()
     tower = {
         "depth": 2,
         "hidden_size": 32,
@@ -295,19 +330,28 @@ def _named_as_published(file: Path) -> None:
     save_file(named, file, metadata={"format": "pt"})
 
 
+def _written_as_published(file: Path) -> None:
+    """Write sizes of Gemma 4 as its makers do, and as transformers before 5.24 reads them."""
+    config = json.loads(file.read_bytes())
+    config["vision_config"]["rope_parameters"]["rope_type"] = "default"
+    config["text_config"]["global_head_dim"] = config["text_config"].pop("per_layer_config")["1"]["head_dim"]
+    file.write_text(json.dumps(config))
+
+
 def _widen(model: Any) -> None:
     """Draw weights wide enough that what is said next depends on everything said and shown before."""
     import torch
 
+    is_gemma = model.config.model_type.startswith("gemma")
     for name, weight in model.named_parameters():
         if weight.dim() > 1:
             fan_in = weight.shape[-1] if ".experts." in name else weight[0].numel()
-            # the embedding of Gemma 3, which is scaled and the head too, would say its own token again
-            table = 0.03 if model.config.model_type == "gemma3" and "embed_tokens" in name else 1.0
+            # the embedding of Gemma, which is scaled and the head too, would say its own token again
+            table = 0.03 if is_gemma and "embed_tokens." in name else 1.0
             width = table if "embed" in name and "patch" not in name else 2.0 * fan_in**-0.5
             torch.nn.init.normal_(weight, std=width)
-        elif model.config.model_type == "gemma3" and name.endswith("language_model.norm.weight"):
-            torch.nn.init.constant_(weight, 9.0)  # beside 1: for the smaller embedding
+        elif is_gemma and name.endswith("language_model.norm.weight"):
+            torch.nn.init.constant_(weight, 9.0)  # for the smaller embedding
 
 
 def _preprocessor(family: str) -> dict[str, object]:
@@ -319,9 +363,11 @@ def _preprocessor(family: str) -> dict[str, object]:
     if family == "gemma3":
         square = {"size": {"height": 56, "width": 56}, "do_pan_and_scan": None, "image_seq_length": 4}
         return statistics | square | {"image_processor_type": "Gemma3ImageProcessor"}
-    if family == "lfm2_vl":
-        few = {"min_image_tokens": 4, "max_image_tokens": 16}
-        return statistics | few | {"image_processor_type": "Lfm2VlImageProcessorFast"}
+    if family in ("lfm2_vl", "gemma4"):
+        few: dict[str, object] = {"min_image_tokens": 4, "max_image_tokens": 16}
+        of_lfm = statistics | few | {"image_processor_type": "Lfm2VlImageProcessorFast"}
+        of_gemma = {"image_processor_type": "Gemma4ImageProcessor", "patch_size": 16, "max_soft_tokens": 70}
+        return of_lfm if family == "lfm2_vl" else of_gemma
     if family.startswith("glm"):
         kind = "Glm46VImageProcessor" if family == "glm46v" else "Glm4vImageProcessor"
         size = {"shortest_edge": 4 * 2 * 28 * 28, "longest_edge": 4096 * 2 * 28 * 28}

@@ -49,7 +49,8 @@ def test_command_and_docs_have_the_levels_that_are_tested() -> None:
 
 def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done() -> None:
     for check, kind, hint in (
-        (families.template, "gemma4", "qwen2_5_vl"),
+        (families.template, "llava", "qwen2_5_vl"),
+        (families.template, "gemma4_unified", "vLLM 0.32 serves"),
         (families.template, "gemma3n", "vLLM 0.32 serves"),
         (families.check_rl, "llava", "qwen2_5_vl"),
         (partial(families.check_rl, rollouts="vllm"), "glm46v", "rollout_engine=transformers"),
@@ -64,8 +65,9 @@ def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done()
 
 @pytest.mark.parametrize("kind", sorted({kind for each in families.discover().values() for kind in each.sft}))
 def test_each_part_of_a_trained_type_has_its_names(kind: str) -> None:
-    is_apart = kind in ("internvl", "gemma3", "lfm2_vl")
+    is_apart = kind in ("internvl", "gemma3", "gemma4", "lfm2_vl")
     tower, merger = ("vision_tower", "multi_modal_projector") if is_apart else ("visual", "visual.merger")
+    merger = "embed_vision" if kind == "gemma4" else merger
     names = {
         "vision": f"model.{tower}.encoder.0.qkv" if is_apart else f"model.{tower}.blocks.0.attn.qkv",
         "projector": f"model.{merger}.linear_1.weight",

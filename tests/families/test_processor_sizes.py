@@ -71,6 +71,16 @@ def test_tiles_are_those_of_the_family_processor() -> None:
         assert grid.tiles(width, height) == processor.get_number_of_image_patches(height, width, {}), (width, height)
 
 
+@each_case("most", [70, 280, 1120])
+def test_cells_are_those_of_the_family_processor(most: int) -> None:
+    from transformers.models.gemma4.image_processing_pil_gemma4 import get_aspect_ratio_preserving_size
+
+    grid = image_grid({"image_processor_type": "Gemma4ImageProcessor", "max_soft_tokens": most})
+    for width, height in (*drawn(2000), (3600, 20), (21, 3700), (768, 768), (67, 67)):
+        sides = get_aspect_ratio_preserving_size(height, width, 16, 9 * most, 3)
+        assert grid.tokens(width, height) == math.prod(sides) // 48**2, (width, height)
+
+
 @each_case(("family", "stated", "shown"), [
     ("qwen2.5-vl", {}, (1148, 840)),
     ("glm-4v", {}, (1988, 1512)),

@@ -121,7 +121,9 @@ def test_a_box_lands_on_what_was_drawn_at_any_ratio_of_sides(kind: str, size: tu
     drawn = zip((left, top, right, bottom), sides * 2, size * 2, strict=True)
     box = [round(each * side / of) for each, side, of in drawn]
     name, place = ("image_zoom_in_tool", "img_idx") if family.system else ("crop_image", "image_index")
-    call = {"name": name, "arguments": {"bbox_2d": box, place: 0, **({"label": "it"} if family.system else {})}}
+    box = [box[at] for at in ((1, 0, 3, 2) if family.box == "corners_yx" else range(4))]
+    key = "box_2d" if family.arguments else "bbox_2d"
+    call = {"name": name, "arguments": {key: box, place: 0, **({"label": "it"} if family.system else {})}}
     unit = session.feed(Reply(f"<tool_call>{json.dumps(call)}</tool_call>"))
     assert unit.call, unit  # type: ignore[union-attr]
     crop = session.images[1].pixels

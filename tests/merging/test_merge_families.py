@@ -14,8 +14,8 @@ from virc.engines.merge import adapter as merging
 
 pytestmark = pytest.mark.integration
 
-ADAPTED = ("q_proj.weight", "in_proj_qkv.weight")
-"""Of full attention, and of the layers with a recurrent state."""
+ADAPTED = ("q_proj.weight", "q_proj.linear.weight", "in_proj_qkv.weight")
+"""Of full attention, of Gemma 4's tower, and of the layers with a recurrent state."""
 
 
 def logits(network: Any) -> Any:
@@ -25,7 +25,7 @@ def logits(network: Any) -> Any:
         return network(input_ids=torch.arange(20, 60)[None]).logits
 
 
-@pytest.mark.parametrize("family", ["qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3"])
+@pytest.mark.parametrize("family", ["qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "gemma3", "gemma4"])
 def test_a_merged_model_says_what_base_and_adapter_say(tmp_path: Path, family: str) -> None:
     import torch
 
@@ -38,7 +38,7 @@ def test_a_merged_model_says_what_base_and_adapter_say(tmp_path: Path, family: s
             key = small_lora.PREFIX + name.removesuffix(".weight")
             factors[f"{key}.lora_A.weight"] = torch.randn(small_lora.RANK, weight.shape[1]) / 10
             factors[f"{key}.lora_B.weight"] = torch.randn(len(weight), small_lora.RANK) / 10
-    assert len(factors) == (12 if family == "gemma3" else 8)  # whose vision tower has such layers, too
+    assert len(factors) == (12 if family.startswith("gemma") else 8)  # whose vision tower has such layers, too
     adapter = small_lora.write(tmp_path / "lora", factors, base_model_name_or_path=str(base))
     (tmp_path / "merged").mkdir()
     merging.merge([str(base), str(adapter), str(tmp_path / "merged")])

@@ -136,7 +136,7 @@ def folder_grid(folder: Path, max_pixels: int | None = None) -> Grid:
     """
     settings = image_settings(folder)
     grid = image_grid(settings, max_pixels)
-    if not isinstance(grid, Tiles):
+    if not isinstance(grid, Tiles) or grid.fills:
         return grid
     config = read_json(folder / "config.json")
     vision = config.get("vision_config")
@@ -170,6 +170,9 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     if kind.startswith("Gemma3"):  # the whole image alone, as one square; without its option to cut some more out
         square = _tiles({"max_patches": 1}, size)
         return msgspec.structs.replace(square, min_pixels=4 * square.factor**2).limited(max_pixels)
+    if kind.startswith("Gemma4"):  # as many cells of three patches a side as it has tokens
+        cells = _tiles({"max_patches": settings.get("max_soft_tokens", 280)}, {"height": 48, "width": 48})
+        return msgspec.structs.replace(cells, factor=48, each=1, fills=True).limited(max_pixels)
     if kind.startswith("Lfm2Vl"):  # the whole image alone, which is never so large that it is cut into tiles
         few, many = settings.get("min_image_tokens", 64), settings.get("max_image_tokens", 256)
         settings = {"patch_size": 16, "min_pixels": few * 32**2, "max_pixels": many * 32**2}  # type: ignore[operator]

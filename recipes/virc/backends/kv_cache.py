@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from virc.backends.chatml import Rendered
 from virc.backends.devices import memory_refused
 from virc.core.errors import EngineError, SetupError, VircError
+from virc.families import registry as families
 from virc.reasoning.images import Shown
 from virc.reasoning.resize import Grid, Tiles, smart_resize
 
@@ -39,7 +40,7 @@ class CachedModel:
         self._config = network.config
         self._rotary = hasattr(network.model, "get_rope_index")
         names = inspect.signature(network.forward).parameters
-        self._sees_both_ways = "token_type_ids" in names  # inside of an image
+        self._types = families.marks(network.config.model_type).types
         self._cache_name = "cache" if "cache" in names else "past_key_values"  # up to transformers 5.23
         self.tokens_fed = 0
         self.vision_encodings = 0
@@ -146,9 +147,9 @@ class CachedModel:
         try:
             with torch.inference_mode():
                 seen = self._patches(new_images)
-                if new_images and self._sees_both_ways:
+                if new_images and self._types:
                     is_image = torch.tensor([[*self._cached_ids, *ids]]) == self._config.image_token_id
-                    seen["token_type_ids"] = is_image.int().to(device)
+                    seen[self._types] = is_image.int().to(device)
                 output = self.network(
                     torch.tensor([ids], device=device),
                     position_ids=positions.to(device),
@@ -173,17 +174,16 @@ class CachedModel:
         """Patches of the new images, and their grids (time, rows, columns), or their tiles; empty without images."""
         if not new_images:
             return {}
-        sized = [(shown.pixels, self._size(shown)) for shown in new_images]
-        pictures = [each if each.size == size else each.resize(size, self.processor.resample) for each, size in sized]
+        pictures = [shown.pixels.resize(self._size(shown), self.processor.resample) for shown in new_images]
         if isinstance(self.grid, Tiles):
-            is_whole = hasattr(self.processor, "do_pan_and_scan")
-            ways = {"do_pan_and_scan": False} if is_whole else {"crop_to_patches": True}
+            known = {"do_pan_and_scan": False, "crop_to_patches": True}.items()
+            ways = {name: way for name, way in known if hasattr(self.processor, name)}
             batch = self.processor(images=pictures, return_tensors="pt", **ways)
             tiles = [self.grid.tiles(*picture.size) for picture in pictures]
-            made = [1 + crops for crops in batch["num_crops"]] if is_whole else list(batch["num_patches"])
+            made = [int(count) or 1 for name in [*batch] if name.startswith("num_") for count in batch.pop(name)]
             if made != tiles:
                 raise EngineError(f"the image processor made {made} of {tiles} tiles")
-            return {"pixel_values": batch["pixel_values"].to(self.network.device, self.network.dtype)}
+            return dict(batch.to(self.network.device, self.network.dtype))
         patch = self.processor.patch_size
         grids = [[picture.height // patch, picture.width // patch] for picture in pictures]
         self.processor.max_num_patches = max(map(math.prod, grids))  # to which those of LFM2-VL are padded

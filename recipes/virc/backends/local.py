@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.backends import checkpoint, devices, lora
-from virc.backends.chatml import Rendered, encode, render
+from virc.backends.chatml import Rendered, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _SMALL = 500_000_000
-_OPENED = r"(<think>\n(?:\n</think>\n\n)?)\Z"
+_OPENED = r"(<think>\n(?:\n</think>\n\n)?|<\|channel>thought\n<channel\|>)\Z"
 _VIDEO = ("<|vision_pad|>", "<|video_pad|>", "<|video|>", "<video>")
 
 
@@ -241,7 +241,7 @@ def thought_opening(tokenizer: Any, marks: ChatMarks = CHATML) -> list[int]:
     except Exception:  # no template, or one that raises whatever it likes
         return []
     found = re.search(re.escape(marks.opening("assistant")) + _OPENED, str(text))
-    return encode(tokenizer, found[1]) if found else []
+    return tokenizer.encode(found[1], add_special_tokens=False) if found else []
 
 
 def _load(

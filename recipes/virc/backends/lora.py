@@ -23,7 +23,7 @@ _FURTHER_PARTS = re.compile(r"base_layer|\.lora_(?![AB]\.weight$)")
 """What keys of weights have that are more than the two factors of a layer: of KaSA, VeLoRA, MonteCLoRA and others."""
 _PREFIX = "base_model.model."
 _SINCE_4_52 = (
-    (re.compile(r"^model\.(?!language_model\.|visual\.|vision_tower\.|multi_modal)"), "model.language_model."),
+    (re.compile(r"^model\.(?=layers\.|embed_tokens\.|norm\.)"), "model.language_model."),
     (re.compile(r"^visual\."), "model.visual."),
 )
 """How the networks are called since transformers 4.52, by their former names."""

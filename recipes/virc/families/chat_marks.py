@@ -17,6 +17,7 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         is_framed: whether the family's processor writes the first and the last of these, too, in place of the second.
         around: text before and behind these.
         assistant: the name of that role.
+        types: the argument of a forward pass that says which ids are those of a picture, where these see one another.
         is_joined: whether a system message begins the first message of the user, with an empty line behind it.
     """
 
@@ -30,6 +31,7 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_framed: bool = False
     around: str = ""
     assistant: str = "assistant"
+    types: str = ""
     is_joined: bool = False
 
     @property

@@ -256,15 +256,15 @@ def of_base(name: str, workspace: Path) -> Shape | None:
     return of_folder(folder)
 
 
-_BUFFER = "e_score_correction_bias"
-"""A tensor of experts that is in files of weights and is no parameter."""
+_BUFFERS = ("e_score_correction_bias", "layer_scalar", "std_bias", "std_scale", "put_min", "put_max")
+"""Tensors of experts, and of Gemma 4, that are in files of weights and are no parameters."""
 _DIGITS = re.compile(r"\.\d+(?=\.)")
 
 
 def _of_weights(shape: Shape, folder: Path) -> Shape:
     """A shape with what the weights of its folder say: those with two dimensions are linear layers or embeddings."""
     files = [tensors_of(folder / file) for file in weight_files(folder)]
-    tensors = {name: size for file in files for name, (_, size, _) in file.items() if not name.endswith(_BUFFER)}
+    tensors = {name: size for file in files for name, (_, size, _) in file.items() if not name.endswith(_BUFFERS)}
     counts: dict[Part, int] = dict.fromkeys(PARTS, 0)
     layers: Counter[Linear] = Counter()
     for name, size in tensors.items():

@@ -46,12 +46,14 @@ class Tiles(Grid, frozen=True):
         side: of a tile, in px.
         fewest, most: tiles of an image, without the whole image.
         each: tokens of a tile.
+        fills: the tiles are cells of an image that is scaled until `most` of them hold it, and not cut.
     """
 
     side: int = 448
     fewest: int = 1
     most: int = 12
     each: int = 256
+    fills: bool = False
 
     def tiles(self, width: int, height: int) -> int:
         """Tiles of an image of that size in px, the whole image included.
@@ -59,6 +61,10 @@ class Tiles(Grid, frozen=True):
         They are as many a row and a column as is nearest to the image's ratio of sides. Of equally near ones those with
         more tiles are taken if the image has more than half of their area (transformers, `got_ocr2`).
         """
+        if self.fills:  # transformers, `gemma4`
+            scale = math.sqrt(self.most * self.side**2 / (width * height))
+            cells = int(scale * width / self.side) * int(scale * height / self.side)
+            return cells or min(max(width // height, height // width), self.most)
         across = range(1, self.most + 1)
         grids = [(x, y) for x in across for y in across if self.fewest <= x * y <= self.most]
         best, nearest = (1, 1), math.inf

@@ -34,6 +34,7 @@ from verl.workers.rollout.replica import RolloutReplica, TokenOutput  # type: ig
 
 from virc.backends.local import never_said
 from virc.core.seeds import derived
+from virc.families import registry as families
 
 _GATHER = 0.02  # seconds to wait for more requests; those of a step come within that
 _CONCURRENT = 4096
@@ -260,11 +261,11 @@ class Server:
         images = [image for request in batch for image in request.images]
         if images:
             inputs |= self._processor.image_processor(images=images, return_tensors="pt")
-            for count in ("num_patches", "num_crops"):  # of tiles
-                inputs.pop(count, None)
+            for count in [name for name in inputs if name.startswith("num_")]:  # of tiles
+                inputs.pop(count)
             is_image = (ids == self._model.config.image_token_id).int()
-            if self._model.config.model_type == "gemma3":
-                inputs["token_type_ids"] = is_image
+            if types := families.marks(self._model.config.model_type).types:
+                inputs[types] = is_image
             if "image_grid_thw" in inputs:
                 inputs["mm_token_type_ids"] = is_image
         return inputs

@@ -56,7 +56,9 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: bool) ->
     assert engine.saved == ([("here", None, 4, 1)] if saved else [])
 
 
-@pytest.mark.parametrize(("kind", "sent"), [("glm4v", [1, 7, 8, 9, 2, 7, 8, 9]), ("internvl", [1, 8, 2, 8])])
+@pytest.mark.parametrize(
+    ("kind", "sent"), [("glm4v", [1, 7, 8, 9, 2, 7, 8, 9]), ("internvl", [1, 8, 2, 8]), ("gemma4", [1, 8, 2, 8])]
+)
 def test_vllm_gets_one_id_in_the_place_of_each_picture(kind: str, sent: list[int]) -> None:
     marks = families.marks(kind)
     numbers = SimpleNamespace(convert_tokens_to_ids=dict(zip(marks.image, (7, 8, 9), strict=True)).get)

@@ -121,11 +121,13 @@ def know_families(visual: Any, template: Any) -> None:
             if name not in template.TEMPLATES:
                 fields = vars(template.TEMPLATES[name.removesuffix("_nothink")])
                 ends = [word for word in fields["stop_words"] if not word.startswith("</")]
+                system = fields["format_system"].slots
+                system[:] = [slot.replace("<|think|>", "") for slot in system]  # of Gemma 4
                 template.TEMPLATES[name] = template.Template(**{**fields, "stop_words": ends})
             if kind == "lfm2_vl":
                 frame(template.TEMPLATES[name], family.marks)
-            projector, vision = (list(family.parts[part]) for part in ("projector", "vision"))
-            visual._register_composite_model(kind, projector, vision, ["language_model", "lm_head"], ["patch_embed"])
+            parts = [list(family.parts[part]) for part in ("projector", "vision")]
+            visual._register_composite_model(kind, *parts, ["language_model", "lm_head"], ["patch_embed", "_norm"])
 
 
 def frame(template: Any, marks: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virc.engines.environment import check_finite
+from virc.families import registry as families
 from virc.families.parts import PARTS, part_of
 
 _SEEN_AS_A_TENSOR = ("qwen2_vl", "qwen2_5_vl", "glm4v")
@@ -44,7 +45,7 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
     Parts are frozen before the model is sharded, when no optimizer has its weights. Where a batch of Qwen2-VL or
     Qwen2.5-VL has no picture, verl shows the vision part a black one, so that all devices do the same work, and takes
     the mean of what it returns: an object since transformers 5, which is made the tensor that it was before. Of GLM-4V
-    it takes this object for a tensor in every batch. Gemma 3 is told which ids are those of pictures, which see one
+    it takes this object for a tensor in every batch. Gemma is told which ids are those of pictures, which see one
     another; verl would let each see those before it alone.
     """
     prepare, initialize = built.apply_monkey_patch, built.FSDPEngine.initialize
@@ -55,7 +56,7 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
             print(f"virc: {freeze(model, parts)} weights are frozen: {', '.join(parts)}", flush=True)
         if model.config.model_type in _SEEN_AS_A_TENSOR:
             model.base_model.visual.register_forward_hook(lambda visual, given, seen: seen.pooler_output)
-        if model.config.model_type == "gemma3":
+        if families.marks(model.config.model_type).types:
             model.register_forward_pre_hook(see_pictures_whole, with_kwargs=True)
 
     def initialized(engine: Any) -> None:
@@ -68,8 +69,9 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
 
 
 def see_pictures_whole(model: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The arguments of a forward pass of Gemma 3 with what says which ids are a picture's, shape (batch, ids)."""
-    return given, {**named, "token_type_ids": (named["input_ids"] == model.config.image_token_id).int()}
+    """The arguments of a forward pass of Gemma with what says which ids are a picture's, shape (batch, ids)."""
+    types = families.marks(model.config.model_type).types
+    return given, {**named, types: (named["input_ids"] == model.config.image_token_id).int()}
 
 
 def mend_saving(engine: Any) -> None:

@@ -106,13 +106,13 @@ def _shown(trace: Trace) -> list[int]:
 
 
 def _rows(inputs: dict[str, Any], trace: Trace, shown: Sequence[int], config: Any) -> list[int]:
-    """How many patches or tiles each picture has."""
+    """How many rows of patches or tiles each picture has."""
     counts = inputs.get("image_grid_thw")
     if counts is not None or "pixel_values" not in inputs:
         return [] if counts is None else list(counts.prod(-1).tolist())
     grid = folder_grid(Path(config.actor_rollout_ref.model.path))
     assert isinstance(grid, Tiles)
-    return [grid.tiles(trace.images[index].width, trace.images[index].height) for index in shown]
+    return [1 if grid.fills else grid.tiles(trace.images[index].width, trace.images[index].height) for index in shown]
 
 
 def _reference(found: Any, drawn: torch.Tensor, config: Any) -> list[float] | None:
