@@ -65,6 +65,13 @@ def test_a_setting_becomes_verls_key(given: dict[str, Any], wanted: dict[str, An
     assert {name: found.get(name) for name in wanted} == wanted
 
 
+@pytest.mark.parametrize(("kind", "is_packed"), [("qwen2_5_vl", True), ("lfm2_vl", False)])
+def test_rows_are_packed_where_no_convolution_sees_the_one_before(kind: str, is_packed: bool) -> None:
+    found = keys(config(attention="fa2"), model_type=kind)
+    assert found.get(f"{MODEL}.use_remove_padding", True) == is_packed  # verl's own default
+    assert (f"{MODEL}.override_config.attn_implementation" in found) != is_packed
+
+
 def test_an_adapter_is_vllms_own_and_goes_on_from_one() -> None:
     lora = Lora(rank=4, alpha=8)
     found = keys(config(lora=lora), adapter=Path("/w/adapter"))

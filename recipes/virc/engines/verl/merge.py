@@ -42,7 +42,7 @@ def merge(words: Sequence[str]) -> int:
     _check_tied(weights, network, actor)
     network.load_state_dict(weights, strict=True, assign=True)
     network.tie_weights()
-    if network.config.model_type == "gemma3":  # of a network that it has not loaded, it writes names unknown to vLLM
+    if network.config.model_type in ("gemma3", "lfm2_vl"):  # not loaded, they are written by names unknown to vLLM
         network._weight_conversions = get_model_conversion_mapping(network, add_legacy=False)
     return merging.save(network, folder)
 

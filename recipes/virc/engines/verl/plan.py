@@ -123,7 +123,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
 
 
 def _model(config: Config, place: Place) -> dict[str, Any]:
-    packed = config.attention == "fa2"
+    packed = config.attention == "fa2" and place.model_type != "lfm2_vl"  # whose convolutions see the row before
     lora = config.lora and {
         "lora_rank": config.lora.rank,
         "lora_alpha": config.lora.alpha,

@@ -14,7 +14,6 @@ from verl.utils import tokenizer as package  # type: ignore[import-not-found]
 from verl.utils.tokenizer import tokenizer as module  # type: ignore[import-not-found]
 
 from virc.backends.checkpoint import model_type
-from virc.families import registry as families
 
 _of_verl = module.hf_processor
 
@@ -28,16 +27,18 @@ class _Tiles:
     image_processor: Any
 
     def __call__(self, images: Any = None, text: Any = None, videos: Any = None, **_: Any) -> BatchFeature:
-        """Tiles, shape (tiles of all pictures, 3, side, side)."""
+        """Tiles, shape (tiles of all pictures, 3, side, side), or patches, shape (pictures, most patches, 768)."""
         if not images:
             return BatchFeature({})
         found = self.image_processor(images=images, return_tensors="pt")
-        return BatchFeature({"pixel_values": found["pixel_values"]})
+        return BatchFeature({name: part for name, part in found.items() if not name.startswith("num_")})
 
 
 InternVLProcessor: Any = type("InternVLProcessor", (_Tiles, transformers.InternVLProcessor), {})
 Gemma3Processor: Any = type("Gemma3Processor", (_Tiles, transformers.Gemma3Processor), {})
-_OWN = {"internvl": (InternVLProcessor, "crop_to_patches", True), "gemma3": (Gemma3Processor, "do_pan_and_scan", False)}
+Lfm2VlProcessor: Any = type("Lfm2VlProcessor", (_Tiles, transformers.Lfm2VlProcessor), {})
+_OWN = {"internvl": (InternVLProcessor, "crop_to_patches", True), "gemma3": (Gemma3Processor, "do_pan_and_scan", False),
+        "lfm2_vl": (Lfm2VlProcessor, "do_image_splitting", False)}  # fmt: skip
 """Model type -> processor, and a setting of its image processor."""
 
 
@@ -46,7 +47,6 @@ def hf_processor(name_or_path: str, **named: Any) -> Any:
     kind = model_type(Path(name_or_path))
     if kind not in _OWN:
         return _of_verl(name_or_path, **named)
-    families.check_rl(str(kind))
     own, setting, value = _OWN[kind]
     found = own.from_pretrained(name_or_path, **named)
     setattr(found.image_processor, setting, value)

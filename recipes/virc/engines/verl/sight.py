@@ -111,8 +111,8 @@ def _rows(inputs: dict[str, Any], trace: Trace, shown: Sequence[int], config: An
     if counts is not None or "pixel_values" not in inputs:
         return [] if counts is None else list(counts.prod(-1).tolist())
     grid = folder_grid(Path(config.actor_rollout_ref.model.path))
-    assert isinstance(grid, Tiles)
-    return [1 if grid.fills else grid.tiles(trace.images[index].width, trace.images[index].height) for index in shown]
+    seen = [trace.images[index] for index in shown]
+    return [grid.tiles(each.width, each.height) if isinstance(grid, Tiles) and not grid.fills else 1 for each in seen]
 
 
 def _reference(found: Any, drawn: torch.Tensor, config: Any) -> list[float] | None:
