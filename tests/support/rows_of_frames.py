@@ -106,4 +106,4 @@ def vilasr_rl(folder: Path) -> Path:
     for at, kind in enumerate(kinds):
         names = [_file(folder, f"rl/{at}-{each}.png", at) for each in range(1 if at else FRAMES)]
         rows.append({"question": f"Which number is it in picture {at}?", "image_path": names, **kind})
-    return lines(folder / "vilasr_rl_data.jsonl", rows)
+    return lines(folder / "rl/vilasr_rl_data.jsonl", rows)
