@@ -7,10 +7,10 @@ prefill. An image passes the vision tower once, unless the text before it change
 """
 
 import copy
-import inspect
 import math
 import traceback
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from virc.backends.chatml import Rendered
@@ -39,9 +39,8 @@ class CachedModel:
         self.network, self.processor, self.grid = network, processor, grid
         self._config = network.config
         self._rotary = hasattr(network.model, "get_rope_index")
-        names = inspect.signature(network.forward).parameters
         self._types = families.marks(network.config.model_type).types
-        self._cache_name = "cache" if "cache" in names else "past_key_values"  # up to transformers 5.23
+        self._cache_name = "cache" if "cache" in signature(network.forward).parameters else "past_key_values"  # to 5.23
         self.tokens_fed = 0
         self.vision_encodings = 0
         self.clear()

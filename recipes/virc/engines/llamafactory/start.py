@@ -113,16 +113,15 @@ def know_families(visual: Any, template: Any) -> None:
     """Tell LLaMA-Factory, by its modules of parts and of templates, what the files of the families say.
 
     It knows no parts of some types, of which it then freezes nothing, and not all weights of GLM-4V's vision tower.
-    Where it has a template only with thoughts, which puts an empty one before replies without any and makes a special
-    token of `</answer>`, the one of its name with `_nothink` writes rows as they are.
+    Where it has a template only with thoughts, which asks for them, puts an empty one before replies without any and
+    makes a special token of `</answer>`, the one of its name with `_nothink` writes rows as they are.
     """
     for family in families.discover().values():
         for kind, name in family.sft.items():
             if name not in template.TEMPLATES:
                 fields = vars(template.TEMPLATES[name.removesuffix("_nothink")])
                 ends = [word for word in fields["stop_words"] if not word.startswith("</")]
-                system = fields["format_system"].slots
-                system[:] = [slot.replace("<|think|>", "") for slot in system]  # of Gemma 4
+                fields["format_system"].slots[:] = [s.replace("<|think|>", "") for s in fields["format_system"].slots]
                 template.TEMPLATES[name] = template.Template(**{**fields, "stop_words": ends})
             if kind == "lfm2_vl":
                 frame(template.TEMPLATES[name], family.marks)
