@@ -11,7 +11,7 @@ from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import texts
 
-HAS_NO_PROGRAM = {"tiny", "code-as-thought", "grip", "rrvf", "star-r1", "vlaa-thinking"}
+HAS_NO_PROGRAM = {"tiny", "code-as-thought", "grip", "rrvf", "skywork-r1v3", "star-r1", "vlaa-thinking"}
 """Systems of which nobody published a function that rewards: `assumed` of their YAML has it, or it is our own."""
 
 
