@@ -42,7 +42,9 @@ def state(is_made: Callable[[str], object], pids: Iterable[int] = ()) -> dict[st
 
 def groups(pids: Iterable[int]) -> list[Path]:
     """Control groups of what the sandboxes of these processes run."""
-    return sorted(group for pid in pids for group in Path("/sys/fs/cgroup").rglob(f"virc-{pid}-*"))
+    names = tuple(f"virc-{pid}-" for pid in pids)
+    found = (Path(folder) for folder, *_ in os.walk("/sys/fs/cgroup"))  # which passes over those that end meanwhile
+    return sorted(folder for folder in found if folder.name.startswith(names))
 
 
 def _devices() -> dict[str, tuple[int, ...]]:

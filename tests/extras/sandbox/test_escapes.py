@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support import host
 from support.sandboxed import Runs, pool_of
 
 from virc_extras.sandbox import cgroup
@@ -195,7 +196,7 @@ def test_all_end_when_their_parent_is_killed(code: str) -> None:
         time.sleep(0.05)
     assert processes() & started == set()
     end = time.monotonic() + 200  # a group stays busy for a moment after its last process
-    while left := list(Path("/sys/fs/cgroup").rglob(f"virc-{parent.pid}-*")):
+    while left := host.groups([parent.pid]):
         assert time.monotonic() < end, left
         cgroup._parent.cache_clear()
         cgroup._parent(os.getpid())  # as in the next process of virc
