@@ -12,6 +12,7 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc.systems import registry as systems
 from virc.systems import texts
+from virc.systems.layouts.layout import value_of
 from virc_zoo import sized_pictures
 from virc_zoo.code_as_thought import rows as code_as_thought
 from virc_zoo.curr_reft import rows as curr_reft
@@ -53,6 +54,15 @@ def test_a_row_of_rewardmap_is_shown_without_blanks_around_it(tmp_path: Path) ->
     (tmp_path / "lines.json").write_text(json.dumps({"1": ["a", "b"]}))
     (read,) = rewardmap.rows({"json": "lines.json", "question": " Plan. \n", "answer": None}, 1, "train", tmp_path)
     assert read == {"json": {"1": ["a", "b"]}, "question": "Plan.", "answer": "None"}
+
+
+@pytest.mark.parametrize("system", ["internvl3.5", "vision-g1"])
+def test_a_system_message_of_a_row_is_not_its_question(system: str) -> None:
+    prompt = [{"content": "Think."}, {"content": "Where?"}]
+    row = {"prompt": prompt, "images": [], "reward_model": {"ground_truth": "B"}}
+    taken = next(each for each in systems.get(system).rows.values() if each.fits(row))
+    assert taken.question
+    assert value_of(row, taken.question) == "Where?"
 
 
 def test_a_row_of_honeybee_has_no_marks_in_its_question() -> None:
