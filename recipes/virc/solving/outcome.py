@@ -69,18 +69,13 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     usual = opened.chat_protocol.sampling if opened else USUAL
     # these fields are left out where they have their defaults
     rare: Fields = {} if config.crop_ablation == "none" else {"crop_ablation": config.crop_ablation}
-    if config.strategy is not None:
-        rare["strategy"] = config.strategy
-    if config.judge is not None:
-        rare["judge"] = config.judge
     if config.media != USUAL_MEDIA:
         rare["media"] = msgspec.to_builtins(config.media)
-    limits = {name: getattr(config, name) for name in ("max_requests", "max_tokens_total")}
-    rare |= {name: limit for name, limit in limits.items() if limit is not None}
+    chosen = {name: getattr(config, name) for name in ("strategy", "judge", "max_requests", "max_tokens_total")}
+    chosen |= {name: getattr(usual, name) for name in ("repetition_penalty", "top_p", "top_k")}
+    rare |= {name: value for name, value in chosen.items() if value is not None}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
-    drawn = {name: getattr(usual, name) for name in ("repetition_penalty", "top_p", "top_k")}
-    rare |= {name: chosen for name, chosen in drawn.items() if chosen is not None}
     return rare | {
         "max_pixels": max_pixels,
         "max_turns": config.max_turns,
