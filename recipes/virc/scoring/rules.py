@@ -60,7 +60,7 @@ def numbers_agree(
 
 _OPTION = r"(?:(?:option|choice)(?: |(?=\()))?"  # a space before a bracket is gone from a plain text
 _LABELLED = re.compile(rf"{_OPTION}\(?([a-z])(?:(?:\)[.:]?|[.:]) ?(.*))?")
-_WRITTEN_OUT = re.compile(rf"{_OPTION}\(?([a-h])(?:\)[.:]?|[.:] ) ?(.+)")
+_WRITTEN_OUT = re.compile(rf"{_OPTION}\(?([a-h])(?:\)[.:]?|\. |:(?![a-z]$)) ?(.+)")  # `a:b` is a ratio
 _BARE = re.compile(rf"{_OPTION}\(?([a-h])\)?")
 
 
