@@ -131,7 +131,7 @@ def test_rows_are_as_long_as_counted_and_replies_alone_are_learnt(tmp_path: Path
         assert found["theirs"] == found["ours"], kind
         words = tiny_factory.tokenizer(kind)
         learnt = words.decode([label for label in found["labels"][0] if label != -100])
-        marks = families.marks(kind)
+        marks = families.of(kind).marks
         end, line = (f"{marks.end}\n", "") if marks.end else (words.eos_token, "\n")
         assert learnt == "".join(f"{line}{reply}{end}" for reply in REPLIES), kind
         assert marks.image[1] in words.decode(found["ids"][0])

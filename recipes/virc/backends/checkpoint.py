@@ -15,6 +15,7 @@ from virc.core.errors import ConfigError, errors_as
 from virc.core.files import PULL, contents, is_pointer
 from virc.core.text import clause, plain
 from virc.families import registry as families
+from virc.families import sizing
 from virc.reasoning.resize import Grid, Tiles
 
 _MAX_BYTES = 64 * 2**20
@@ -134,15 +135,15 @@ def folder_grid(folder: Path, max_pixels: int | None = None) -> Grid:
     Raises:
         ConfigError: a file of it is missing, or its settings make no sense.
     """
-    settings = image_settings(folder)
-    grid = image_grid(settings, max_pixels)
+    grid = image_grid(image_settings(folder), max_pixels)
     if not isinstance(grid, Tiles) or grid.fills:
         return grid
     config = read_json(folder / "config.json")
+    key, each = families.of(config.get("model_type")).images.each or ("", None)
     vision = config.get("vision_config")
     try:
-        if config.get("model_type") == "gemma3":
-            return msgspec.structs.replace(grid, each=int(config.get("mm_tokens_per_image", 256)))  # type: ignore[call-overload]
+        if key:
+            return msgspec.structs.replace(grid, each=int(config.get(key, each)))  # type: ignore[call-overload]
         patch = vision["patch_size"]  # type: ignore[index]
         patches = grid.side // (patch[0] if isinstance(patch, list) else patch)
         each = int((patches * float(config.get("downsample_ratio", 0.5))) ** 2)  # type: ignore[arg-type]
@@ -151,54 +152,14 @@ def folder_grid(folder: Path, max_pixels: int | None = None) -> Grid:
     return msgspec.structs.replace(grid, each=each)
 
 
-_DEFAULT_LIMITS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
-_DEFAULT_GLM_LIMITS = {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15_000}
-"""Limits in px of an image processor of Qwen-VL and of GLM-4V whose file names none (transformers 5.23.0)."""
-
-
 def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) -> Grid:
     """The patch grid of a model's image settings; `max_pixels` lowers the model's own limit, in pixels.
 
     Raises:
         ConfigError: the settings are no numbers, or contradict themselves or `max_pixels`.
     """
-    size = settings.get("size")
-    size = size if isinstance(size, Mapping) else {}
-    kind = str(settings.get("image_processor_type"))
-    if kind.startswith("GotOcr2"):
-        return _tiles(settings, size).limited(max_pixels)
-    if kind.startswith("Gemma3"):  # the whole image alone, as one square; without its option to cut some more out
-        square = _tiles({"max_patches": 1}, size)
-        return msgspec.structs.replace(square, min_pixels=4 * square.factor**2).limited(max_pixels)
-    if kind.startswith("Gemma4"):  # as many cells of three patches a side as it has tokens
-        cells = _tiles({"max_patches": settings.get("max_soft_tokens", 280)}, {"height": 48, "width": 48})
-        return msgspec.structs.replace(cells, factor=48, each=1, fills=True).limited(max_pixels)
-    if kind.startswith("Lfm2Vl"):  # the whole image alone, which is never so large that it is cut into tiles
-        few, many = settings.get("min_image_tokens", 64), settings.get("max_image_tokens", 256)
-        settings = {"patch_size": 16, "min_pixels": few * 32**2, "max_pixels": many * 32**2}  # type: ignore[operator]
-    is_glm = kind.startswith("Glm")  # which reads no `min_pixels`, `max_pixels`
-    limits, stated = {**(_DEFAULT_GLM_LIMITS if is_glm else _DEFAULT_LIMITS), **size}, {} if is_glm else settings
-    least = stated.get("min_pixels") or limits["shortest_edge"]
-    most = stated.get("max_pixels") or limits["longest_edge"]
-    patch, merge = settings.get("patch_size", 14), settings.get("merge_size", 2)
-    numbers = [number for number in (patch, merge, least, most) if type(number) is int and number > 0]
-    if len(numbers) < 4:
-        raise ConfigError(f"the model's image settings hold no whole numbers: {patch}, {merge}, {least}, {most}")
-    patch, merge, least, most = numbers
-    if least > most:
-        raise ConfigError(f"the model's smallest image, {least} pixels, is over its largest, {most}")
-    frames = 2 if is_glm else 1  # that a picture counts as
-    return Grid(patch * merge, least // frames, most // frames).limited(max_pixels)
-
-
-def _tiles(settings: Mapping[str, object], size: Mapping[Any, Any]) -> Tiles:
-    """Images are shown between one tile and the most in area: more is not seen."""
-    side, fewest, most = size.get("height", 384), settings.get("min_patches", 1), settings.get("max_patches", 12)
-    numbers = [number for number in (side, fewest, most) if type(number) is int and number > 0]
-    if len(numbers) < 3 or size.get("width", side) != side:
-        raise ConfigError(f"the model's image settings hold no square tiles: {side}, {fewest}, {most}")
-    side, fewest, most = numbers
-    return Tiles(28, side**2, most * side**2, side=side, fewest=fewest, most=most)
+    processor = families.image_processor(settings.get("image_processor_type"))
+    return sizing.grid(settings, processor.sizing).limited(max_pixels)
 
 
 _QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})

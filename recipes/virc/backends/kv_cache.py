@@ -39,7 +39,8 @@ class CachedModel:
         self.network, self.processor, self.grid = network, processor, grid
         self._config = network.config
         self._rotary = hasattr(network.model, "get_rope_index")
-        self._types = families.marks(network.config.model_type).types
+        family = families.of(network.config.model_type)
+        self._types, self._given = family.marks.types, family.images.given
         self._cache_name = "cache" if "cache" in signature(network.forward).parameters else "past_key_values"  # to 5.23
         self.tokens_fed = 0
         self.vision_encodings = 0
@@ -175,9 +176,7 @@ class CachedModel:
             return {}
         pictures = [shown.pixels.resize(self._size(shown), self.processor.resample) for shown in new_images]
         if isinstance(self.grid, Tiles):
-            known = {"do_pan_and_scan": False, "crop_to_patches": True}.items()
-            ways = {name: way for name, way in known if hasattr(self.processor, name)}
-            batch = self.processor(images=pictures, return_tensors="pt", **ways)
+            batch = self.processor(images=pictures, return_tensors="pt", **self._given)
             tiles = [self.grid.tiles(*picture.size) for picture in pictures]
             made = [int(count) or 1 for name in [*batch] if name.startswith("num_") for count in batch.pop(name)]
             if made != tiles:

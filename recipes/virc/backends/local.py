@@ -66,7 +66,7 @@ class LocalBackend:
         self._lock, self._home = forks.Lock(), forks.HomeProcess()
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
-        self._marks = families.marks(config.model_type)
+        self._marks = families.of(config.model_type).marks
         self._ends = {tokenizer.convert_tokens_to_ids(self._marks.stop), *(ends if isinstance(ends, list) else [ends])}
         longest: int = config.get_text_config().max_position_embeddings
         self.context = min(context or longest, longest)
@@ -225,7 +225,7 @@ def load(
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
     name = (adapter or folder).resolve().name
-    opening = thought_opening(tokenizer, families.marks(network.config.model_type)) if stock else ()
+    opening = thought_opening(tokenizer, families.of(network.config.model_type).marks) if stock else ()
     return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context, opening)
 
 
@@ -288,7 +288,8 @@ def _image_processor(named: str) -> Any:
     """The class of a name in settings, Qwen-VL's for any other, that needs no torchvision; the automatic one does."""
     from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name as class_of
 
-    name = named.removesuffix("Fast").removesuffix("Pil").replace("Lfm2Vl", "Siglip2")  # the same but for its tiles
+    known = families.image_processor(named)
+    name = named.removesuffix("Fast").removesuffix("Pil").replace(known.named, known.like or known.named)
     return class_of(f"{name}Pil") or class_of("Qwen2VLImageProcessorPil")
 
 
@@ -307,7 +308,7 @@ def read_network(folder: Path, number: Any) -> Any:
 
 def _check_tokens(folder: Path, tokenizer: Any, config: Any) -> None:
     """Refuse a tokenizer without the marks of its family, or one that would take one out of a user's text."""
-    known, marks = tokenizer.get_vocab(), families.marks(config.model_type)
+    known, marks = tokenizer.get_vocab(), families.of(config.model_type).marks
     for name in marks.controls:
         written = tokenizer.encode(name, add_special_tokens=False, split_special_tokens=True)
         if name not in known or known[name] in written:
@@ -320,6 +321,6 @@ def never_said(tokenizer: Any, config: Any) -> "torch.Tensor":
     """Ids that a reply never holds: image and header tokens, and numbers past the tokenizer's last."""
     import torch
 
-    known, marks = tokenizer.get_vocab(), families.marks(config.model_type)
+    known, marks = tokenizer.get_vocab(), families.of(config.model_type).marks
     named = [known[name] for name in (*marks.controls, *_VIDEO) if name in known and name != marks.stop]
     return torch.tensor([*named, *range(max(known.values()) + 1, config.get_text_config().vocab_size)])

@@ -26,7 +26,7 @@ def tokenizer(base: Path) -> Any:
         raise ConfigError(f"{file} is no tokenizer: {clause(error)}") from error
     found.no_truncation()
     found.no_padding()
-    for token in families.marks(read_json(base / "config.json").get("model_type")).controls:
+    for token in families.of(read_json(base / "config.json").get("model_type")).marks.controls:
         if len(found.encode(token, add_special_tokens=False)) != 1:
             raise ConfigError(f"the tokenizer of {base} has no token {token}", "name another model as the base")
     return found

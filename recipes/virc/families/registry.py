@@ -20,6 +20,7 @@ from virc.core.errors import ConfigError, errors_as
 from virc.core.files import expanded, is_file
 from virc.core.text import did_you_mean, plain
 from virc.families.chat_marks import CHATML, ChatMarks
+from virc.families.sizing import ImageProcessor
 from virc.reasoning.grammar import HERMES, Grammar
 from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -75,6 +76,9 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         given: arguments that hold where the model leaves them out.
         max_tokens: longest reply in tokens; more for models that think before they answer.
         marks: the special tokens of its chat template.
+        images: its image processor.
+        is_renamed: whether transformers has other names for its weights than the published files, which vLLM reads.
+        is_packed: whether rows may follow one another in a sequence of verl.
         unstated: sizes of the language model that a config.json may leave out, by their names there.
         parts: part of a model -> pieces of the names of its weights; all others are the language model.
         here: model types that run in this process.
@@ -82,6 +86,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         towers: model type -> what llama.cpp calls its vision tower.
         sft: model type -> its template in LLaMA-Factory.
         sft_keys: further keys that LLaMA-Factory needs for them.
+        is_unmarked: whether this template leaves out the marks of the beginning and of pictures.
         rl: model types that verl trains.
         refused: model type that no engine trains, or whose rollouts vLLM does not draw -> what can be done.
         notes: what a user should know.
@@ -104,6 +109,9 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     given: Mapping[str, Any] = {}
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] = 2048
     marks: ChatMarks = CHATML
+    images: ImageProcessor = ImageProcessor()
+    is_renamed: bool = False
+    is_packed: bool = True
     unstated: Mapping[str, int] = {}
     parts: Mapping[Part, tuple[str, ...]] = {}
     here: tuple[str, ...] = ()
@@ -111,6 +119,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     towers: Mapping[str, str] = {}
     sft: Mapping[str, str] = {}
     sft_keys: Mapping[str, Any] = {}
+    is_unmarked: bool = False
     rl: tuple[str, ...] = ()
     refused: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
@@ -156,9 +165,15 @@ def levels(family: Family, model_type: str) -> dict[str, bool]:
     return {"server": True} | {name: model_type in getattr(family, name) for name in ("here", "gguf", "sft", "rl")}
 
 
-def marks(model_type: object) -> ChatMarks:
-    """The special tokens of a model's chat template: those of its family, else ChatML's."""
-    return (by_model_type(model_type) or UNKNOWN).marks
+def of(model_type: object) -> Family:
+    """As `by_model_type`; UNKNOWN for any other."""
+    return by_model_type(model_type) or UNKNOWN
+
+
+def image_processor(name: object) -> ImageProcessor:
+    """What is known of an image processor by the name of its class: Qwen-VL's for any other."""
+    known = (family.images for family in discover().values())
+    return next((each for each in known if str(name).startswith(each.named)), ImageProcessor())
 
 
 def template(model_type: str) -> str:

@@ -264,7 +264,7 @@ class Server:
             for count in [name for name in inputs if name.startswith("num_")]:  # of tiles
                 inputs.pop(count)
             is_image = (ids == self._model.config.image_token_id).int()
-            if types := families.marks(self._model.config.model_type).types:
+            if types := families.of(self._model.config.model_type).marks.types:
                 inputs[types] = is_image
             if "image_grid_thw" in inputs:
                 inputs["mm_token_type_ids"] = is_image

@@ -60,7 +60,7 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, saved: bool) ->
     ("kind", "sent"), [("glm4v", [1, 7, 8, 9, 2, 7, 8, 9]), ("internvl", [1, 8, 2, 8]), ("gemma4", [1, 8, 2, 8])]
 )
 def test_vllm_gets_one_id_in_the_place_of_each_picture(kind: str, sent: list[int]) -> None:
-    marks = families.marks(kind)
+    marks = families.of(kind).marks
     numbers = SimpleNamespace(convert_tokens_to_ids=dict(zip(marks.image, (7, 8, 9), strict=True)).get)
     speech = Speech(numbers, QWEN2, 9, frozenset({9}), (), marks)
     assert speech.unexpanded([1, 7, 8, 8, 8, 9, 2, 7, 8, 9]) == sent
@@ -68,7 +68,7 @@ def test_vllm_gets_one_id_in_the_place_of_each_picture(kind: str, sent: list[int
 
 def test_vllm_gets_the_first_mark_alone_where_lines_around_a_picture_are_its_own() -> None:
     """The real processor of vLLM 0.32 made the same ids again of what it got."""
-    marks = families.marks("gemma3")
+    marks = families.of("gemma3").marks
     words = SimpleNamespace(
         convert_tokens_to_ids=dict(zip(marks.image, (7, 8, 9), strict=True)).get,
         decode=lambda ids: "".join("\n" * (id - 20) if id > 20 else "x" for id in ids),

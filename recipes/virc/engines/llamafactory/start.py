@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import torch
-from transformers import Lfm2VlImageProcessor, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+import transformers
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import integration_utils
 
 from virc.core.orphans import end_with_parent
@@ -123,20 +124,20 @@ def know_families(visual: Any, template: Any) -> None:
                 ends = [word for word in fields["stop_words"] if not word.startswith("</")]
                 fields["format_system"].slots[:] = [s.replace("<|think|>", "") for s in fields["format_system"].slots]
                 template.TEMPLATES[name] = template.Template(**{**fields, "stop_words": ends})
-            if kind == "lfm2_vl":
-                frame(template.TEMPLATES[name], family.marks)
+            if family.is_unmarked:
+                mark(template.TEMPLATES[name], family)
             parts = [list(family.parts[part]) for part in ("projector", "vision")]
             visual._register_composite_model(kind, *parts, ["language_model", "lm_head"], ["patch_embed", "_norm"])
 
 
-def frame(template: Any, marks: Any) -> None:
-    """Have LLaMA-Factory write the marks that it leaves out of LFM2-VL's rows, and cut no image: it miscounts tiles."""
-    process, image = template.mm_plugin.process_messages, "".join(marks.image)
+def mark(template: Any, family: families.Family) -> None:
+    """Have LLaMA-Factory write the marks that its template leaves out, and cut no image: LFM2-VL's miscounts tiles."""
+    process, marks, image = template.mm_plugin.process_messages, family.marks, "".join(family.marks.image)
     template.mm_plugin.process_messages = lambda messages, *media: process(
         [{**each, "content": each["content"].replace(marks.image[1], image)} for each in messages], *media
     )
     template.format_prefix.slots = list(marks.begin)
-    Lfm2VlImageProcessor._is_image_too_large = lambda *_, **__: False  # type: ignore[method-assign]
+    getattr(transformers, f"{family.images.named}ImageProcessor")._is_image_too_large = lambda *_, **__: False
 
 
 def leave_images_out(processor: Any, ignored: int) -> None:

@@ -87,7 +87,7 @@ def speech(folder: str, max_pixels: int | None = None) -> Speech:
     place = Path(folder)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True)
     config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
-    marks = families.marks(config.model_type)
+    marks = families.of(config.model_type).marks
     end = tokenizer.convert_tokens_to_ids(marks.stop)
     named = transformers.GenerationConfig.from_pretrained(place, local_files_only=True).eos_token_id
     return Speech(

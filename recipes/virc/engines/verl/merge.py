@@ -19,6 +19,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause, plain
 from virc.engines.merge import common as merging
+from virc.families import registry as families
 from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoint_formats.shards import Shards
 
@@ -42,7 +43,7 @@ def merge(words: Sequence[str]) -> int:
     _check_tied(weights, network, actor)
     network.load_state_dict(weights, strict=True, assign=True)
     network.tie_weights()
-    if network.config.model_type in ("gemma3", "lfm2_vl"):  # not loaded, they are written by names unknown to vLLM
+    if families.of(network.config.model_type).is_renamed:  # as it was not loaded, transformers would keep its own names
         network._weight_conversions = get_model_conversion_mapping(network, add_legacy=False)
     return merging.save(network, folder)
 

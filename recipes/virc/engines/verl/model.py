@@ -56,7 +56,7 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
             print(f"virc: {freeze(model, parts)} weights are frozen: {', '.join(parts)}", flush=True)
         if model.config.model_type in _SEEN_AS_A_TENSOR:
             model.base_model.visual.register_forward_hook(lambda visual, given, seen: seen.pooler_output)
-        if families.marks(model.config.model_type).types:
+        if families.of(model.config.model_type).marks.types:
             model.register_forward_pre_hook(see_pictures_whole, with_kwargs=True)
 
     def initialized(engine: Any) -> None:
@@ -70,7 +70,7 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
 
 def see_pictures_whole(model: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The arguments of a forward pass of Gemma with what says which ids are a picture's, shape (batch, ids)."""
-    types = families.marks(model.config.model_type).types
+    types = families.of(model.config.model_type).marks.types
     return given, {**named, types: (named["input_ids"] == model.config.image_token_id).int()}
 
 

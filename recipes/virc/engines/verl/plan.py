@@ -13,6 +13,7 @@ from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
 from virc.engines.key_table import under
 from virc.engines.verl.keys import KEYS
+from virc.families import registry as families
 from virc.families.parts import pattern
 from virc.stages import token_weights
 from virc.stages.context import Place
@@ -123,7 +124,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
 
 
 def _model(config: Config, place: Place) -> dict[str, Any]:
-    packed = config.attention == "fa2" and place.model_type != "lfm2_vl"  # whose convolutions see the row before
+    packed = config.attention == "fa2" and families.of(place.model_type).is_packed
     lora = config.lora and {
         "lora_rank": config.lora.rank,
         "lora_alpha": config.lora.alpha,

@@ -10,10 +10,12 @@ from typing import Any
 import transformers
 import verl.utils  # type: ignore[import-not-found]
 from transformers import BatchFeature
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES  # type: ignore[attr-defined]
 from verl.utils import tokenizer as package  # type: ignore[import-not-found]
 from verl.utils.tokenizer import tokenizer as module  # type: ignore[import-not-found]
 
 from virc.backends.checkpoint import model_type
+from virc.families import registry as families
 
 _of_verl = module.hf_processor
 
@@ -21,7 +23,7 @@ _of_verl = module.hf_processor
 class _Tiles:
     """A processor that gives the tiles of pictures whatever the text: verl has no marks of them left in it.
 
-    Each has the name of its parent, which is written into checkpoints.
+    It has the name of its parent, which is written into checkpoints.
     """
 
     image_processor: Any
@@ -34,22 +36,15 @@ class _Tiles:
         return BatchFeature({name: part for name, part in found.items() if not name.startswith("num_")})
 
 
-InternVLProcessor: Any = type("InternVLProcessor", (_Tiles, transformers.InternVLProcessor), {})
-Gemma3Processor: Any = type("Gemma3Processor", (_Tiles, transformers.Gemma3Processor), {})
-Lfm2VlProcessor: Any = type("Lfm2VlProcessor", (_Tiles, transformers.Lfm2VlProcessor), {})
-_OWN = {"internvl": (InternVLProcessor, "crop_to_patches", True), "gemma3": (Gemma3Processor, "do_pan_and_scan", False),
-        "lfm2_vl": (Lfm2VlProcessor, "do_image_splitting", False)}  # fmt: skip
-"""Model type -> processor, and a setting of its image processor."""
-
-
 def hf_processor(name_or_path: str, **named: Any) -> Any:
-    """In place of verl's `hf_processor`: a processor for the families with one of their own, too."""
-    kind = model_type(Path(name_or_path))
-    if kind not in _OWN:
+    """In place of verl's `hf_processor`: a processor for the families with settings of their own, too."""
+    kind = str(model_type(Path(name_or_path)))
+    given = families.of(kind).images.given
+    if not given:
         return _of_verl(name_or_path, **named)
-    own, setting, value = _OWN[kind]
-    found = own.from_pretrained(name_or_path, **named)
-    setattr(found.image_processor, setting, value)
+    name = PROCESSOR_MAPPING_NAMES[kind]
+    found = type(name, (_Tiles, getattr(transformers, name)), {}).from_pretrained(name_or_path, **named)  # type: ignore[attr-defined]
+    vars(found.image_processor).update(given)
     found.config = transformers.AutoConfig.from_pretrained(name_or_path, **named)
     return found
 

@@ -221,7 +221,7 @@ def usual_system(model_type: str) -> str:
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     base_tokenizer = tokenizer(counting.base)
-    marks = families.marks(counting.model_type)
+    marks = families.of(counting.model_type).marks
     turns = [_turn_texts(row, marks) for row in rows]
     base_tokenizer.encode_special_tokens = False
     encoded = base_tokenizer.encode_batch_fast([text for texts in turns for text in texts], add_special_tokens=False)
@@ -272,7 +272,7 @@ def image_tokens(size: Size, counting: Counting) -> int:
 def _length(counting: Counting, row: Text, text: int) -> Length:
     system, marks = (
         row.messages[0].content if row.messages[0].role == "system" else "",
-        families.marks(counting.model_type),
+        families.of(counting.model_type).marks,
     )
     system = system or _SYSTEMS.get(families.template(counting.model_type), "")
     text += len(marks.begin) + (not marks.end)  # a template without ends has one behind the last reply
