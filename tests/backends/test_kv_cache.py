@@ -21,6 +21,7 @@ FAMILIES = pytest.mark.parametrize("family", run_here())
 RECURRENT = ("qwen3_5", "qwen3_5_moe")
 TOLERANCE = {
     "qwen3_vl_moe": 1e-3,
+    "gemma4": 1e-3,
     "glm4v": 1e-3,
     "glm4v_moe": 1e-3,
     "glm46v": 1e-3,
