@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from virc.core.errors import (
         ConfigError,
         DataError,
@@ -24,13 +26,13 @@ if TYPE_CHECKING:
     )
     from virc.evaluation.api import evaluate
     from virc.merging.build import merge
-    from virc.merging.publish import push
     from virc.models.load import load
     from virc.serving.start import serve
     from virc.solving.python.many import abatch, asolve, batch
     from virc.solving.python.one import solve
     from virc.solving.solution import Solution
     from virc.training.api import train
+    from virc_extras.push.publish import push as push  # type: ignore[import-not-found, unused-ignore]
 
     __version__: str
 
@@ -51,7 +53,6 @@ _MODULES = {
     "evaluate": "virc.evaluation.api",
     "load": "virc.models.load",
     "merge": "virc.merging.build",
-    "push": "virc.merging.publish",
     "serve": "virc.serving.start",
     "solve": "virc.solving.python.one",
     "train": "virc.training.api",
@@ -73,7 +74,6 @@ __all__ = [
     "evaluate",
     "load",
     "merge",
-    "push",
     "serve",
     "solve",
     "train",
@@ -85,10 +85,17 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("virc")
-    if name not in _MODULES:
+    module = _MODULES.get(name) or _of_extras().get(name)
+    if module is None:
         raise AttributeError(f"module 'virc' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    return getattr(importlib.import_module(module), name)
+
+
+def _of_extras() -> "Mapping[str, str]":
+    from virc.core import entry_points
+
+    return entry_points.own("virc.functions")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, *_of_extras()])

@@ -61,7 +61,6 @@ GRADERS = {"judge_endpoint": "graders", "judge_model": "graders"}
         ("batch", "batch", {"role": "roles", "column": "columns", "words": "rows", "to": "rows", **GRADERS}),
         ("eval.ask", "evaluate", {"role": "roles", "column": "columns", "model": "models"}),
         ("merge", "merge", {}),
-        ("push", "push", {}),
     ],
 )
 def test_what_a_command_is_told_a_function_is_told(command: str, function: str, named: dict[str, str]) -> None:

@@ -3,7 +3,8 @@
 The groups are those of `Group`. An entry of `virc.commands` is a module with a Typer `command`, a function or a group;
 the name `data.NAME` makes it a command of the group `data`. A command is imported where the command line names it, and
 not before. An entry of `virc.options`, `COMMAND.OPTION`, is the module that does what an option of a core command asks
-for; one of `virc.system_keys` reads a key of a system's YAML.
+for; one of `virc.system_keys` reads a key of a system's YAML. One of `virc.functions` is the module that has a
+function of `import virc`.
 """
 
 import ast
@@ -22,6 +23,7 @@ Group = Literal[
     "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
     "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts", "virc.drawn_families",
     "virc.evaluation_columns", "virc.benchmarks", "virc.token_weights", "virc.trackers", "virc.media",
+    "virc.functions",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from virc_cli.console.options import Json, Quiet, Verbose, argument, flag
 from virc_cli.console.tables import folded
 
 if TYPE_CHECKING:
-    from virc.merging.publish import PushPlan
+    from virc_extras.push.publish import PushPlan
 
 FAILURE: dict[str, object] = dict.fromkeys("to url kind private files bytes left_out card commit".split())
 
@@ -38,8 +38,8 @@ def command(
     HF_TOKEN or `hf auth login` gives the token, which must be allowed to write. The same command continues an upload
     that was interrupted.
     """
-    from virc.merging import publish
     from virc.systems import texts
+    from virc_extras.push import publish
 
     plan = publish.prepare(source, hub_id, public)
     if texts.NO_LICENSE in plan.card:

@@ -29,16 +29,17 @@ from virc.download.hub.origin import check_online, silence
 from virc.download.hub.refusals import AGAIN, MAX_WAIT, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import Repo, endpoint
 from virc.evaluation.summary import Score
-from virc.merging import card as cards
-from virc.merging import leaks
 from virc.merging.build import LICENCES, TEXTS
-from virc.merging.card import Measured
+from virc.merging.card import USAGE, with_section
 from virc.models import provenance
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
 from virc.systems.names import HUB_ID
 from virc.tools.registry import CODE
+from virc_extras.push import card as cards
+from virc_extras.push import leaks
+from virc_extras.push.card import Measured
 
 CARD = "README.md"
 _INDEX = "model.safetensors.index.json"
@@ -450,8 +451,8 @@ def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequen
     if not any(name.endswith(".safetensors") for name in names):
         card = card.replace("library_name: transformers\n", "", 1)
     if results:
-        card = cards.with_section(card, cards.MEASURED, cards.measured(results))
-    return cards.with_section(card, cards.USAGE, cards.usage(hub_id, names))
+        card = with_section(card, cards.MEASURED, cards.measured(results))
+    return with_section(card, USAGE, cards.usage(hub_id, names))
 
 
 @contextmanager

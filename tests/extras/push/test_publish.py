@@ -14,23 +14,25 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants as hub_constants
 import pytest
 from download.hub_server import Fault, Hub, hang, hub, status
-from merging.labelled_texts import HARMLESS, SECRETS
+from extras.push.labelled_texts import HARMLESS, SECRETS
 from support.called import virc
 from support.entry import ROOT
 from support.tables import each_case
 
+import virc as virc_package
 from virc.core import extras
 from virc.core.errors import DataError
-from virc.merging import leaks, publish
 from virc.models import provenance
 from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
+from virc_extras.push import command, leaks, publish
 
 
 def safetensors(header: dict[str, object], tensors: bytes = b"") -> bytes:
@@ -705,3 +707,9 @@ def test_a_key_is_found_wherever_it_is_in_a_long_file(rows: Path, at: int) -> No
     (rows / "long.md").write_bytes(long)
     with pytest.raises(DataError, match=rf"long.md, line {at // 4 + 1}, contains a key"):
         publish.prepare("charts", ID)
+
+
+def test_push_is_a_function_of_virc_and_takes_what_the_command_takes() -> None:
+    assert virc_package.push is publish.push
+    options = signature(command.command).parameters.keys() - {"quiet", "verbose", "as_json"}
+    assert options == signature(publish.push).parameters.keys() - {"on_event"}

@@ -1,0 +1,1 @@
+"""Publishing models and rows on the hub."""
