@@ -12,6 +12,10 @@ import typer
 from protocol_page import code, value
 
 from virc.config import user
+from virc.families.chat_marks import ChatMarks
+from virc.families.registry import Family
+from virc.families.sizing import ImageProcessor
+from virc.reasoning.resize import Grid
 from virc.stages import dpo, rl, sft
 from virc.systems.registry import Judging, Reward
 from virc_cli.console import output
@@ -82,7 +86,7 @@ def page() -> str:
 _HEAD = """# Reference
 
 After this page you know every [command](#commands) with its options, every [setting](#settings), [setting of a
-stage](#settings-of-stages), [exit code](#exit-codes), [environment variable](#environment-variables) and
+stage](#settings-of-stages), [key of a family's file](#files-of-families), [exit code](#exit-codes), [environment variable](#environment-variables) and
 [JSON schema](#json-schemas). It is generated from the code by `python tests/regenerate.py`.
 
 ```sh
@@ -149,7 +153,14 @@ def _settings() -> Iterator[str]:
     yield "`api_key` and `headers` come from the environment only.\n"
     yield "## Settings of stages\n"
     yield "`--set KEY=VALUE`, a file for `--config`, or `settings` of a stage in a system's YAML.\n"
-    for config in (sft.Config, dpo.Config, rl.Config, sft.Lora, Reward, Judging):
+    yield from _tables(sft.Config, dpo.Config, rl.Config, sft.Lora, Reward, Judging)
+    yield "## Files of families\n"
+    yield "`--family FILE`, or `recipes/virc/families/NAME.yaml`; a file may leave out what another has that it is `like`.\n"
+    yield from _tables(Family, ChatMarks, ImageProcessor, Grid)
+
+
+def _tables(*configs: Any) -> Iterator[str]:
+    for config in configs:
         kind = config.__module__.rpartition(".")[2]
         yield f"### {kind if config.__name__ == 'Config' else config.__name__}\n"
         described = _args(config.__doc__ or "")
