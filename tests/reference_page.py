@@ -86,7 +86,8 @@ def page() -> str:
 _HEAD = """# Reference
 
 After this page you know every [command](#commands) with its options, every [setting](#settings), [setting of a
-stage](#settings-of-stages), [key of a family's file](#files-of-families), [exit code](#exit-codes), [environment variable](#environment-variables) and
+stage](#settings-of-stages), [key of a family's file](#files-of-families), [exit code](#exit-codes),
+[environment variable](#environment-variables) and
 [JSON schema](#json-schemas). It is generated from the code by `python tests/regenerate.py`.
 
 ```sh
@@ -155,7 +156,7 @@ def _settings() -> Iterator[str]:
     yield "`--set KEY=VALUE`, a file for `--config`, or `settings` of a stage in a system's YAML.\n"
     yield from _tables(sft.Config, dpo.Config, rl.Config, sft.Lora, Reward, Judging)
     yield "## Files of families\n"
-    yield "`--family FILE`, or `recipes/virc/families/NAME.yaml`; a file may leave out what another has that it is `like`.\n"
+    yield "`--family FILE`, or `recipes/virc/families/NAME.yaml`, which may be `like` another.\n"
     yield from _tables(Family, ChatMarks, ImageProcessor, Grid)
 
 
