@@ -50,8 +50,8 @@ def talk(turns: int) -> list[Message]:
 
 
 def rendered(backend: LocalBackend, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
-    counts = [backend.cached.image_tokens(shown) for shown in images]
-    return render(messages, counts, backend._tokenizer, generate=True, marks=backend._marks)
+    views = [backend.cached.views(shown) for shown in images]
+    return render(messages, views, backend._tokenizer, generate=True, marks=backend._marks)
 
 
 def shown_to(cached: CachedModel, ids: Any, pictures: Sequence[Image.Image]) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(back
     import torch
 
     shown = Shown(picture((112, 200)))  # its height alone is off
-    assert backend.cached.image_tokens(shown) == 4 * 7
+    assert backend.cached.views(shown) == [[4 * 7]]
     ours = backend.cached._patches([shown])
     theirs = backend.cached.processor(images=[shown.pixels], return_tensors="pt")
     torch.testing.assert_close(ours["pixel_values"], theirs["pixel_values"])

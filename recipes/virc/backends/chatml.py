@@ -6,11 +6,13 @@ sampled keeps its own ids.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, Protocol
 
 import msgspec
 
 from virc.families.chat_marks import CHATML, ChatMarks
+from virc.reasoning.resize import Views
 from virc.reasoning.session import Message
 
 
@@ -38,7 +40,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class ImageSpan(msgspec.Struct, frozen=True):
-    """Where the pad ids of image `index` of the history stand, `stop` exclusive."""
+    """Where the pad ids of image `index` of the history stand, from the first to the last, `stop` exclusive."""
 
     index: int
     start: int
@@ -53,7 +55,7 @@ class Rendered(msgspec.Struct, frozen=True):
 
 def render(
     messages: Sequence[Message],
-    image_tokens: Sequence[int],
+    views: Sequence[Views | int],
     tokenizer: Tokenizer,
     generate: bool = False,
     marks: ChatMarks = CHATML,
@@ -61,12 +63,12 @@ def render(
     """Render a conversation, to which nothing is added (no default system message).
 
     Args:
-        image_tokens: for every image of the history, how many ids it takes.
+        views: for every image of the history, how many ids its views take, or it as a whole.
         generate: end with the header of an assistant turn, for the model to go on.
         marks: those of the model's family.
     """
     id_of = tokenizer.convert_tokens_to_ids
-    before, pad, behind = map(id_of, marks.image)
+    pad = id_of(marks.image[1])
     end = [id_of(marks.end)] if marks.end else []
     after = encode(tokenizer, marks.after) if marks.after else []
     ids = [id_of(token) for token in marks.begin]
@@ -88,13 +90,18 @@ def render(
         if message.token_ids is not None:
             ids += message.token_ids
         else:
-            for part in message.parts():
+            for place, part in enumerate(message.parts()):
+                text += marks.between if place else ""
                 if isinstance(part, str):
                     text += part
                     continue
                 ids += encode(tokenizer, text + marks.around)
-                images.append(ImageSpan(part, len(ids) + 1, len(ids) + 1 + image_tokens[part]))
-                ids += [before, *[pad] * image_tokens[part], behind]
+                counts = views[part]
+                picture = marks.picture([[counts]] if isinstance(counts, int) else counts, len(images))
+                pieces = [_ids(piece, pad, tokenizer) for piece in picture]
+                start, pads = len(ids), [at for at, id in enumerate(chain(*pieces)) if id == pad]
+                ids += chain(*pieces)
+                images.append(ImageSpan(part, start + pads[0], start + pads[-1] + 1))
                 text = marks.around
             ids, text = ids + encode(tokenizer, text), ""
         begun = _goes_on(messages, number, generate)
@@ -107,6 +114,13 @@ def render(
         header, line = marks.heading("assistant")
         ids += [id_of(header), *encode(tokenizer, line)]
     return Rendered(ids, spans, images)
+
+
+def _ids(piece: str | int, pad: int, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a piece of a picture."""
+    if isinstance(piece, int):
+        return [pad] * piece
+    return [tokenizer.convert_tokens_to_ids(piece)] if piece[0] == "<" else encode(tokenizer, piece)
 
 
 def _goes_on(messages: Sequence[Message], number: int, generate: bool) -> bool:

@@ -18,7 +18,7 @@ from virc.backends.devices import memory_refused
 from virc.core.errors import EngineError, SetupError, VircError
 from virc.families import registry as families
 from virc.reasoning.images import Shown
-from virc.reasoning.resize import Grid, Tiles, smart_resize
+from virc.reasoning.resize import Grid, Tiles, Views, smart_resize
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +59,8 @@ class CachedModel:
     def recurrent(self) -> bool:
         return bool(self._snapshots.layers)
 
-    def image_tokens(self, shown: Shown) -> int:
-        return self.grid.tokens(*self._size(shown))
+    def views(self, shown: Shown) -> Views:
+        return self.grid.views(*self._size(shown))
 
     def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
         """Feed the new ids of a conversation: at least the last one, unless a snapshot has the logits after it.
@@ -129,13 +129,11 @@ class CachedModel:
 
         if not self._rotary:
             return torch.arange(len(conversation.ids))[None]
-        is_image = torch.zeros(1, len(conversation.ids), dtype=torch.int)
-        for span in conversation.images:
-            is_image[0, span.start : span.stop] = 1
+        ids = torch.tensor([conversation.ids])
+        is_image = (ids == self._config.image_token_id).int()
         patch = self.processor.patch_size
         sizes = [self._size(images[span.index]) for span in conversation.images]
         grids = torch.tensor([[1, height // patch, width // patch] for width, height in sizes])
-        ids = torch.tensor([conversation.ids])
         positions, _ = self.network.model.get_rope_index(ids, mm_token_type_ids=is_image, image_grid_thw=grids)
         return positions  # type: ignore[no-any-return]
 
@@ -177,6 +175,7 @@ class CachedModel:
         pictures = [shown.pixels.resize(self._size(shown), self.processor.resample) for shown in new_images]
         if isinstance(self.grid, Tiles):
             batch = self.processor(images=pictures, return_tensors="pt", **self._given)
+            batch.pop("grids", None)  # rows and columns of tiles, which the network takes from their marks
             tiles = [self.grid.tiles(*picture.size) for picture in pictures]
             made = [int(count) or 1 for name in [*batch] if name.startswith("num_") for count in batch.pop(name)]
             if made != tiles:

@@ -126,8 +126,8 @@ class LocalBackend:
             self.cached.network = None
 
     def _render(self, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
-        counts = [self.cached.image_tokens(shown) for shown in images]
-        return render(messages, counts, self._tokenizer, generate=True, marks=self._marks)
+        views = [self.cached.views(shown) for shown in images]
+        return render(messages, views, self._tokenizer, generate=True, marks=self._marks)
 
     def _draw(
         self, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text

@@ -1,6 +1,29 @@
 """The special tokens that a family's chat template writes around messages and pictures."""
 
+import re
+from collections.abc import Iterator
+
 import msgspec
+
+from virc.reasoning.resize import Views
+
+_MARK = re.compile(r"(<[^<>]+>)")
+
+
+class TileMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written around the tiles of a picture, if it has any, as the marks of the whole picture are.
+
+    Args:
+        first: between the whole picture and its first tile.
+        column: between two tiles of a row.
+        row: between two rows.
+        last: behind the last tile, in place of what stands behind a picture without any.
+    """
+
+    first: str
+    column: str
+    row: str
+    last: str
 
 
 class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -13,9 +36,12 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         end: the special token behind a message; None: the header of the next message ends it.
         after: the text behind the end.
         stop: the special token that ends a reply, where no `end` does.
-        image: special tokens before a picture, for each of its tokens, and behind it.
+        image: what stands before a picture, for each of its tokens, and behind it: special tokens in angle brackets,
+            else text; `{number}` stands for how many pictures are before it.
+        tiles: the same around its tiles; None: their tokens follow one another.
         is_framed: whether the family's processor writes the first and the last of these, too, in place of the second.
         around: text before and behind these.
+        between: text between the parts of a message, its pictures and texts.
         assistant: the name of that role.
         types: the argument of a forward pass that says which ids are those of a picture, where these see one another.
         is_joined: whether a system message begins the first message of the user, with an empty line behind it.
@@ -28,8 +54,10 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str = "\n"
     stop: str = "<|im_end|>"
     image: tuple[str, str, str] = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+    tiles: TileMarks | None = None
     is_framed: bool = False
     around: str = ""
+    between: str = ""
     assistant: str = "assistant"
     types: str = ""
     is_joined: bool = False
@@ -39,12 +67,33 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Every special token that a conversation may hold."""
         headers = dict.fromkeys(self.heading(role)[0] for role in ("system", "user", "assistant"))
         ends = (self.end,) if self.end else ()
-        return (*self.begin, *headers, *ends, *self.image)
+        around = "".join((*self.image, *(msgspec.structs.astuple(self.tiles) if self.tiles else ())))
+        return (*self.begin, *headers, *ends, *dict.fromkeys(_MARK.findall(around)))
 
     def heading(self, role: str) -> tuple[str, str]:
         """The special token that begins a message of that role, and the text between it and the message."""
         name = self.assistant if role == "assistant" else role
         return self.header.format(role=name), self.line.format(role=name)
+
+    def picture(self, views: Views, number: int) -> Iterator[str | int]:
+        """A picture in pieces: special tokens, which begin with <, texts, and how many of its own tokens follow."""
+        before, _, behind = self.image
+        written: list[str | int] = [before.format(number=number)]
+        if self.tiles and len(views) > 1:
+            (whole,), *rows = views
+            written += [whole, self.tiles.first]
+            for row in rows:
+                for count in row:
+                    written += [count, self.tiles.column]
+                written[-1] = self.tiles.row
+            written[-1] = self.tiles.last
+        else:
+            written += [sum(map(sum, views)), behind]
+        for each in written:
+            if isinstance(each, int):
+                yield each
+            else:
+                yield from filter(None, _MARK.split(each))
 
     def opening(self, role: str) -> str:
         """What stands before a message of that role."""

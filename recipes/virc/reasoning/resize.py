@@ -1,6 +1,7 @@
 """Smart-resize: the size at which a picture is shown, so that it falls on the model's patch grid."""
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -9,6 +10,9 @@ from virc.core.errors import ConfigError
 MAX_ASPECT = 200
 MAX_PIXELS = 100_000_000
 """Of a picture that is opened or shown; decoding a larger one fills the memory."""
+
+Views = Sequence[Sequence[int]]
+"""Tokens of each view of a picture: a row with the whole of it, then those of its tiles, if they are apart."""
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -37,6 +41,10 @@ class Grid(msgspec.Struct, frozen=True):
     def tokens(self, width: int, height: int) -> int:
         """Tokens of an image of that size in px, whose sides are multiples of the factor."""
         return width * height // self.factor**2
+
+    def views(self, width: int, height: int) -> Views:
+        """Tokens of each view of an image of that size in px."""
+        return [[self.tokens(width, height)]]
 
 
 class Tiles(Grid, frozen=True):

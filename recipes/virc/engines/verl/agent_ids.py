@@ -25,7 +25,7 @@ from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.media import MediaPlace
 from virc.reasoning.messages import stopped
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import Grid, smart_resize
+from virc.reasoning.resize import Grid, Views, smart_resize
 from virc.reasoning.session import Ask, Done, Message, Rejected, Reply, Session, show_input
 from virc.reasoning.trace import ImageRecord, Trace
 from virc.runs.rollout_stats import OUT_OF_TOKENS
@@ -48,8 +48,8 @@ class Speech(msgspec.Struct, frozen=True):
 
     def encode(self, ask: Ask) -> list[int]:
         """Ids of a conversation up to the header of the reply to come."""
-        counts = [_tokens(shown, self.grid) for shown in ask.images]
-        return render(ask.messages, counts, self.tokenizer, generate=True, marks=self.marks).ids
+        views = [_views(shown, self.grid) for shown in ask.images]
+        return render(ask.messages, views, self.tokenizer, generate=True, marks=self.marks).ids
 
     def unexpanded(self, ids: Sequence[int]) -> list[int]:
         """The ids with one in the place of each picture, which vLLM expands; verl does that for Qwen-VL alone."""
@@ -249,8 +249,8 @@ def shown_once(picture: Picture, protocol: Protocol, grid: Grid, place: MediaPla
     return _pictures.setdefault(key, shown)
 
 
-def _tokens(shown: Shown, grid: Grid) -> int:
+def _views(shown: Shown, grid: Grid) -> Views:
     width, height = shown.size
     if width % grid.factor or height % grid.factor:
         width, height = smart_resize(width, height, grid)
-    return grid.tokens(width, height)
+    return grid.views(width, height)

@@ -104,8 +104,8 @@ def _length(counting: Counting, row: Text) -> Length:
     # A row of one unit ends with its reference reply, if it has one; this is no part of the prompt.
     prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
     messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
-    per_image, marks = [counting.grid.tokens(*size) for size in sizes], families.of(counting.model_type).marks
-    tokens = len(render(messages, per_image, _plain(counting.base), generate=True, marks=marks).ids)
+    views, marks = [counting.grid.views(*size) for size in sizes], families.of(counting.model_type).marks
+    tokens = len(render(messages, views, _plain(counting.base), generate=True, marks=marks).ids)
     # Prompts announce sizes on the grid of Qwen2.5-VL, without the limit that this base has.
     unlimited = msgspec.structs.replace(counting, grid=QWEN2)
     announced = [shown(size, unlimited, index in inputs) for index, size in enumerate(files)]
