@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scoring import answer_pairs as kept
 from scoring import test_rules as by_rule
 from scoring import test_score as by_score
+from scoring.answer_pairs import Pair, pairs
 from support.tables import cases_of, each_case
 
 from virc.scoring.answers import extract, same_answer, score
@@ -21,33 +22,36 @@ COLORS = ("red", "blue", "green")
 SHADES = ("green", "light green", "red")
 
 
+PAIRS = pairs()
+
+
+def found_same(pair: Pair, symbolic: Callable[[str, str], bool] | None = None) -> bool:
+    """What `virc eval` says of a pair."""
+    return score(pair.answer, Key(pair.reference, pair.choices), symbolic).right
+
+
 @pytest.mark.integration
 @pytest.mark.smoke
-def test_pairs_are_read_as_recorded() -> None:
-    """But for formulas, which need algebra. A change: `python tests/scoring/compare_kits.py`, and look at it."""
-    recorded = kept.of_kit(kept.kits()["virc"])
-    changed = [pair for pair in kept.pairs() if kept.of_virc(pair) != recorded(pair)]
-    assert all(recorded(pair) for pair in changed)
+def test_pairs_are_read_as_recorded_but_for_formulas() -> None:
+    changed = [pair for pair in PAIRS if found_same(pair) != pair.recorded]
+    assert all(pair.recorded for pair in changed)
     assert len(changed) <= 24
 
 
-def test_recorded_verdicts_are_right_and_ahead_of_every_kit() -> None:
-    pairs = {kept.key(pair) for pair in kept.pairs()}
-    assert len(pairs) >= 2000
-    assert sum(not pair.same for pair in kept.pairs()) >= 0.4 * len(pairs)
-    found = kept.kits()
-    assert all(set(kit.same) <= pairs for kit in found.values())
-    shares = {name: kept.shares(kept.tallied(kept.pairs(), kept.of_kit(kit))["all"]) for name, kit in found.items()}
-    ours = shares.pop("virc")
-    assert ours < (0.5, 2)
-    assert all(ours[0] < theirs[0] and ours[1] < theirs[1] for theirs in shares.values())
-
-
 @pytest.mark.integration
-def test_recorded_verdicts_are_those_of_today() -> None:
+def test_pairs_are_read_as_recorded_with_algebra() -> None:
     with Symbolic() as algebra:
-        now = sorted({kept.key(pair) for pair in kept.pairs() if kept.of_virc(pair, algebra.same)})
-    assert now == kept.kits()["virc"].same
+        assert [pair for pair in PAIRS if found_same(pair, algebra.same) != pair.recorded] == []
+
+
+def test_few_answers_are_misread() -> None:
+    """math-verify 0.9.0, VLMEvalKit@e8e78f05 and lmms-eval 0.7.3 take 8 to 38 % of these wrong answers for right ones,
+    and 55 to 81 % of the right ones for wrong.
+    """
+    right, wrong = ([pair.misread for pair in PAIRS if pair.same is same] for same in (True, False))
+    assert len(right) >= 1500 <= len(wrong)
+    assert sum(wrong) < 0.005 * len(wrong)
+    assert sum(right) < 0.025 * len(right)
 
 
 MEANT_OTHERWISE = {("50 mm", "5 cm"), ("a:b", "b"), ("The answer is 97, not 98", "97"), ("97 is what I computed", "97")}
@@ -138,7 +142,7 @@ assert "pint" in sys.modules
 TEXTS = st.one_of(
     st.text(max_size=60),
     st.text("0123456789.,/%$€-+*^=:()[]{}\\ abcmnpt°'\"一二百分之", max_size=40),
-    st.sampled_from([pair.answer for pair in kept.pairs()]),
+    st.sampled_from([pair.answer for pair in PAIRS]),
 )
 
 
