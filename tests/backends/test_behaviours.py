@@ -10,6 +10,7 @@ from behaviours.rows import KEY, Row
 from PIL import Image
 from support.called import virc
 from support.servers import Exchange, Fault, Server, serve
+from support.workspaces import own_settings
 
 KINDS = (good, bad, refusals, gateways)
 ROWS = {f"{kind.__name__.rpartition('.')[2]}-{row.name}": row for kind in KINDS for row in kind.ROWS}
@@ -34,9 +35,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings of this machine."""
-    for name in ("VIRC_API_KEY", "OPENAI_API_KEY", "VIRC_ENDPOINT", "VIRC_MODEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    own_settings(monkeypatch, tmp_path)
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
 
 

@@ -1,12 +1,10 @@
 """Boxes in other coordinates and trajectories on other images: exact where that can be, stated where not."""
 
-import io
 import json
 import random
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
 
 from virc.data.convert.recode import Boxes, rewritten
 from virc.data.rows.record import MARK, Message, Picture, Record
@@ -29,12 +27,6 @@ def there_and_back(text: str, size: Size, boxes: Boxes) -> tuple[str, str]:
     pixel, permille = View([size], "pixel"), View([size], "permille")
     there = rewritten(text, pixel, permille, boxes)
     return there, rewritten(there, permille, pixel, Boxes())
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 @st.composite

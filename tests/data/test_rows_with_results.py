@@ -1,14 +1,13 @@
 """Rows with several calls, texts, error turns and results of the assistant: written, checked, shown, changed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
 import msgspec
 import pytest
 from PIL import Image
 from support.solving import answer
+from support.tool_replies import Reader, crop, said
 
 from virc.data import show
 from virc.data.check.result import Rules
@@ -17,7 +16,6 @@ from virc.data.convert.change import Change, changed
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.results import joined, split_results
-from virc.reasoning.calls import Call
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
@@ -36,31 +34,9 @@ PROTOCOLS = {
 }
 
 
-class Reader:
-    """A tool that returns a text."""
-
-    NAME, TEMPLATE = "read_text", "after_image"
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {"name": "read_text", "parameters": {"type": "object", "properties": {}}},
-    }
-
-    def apply(self, call: Call, source: object) -> str:
-        return "It says 4."
-
-
 @pytest.fixture(autouse=True)
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tools._CUSTOM, "read_text", Reader())
-
-
-def said(*calls: tuple[str, dict[str, object]]) -> str:
-    listed = [json.dumps({"name": name, "arguments": arguments}) for name, arguments in calls]
-    return "<think>I look.</think>" + "".join(f"\n<tool_call>\n{each}\n</tool_call>" for each in listed)
-
-
-def crop(*box: int, index: int = 0) -> tuple[str, dict[str, object]]:
-    return "crop_image", {"bbox_2d": list(box), "image_index": index}
+    monkeypatch.setitem(tools._CUSTOM, "read_text", Reader("It says 4."))
 
 
 REPLIES = (

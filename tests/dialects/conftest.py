@@ -4,22 +4,15 @@ from pathlib import Path
 
 import pytest
 import targets
-
-OURS = ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY", "HF_HUB_OFFLINE", "DO_NOT_TRACK")
+from support.workspaces import empty_workspace
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty config and cache, and a working folder without models."""
-    for name in OURS:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    monkeypatch.chdir(workspace)
+    empty_workspace(monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
+from support.workspaces import empty_workspace
 
 RED = (220, 20, 20)
 
@@ -12,16 +13,8 @@ RED = (220, 20, 20)
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working folder, no settings, nothing kept."""
-    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    monkeypatch.chdir(workspace)
-    return workspace
+    return empty_workspace(monkeypatch, tmp_path)
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import io
 import struct
-import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageDraw
+from support.row_files import encoded, png_chunk
 from support.tables import each_case
 
 from virc.reasoning.images import from_pillow, image_size, open_file, stored
@@ -21,24 +21,14 @@ ORANGE = (192, 127, 44)  # of ProPhoto: (255, 128, 0) of sRGB
 HEAD = 33  # bytes of a PNG in front of the chunks behind its header
 
 
-def make_file(image: Image.Image, kind: str, **options: Any) -> bytes:
-    to = io.BytesIO()
-    image.save(to, kind, **options)
-    return to.getvalue()
-
-
 def make_profile(primaries: str = "ProPhoto", gamma: float = 1 / 1.8) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(appearance._COLORANTS, "ProPhoto", PRO_PHOTO)
         return appearance._matrix_profile(primaries, gamma)
 
 
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
 def png_with(chunks: bytes, colour: tuple[int, int, int] = (255, 128, 0)) -> bytes:
-    data = make_file(Image.new("RGB", SIZE, colour), "PNG")
+    data = encoded(Image.new("RGB", SIZE, colour), "PNG")
     return data[:HEAD] + chunks + data[HEAD:]
 
 
@@ -51,7 +41,7 @@ def exif_of_adobe_rgb() -> Image.Exif:
 def with_profile(kind: str, mode: str = "RGB", **options: Any) -> bytes:
     image = Image.new("RGB", SIZE, ORANGE)
     image = image.quantize(2) if mode == "P" else image.convert(mode)
-    return make_file(image, kind, icc_profile=make_profile(), **options)
+    return encoded(image, kind, icc_profile=make_profile(), **options)
 
 
 COLOURS: dict[str, tuple[bytes, tuple[int, int, int]]] = {
@@ -63,18 +53,18 @@ COLOURS: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "PNG with a palette": (with_profile("PNG", "P"), (255, 128, 0)),
     "PNG with alpha": (with_profile("PNG", "RGBA"), (255, 128, 0)),
     "MPO": (with_profile("MPO", quality=100, subsampling=0), (255, 128, 0)),
-    "cICP of Display P3": (png_with(chunk(b"cICP", bytes((12, 13, 0, 1)))), (255, 119, 0)),
-    "gAMA of 1": (png_with(chunk(b"gAMA", struct.pack(">I", 100_000))), (255, 188, 0)),
+    "cICP of Display P3": (png_with(png_chunk(b"cICP", bytes((12, 13, 0, 1)))), (255, 119, 0)),
+    "gAMA of 1": (png_with(png_chunk(b"gAMA", struct.pack(">I", 100_000))), (255, 188, 0)),
     "gAMA of 1 beside sRGB": (
-        png_with(chunk(b"gAMA", struct.pack(">I", 100_000)) + chunk(b"sRGB", b"\0")), (255, 128, 0)),
+        png_with(png_chunk(b"gAMA", struct.pack(">I", 100_000)) + png_chunk(b"sRGB", b"\0")), (255, 128, 0)),
     "Adobe RGB by EXIF": (
-        make_file(Image.new("RGB", SIZE, (100, 200, 50)), "JPEG", quality=100, subsampling=0,
+        encoded(Image.new("RGB", SIZE, (100, 200, 50)), "JPEG", quality=100, subsampling=0,
                   exif=exif_of_adobe_rgb()), (0, 201, 12)),
     "grey with a curve": (
-        make_file(Image.new("RGB", SIZE, (128,) * 3), "PNG", icc_profile=make_profile("sRGB", 1.0)), (188,) * 3),
-    "sRGB": (make_file(Image.new("RGB", SIZE, ORANGE), "PNG",
+        encoded(Image.new("RGB", SIZE, (128,) * 3), "PNG", icc_profile=make_profile("sRGB", 1.0)), (188,) * 3),
+    "sRGB": (encoded(Image.new("RGB", SIZE, ORANGE), "PNG",
                        icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()), ORANGE),
-    "no profile": (make_file(Image.new("RGB", SIZE, ORANGE), "PNG", icc_profile=b"nothing"), ORANGE),
+    "no profile": (encoded(Image.new("RGB", SIZE, ORANGE), "PNG", icc_profile=b"nothing"), ORANGE),
 }  # fmt: skip
 
 
@@ -152,12 +142,12 @@ def drawn() -> Image.Image:
 
 
 def jfif(x: int, y: int, unit: int) -> bytes:
-    data = make_file(drawn(), "JPEG")
+    data = encoded(drawn(), "JPEG")
     return data[:13] + struct.pack(">BHH", unit, x, y) + data[18:]
 
 
 def gif(aspect: int) -> bytes:
-    data = bytearray(make_file(drawn(), "GIF"))
+    data = bytearray(encoded(drawn(), "GIF"))
     data[12] = aspect
     return bytes(data)
 
@@ -165,7 +155,7 @@ def gif(aspect: int) -> bytes:
 def turned(kind: str, **options: Any) -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    return make_file(drawn(), kind, **options, exif=exif)
+    return encoded(drawn(), kind, **options, exif=exif)
 
 
 SHAPES: dict[str, tuple[bytes, tuple[int, int]]] = {
@@ -174,10 +164,10 @@ SHAPES: dict[str, tuple[bytes, tuple[int, int]]] = {
     "TIFF of a scanner": (make_tiff(8, 1, 1, ">", (300, 300)), (40, 20)),
     "JFIF, a ratio": (jfif(2, 1, 0), (40, 40)), "JFIF, dots an inch": (jfif(100, 200, 1), (80, 20)),
     "JFIF, square": (jfif(72, 72, 1), (40, 20)), "JFIF, no ratio at all": (jfif(1, 900, 0), (40, 20)),
-    "PNG of a ratio": (png_with(chunk(b"pHYs", struct.pack(">IIB", 1, 2, 0))), (80, 20)),
-    "PNG in metres": (make_file(drawn(), "PNG", dpi=(200, 100)), (40, 40)),
-    "PNG, rounded": (make_file(drawn(), "PNG", dpi=(96, 95.9)), (40, 20)),
-    "BMP": (make_file(drawn(), "BMP", dpi=(100, 200)), (80, 20)),
+    "PNG of a ratio": (png_with(png_chunk(b"pHYs", struct.pack(">IIB", 1, 2, 0))), (80, 20)),
+    "PNG in metres": (encoded(drawn(), "PNG", dpi=(200, 100)), (40, 40)),
+    "PNG, rounded": (encoded(drawn(), "PNG", dpi=(96, 95.9)), (40, 20)),
+    "BMP": (encoded(drawn(), "BMP", dpi=(100, 200)), (80, 20)),
     "GIF": (gif(113), (80, 20)), "GIF, square": (gif(49), (40, 20)),
     "JPEG that is turned": (turned("JPEG", dpi=(200, 100)), (40, 40)),
     "PNG that is turned": (turned("PNG", dpi=(100, 200)), (20, 80)),
@@ -206,7 +196,7 @@ def test_pixels_become_square(name: str, data: bytes, size: tuple[int, int]) -> 
 def hidden(mode: str, kind: str, **options: Any) -> bytes:
     image = drawn().convert("RGBA")
     image.putalpha(0)
-    return make_file(image.convert(mode), kind, **options)
+    return encoded(image.convert(mode), kind, **options)
 
 
 def bmp_with_masks() -> bytes:
@@ -221,7 +211,7 @@ HIDDEN = {
     "BMP": bmp_with_masks(), "PNG": hidden("RGBA", "PNG"), "grey PNG": hidden("LA", "PNG"),
     "TIFF": hidden("RGBA", "TIFF"), "WebP": hidden("RGBA", "WEBP", lossless=True, exact=True),
     "AVIF": hidden("RGBA", "AVIF", quality=100),
-    "palette": make_file(drawn().quantize(4), "PNG", transparency=bytes(4)),
+    "palette": encoded(drawn().quantize(4), "PNG", transparency=bytes(4)),
 }  # fmt: skip
 
 
@@ -236,7 +226,7 @@ def test_alpha_that_hides_everything_is_ignored_and_said(name: str) -> None:
 
 @each_case("image", [Image.new("RGBA", SIZE), Image.new("RGBA", SIZE, (200, 10, 10, 0)), Image.new("LA", SIZE, (9, 0))])
 def test_a_transparent_picture_of_one_colour_is_white_and_said(image: Image.Image) -> None:
-    data = make_file(image, "PNG")
+    data = encoded(image, "PNG")
     opened = open_file(data, "it.png")
     assert opened.pixels.getextrema() == ((255, 255),) * 3
     sentence = "it.png is transparent everywhere and has a single colour: it is shown as white"
@@ -244,12 +234,12 @@ def test_a_transparent_picture_of_one_colour_is_white_and_said(image: Image.Imag
 
 
 HDR: dict[str, Callable[[], bytes]] = {
-    "PNG, PQ": lambda: png_with(chunk(b"cICP", bytes((9, 16, 0, 1)))),
-    "PNG, HLG": lambda: png_with(chunk(b"cICP", bytes((9, 18, 0, 1)))),
-    "JPEG with a gain map": lambda: make_file(drawn(), "JPEG", xmp=b'<x hdrgm:Version="1.0"/>'),
-    "JPEG with a gain map of ISO": lambda: make_file(drawn(), "JPEG", xmp=b"urn:iso:std:iso:ts:21496:-1"),
-    "JPEG of Apple": lambda: make_file(drawn(), "JPEG", xmp=b"<HDRGainMap:HDRGainMapVersion/>"),
-    "AVIF, PQ": lambda: make_file(drawn(), "AVIF").replace(b"colrnclx\0\1\0\x0d", b"colrnclx\0\x09\0\x10"),
+    "PNG, PQ": lambda: png_with(png_chunk(b"cICP", bytes((9, 16, 0, 1)))),
+    "PNG, HLG": lambda: png_with(png_chunk(b"cICP", bytes((9, 18, 0, 1)))),
+    "JPEG with a gain map": lambda: encoded(drawn(), "JPEG", xmp=b'<x hdrgm:Version="1.0"/>'),
+    "JPEG with a gain map of ISO": lambda: encoded(drawn(), "JPEG", xmp=b"urn:iso:std:iso:ts:21496:-1"),
+    "JPEG of Apple": lambda: encoded(drawn(), "JPEG", xmp=b"<HDRGainMap:HDRGainMapVersion/>"),
+    "AVIF, PQ": lambda: encoded(drawn(), "AVIF").replace(b"colrnclx\0\1\0\x0d", b"colrnclx\0\x09\0\x10"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
+from support.row_files import encoded, png_chunk
 from support.tables import each_case
 
 from virc.reasoning.encoded import without_metadata
@@ -23,9 +24,7 @@ IMAGE = Image.merge("RGB", [Image.radial_gradient("L").resize(SIZE), *[Image.lin
 
 
 def file(image: Image.Image = IMAGE, kind: str = "JPEG", **options: Any) -> bytes:
-    to = io.BytesIO()
-    image.save(to, kind, **options)
-    return to.getvalue()
+    return encoded(image, kind, **options)
 
 
 def exif(orientation: int = 1) -> Image.Exif:
@@ -42,10 +41,6 @@ def texts() -> PngImagePlugin.PngInfo:
     made.add_text("Place", SECRET.decode())
     made.add_itxt("XML:com.adobe.xmp", SECRET.decode())
     return made
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def segment(kind: int, data: bytes) -> bytes:
@@ -68,7 +63,7 @@ def interlaced(image: Image.Image) -> bytes:
     ]
     filtered = b"".join(b"\0" + bytes(itertools.chain(*row)) for row in rows if row)  # type: ignore[arg-type]
     header = struct.pack(">IIBBBBB", *image.size, 8, 2, 0, 0, 1)
-    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(filtered)), chunk(b"IEND", b"")
+    chunks = png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(filtered)), png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -78,7 +73,7 @@ def repacked(image: Image.Image, change: Callable[[bytes], list[bytes]]) -> byte
     start = data.index(b"IDAT") - 4
     length = int.from_bytes(data[start : start + 4])
     own = data[start + 8 : start + 8 + length]
-    return data[:start] + b"".join(chunk(b"IDAT", body) for body in change(own)) + data[start + 12 + length :]
+    return data[:start] + b"".join(png_chunk(b"IDAT", body) for body in change(own)) + data[start + 12 + length :]
 
 
 def in_rgb(mark: bytes) -> bytes:
@@ -92,6 +87,7 @@ def in_rgb(mark: bytes) -> bytes:
 
 ADOBE = b"Adobe\0\x64\0\0\0\0"
 MARK = segment(0xEE, ADOBE + b"\0")  # of RGB, as Pillow writes it
+GAMMA = png_chunk(b"gAMA", struct.pack(">I", 45_455))
 ALL = {"exif": exif(), "comment": SECRET, "icc_profile": SECRET, "xmp": SECRET}
 GREY, PALETTE = IMAGE.convert("L"), IMAGE.quantize(16)
 KEPT: dict[str, bytes] = {
@@ -106,7 +102,7 @@ KEPT: dict[str, bytes] = {
     "a JPEG with more behind it": file() + file() + SECRET,
     "PNG": file(kind="PNG", pnginfo=texts(), exif=exif(), icc_profile=SECRET, dpi=(72, 72)),
     "a PNG with a palette": file(PALETTE, "PNG", pnginfo=texts()),
-    "a PNG with gamma": behind(file(kind="PNG"), chunk(b"gAMA", struct.pack(">I", 45_455)) + chunk(b"prIv", SECRET)),
+    "a PNG with gamma": behind(file(kind="PNG"), GAMMA + png_chunk(b"prIv", SECRET)),
     "a PNG with more behind it": file(kind="PNG") + SECRET, "a PNG with interlaced pixels": interlaced(IMAGE) + SECRET,
     "a PNG in many pieces": repacked(IMAGE, lambda own: [own[at : at + 7] for at in range(0, len(own), 7)]) + SECRET,
 }  # fmt: skip
@@ -181,7 +177,7 @@ def test_a_damaged_file_is_kept_whole_or_not_at_all(seed: bytes, hits: list[tupl
     if found is not None:
         assert len(found.data) <= len(data) + 20
         assert without_metadata(found.data, SIZE) == found
-        assert found.data.endswith(b"\xff\xd9" if found.media == "jpeg" else chunk(b"IEND", b""))
+        assert found.data.endswith(b"\xff\xd9" if found.media == "jpeg" else png_chunk(b"IEND", b""))
 
 
 def test_scans_without_end_are_not_kept() -> None:

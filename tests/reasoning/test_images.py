@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 from support.picture_kinds import KINDS
+from support.row_files import encoded, png_chunk
 from support.tables import each_case
 
 from virc.core.errors import DataError
@@ -21,20 +22,10 @@ from virc.solving.memory_images import file_of_memory
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
 def png(width: int, height: int, extra: bytes = b"") -> bytes:
     """A PNG with the header of any size and next to no pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(bytes(400))) + chunk(b"IEND", b"")
+    body = png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(bytes(400))) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -65,9 +56,9 @@ def refusal(source: bytes | Path, name: str = "it.png") -> DataError:
 
 BOMBS = {
     "pixels": png(100_000, 100_000), "pixels below Pillow's own limit": png(10_000, 10_001),
-    "profile": png(10, 10, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
-    "text": png(10, 10, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
-    "many texts": png(10, 10, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(900_000))) * 100),
+    "profile": png(10, 10, png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
+    "text": png(10, 10, png_chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
+    "many texts": png(10, 10, png_chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(900_000))) * 100),
     "comment": b"P6\n10 10\n#" + bytes(70_000) + b"\n255\n" + bytes(300),
     "blanks": b"P4\n10" + b" " * 70_000 + b"10\n" + bytes(20),
 }  # fmt: skip

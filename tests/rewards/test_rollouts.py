@@ -16,7 +16,8 @@ import msgspec
 import pytest
 from PIL import Image
 from rewards.prompts import answer, crop, scale, tool
-from support.servers import Body, images_of, serve
+from support.scripted_judge import by_pictures
+from support.servers import serve
 
 import virc
 from virc.data.rows.record import Picture, Record
@@ -141,15 +142,11 @@ def test_a_tool_that_fails_under_reward_ends_nothing(
     assert "virc: the tool crop_image fails" in capsys.readouterr().err
 
 
-def judge(body: Body) -> str:
-    return (r"\boxed{1}", r"\boxed{0.6}", r"\boxed{0.5}")[len(images_of(body))]
-
-
 def test_a_judge_scores_every_look_and_the_answer(
     picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIRC_JUDGE_KEY", "sk-judge")
-    with serve(judge) as server:
+    with serve(by_pictures) as server:
         file = settings(tmp_path, Reward("virc", "own", Judging(server.url)))
         found = rewarded(picture, [LOOK, tool(crop(0, 0, 84, 84)), answer("five")], file)
         assert found["score"] == pytest.approx(0.8 + 0.5 * 0.6 + 0.4 * 0.5)

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from support import crux
 from support.called import virc
-from support.servers import Body, images_of, serve
+from support.scripted_judge import by_pictures
+from support.servers import serve
 
 from virc.reasoning.protocol import Coordinates
 from virc.rewards.verl import Settings
@@ -92,10 +93,6 @@ def test_what_is_not_taken_is_minus_one(drawn: list[Row], polygons: Path, tmp_pa
     assert rewarded(drawn[0], whole, permille)["format"] == 1.0
 
 
-def judge(body: Body) -> str:
-    return (r"\boxed{1}", r"\boxed{0.6}", r"\boxed{0.5}")[len(images_of(body))]
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("strict", ["own", "published"])
 @pytest.mark.parametrize("kind", ["dynamic", "fixed"])
@@ -106,7 +103,7 @@ def test_published_rows_with_a_judge(strict: Any, kind: str, tmp_path: Path) -> 
     box = '{"name": "crop_image", "arguments": {"bbox_2d": [5, 5, 100, 100], "image_index": 0}}'
     look = f"<think>A is small</think><tool_call>{box}</tool_call>"
     coordinates: Coordinates = "permille" if kind == "fixed" else "pixel"
-    with serve(judge) as server:
+    with serve(by_pictures) as server:
         reward = Reward("virc", strict, Judging(server.url))
         file = settings(tmp_path, reward, made.folder, coordinates, kept=str(tmp_path / "kept"))
         found = rewarded(looks[0], look, file)

@@ -15,25 +15,16 @@ from batches import Rows, write
 from support.called import virc
 from support.servers import Server
 from support.solving import ROOT, Serve, picture
+from support.workspaces import empty_workspace
 
 from virc.systems import registry as systems
 from virc.systems.registry import System
-
-OURS = ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY", "HF_HUB_OFFLINE", "DO_NOT_TRACK")
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A working folder without models, an empty config, and the environment put back afterwards."""
-    for name in OURS:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")  # set by the command; this puts it back
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    monkeypatch.chdir(workspace)
-    return workspace
+    return empty_workspace(monkeypatch, tmp_path)
 
 
 @pytest.fixture

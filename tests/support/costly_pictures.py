@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 
 from PIL import Image
+from support.row_files import png_chunk
 
 from virc.core.limits.image_memory import IMAGE_MEMORY
 
@@ -47,11 +48,6 @@ def avif_that_says_less() -> bytes:
     data = encoded("AVIF", (9900, 9900), speed=10)
     at = data.find(b"ispe") + 8
     return data[:at] + struct.pack(">II", 64, 64) + data[at + 8 :]
-
-
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    """A chunk of a PNG."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png_with(*chunks: bytes, size: tuple[int, int] = (64, 64)) -> bytes:

@@ -1,12 +1,12 @@
 """Pictures of every kind that rows hold, as files."""
 
-import io
 import struct
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image, ImageCms, ImageDraw
+from support.row_files import encoded, png_chunk
 
 SIZE = (112, 84)
 
@@ -25,16 +25,10 @@ def _drawn(mode: str = "RGB", paper: object = "white", ink: object = (200, 30, 4
     return image
 
 
-def _file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 def _turned(kind: str, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    return _file(_drawn(), kind, exif=exif)
+    return encoded(_drawn(), kind, exif=exif)
 
 
 def _ramp(mode: str, most: float) -> Image.Image:
@@ -50,11 +44,8 @@ def _deep(kind: int, bands: int, most: int = 0xFFFF) -> bytes:
     width, height = SIZE
     row = b"\0" + b"".join(struct.pack(">H", most * x // width) * bands for x in range(width))
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(row * height)) + chunk(b"IEND", b"")
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + png_chunk(b"IDAT", zlib.compress(row * height)) + png_chunk(b"IEND", b"")
 
 
 def _transparent(mode: str = "RGBA", alpha: int = 0) -> Image.Image:
@@ -68,49 +59,49 @@ def _kinds() -> dict[str, Kind]:
     further: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     return {
-        "RGB": Kind(".png", _file(_drawn())),
-        "grey": Kind(".png", _file(_drawn("L", 255, 90))),
-        "one bit": Kind(".png", _file(_drawn("1", 1, 0))),
-        "palette": Kind(".png", _file(palette)),
-        "palette, clear": Kind(".png", _file(clear, transparency=clear.getpixel((20, 20))), "transparent"),
-        "palette with alphas": Kind(".png", _file(_transparent().quantize(8)), "transparent"),
-        "RGBA": Kind(".png", _file(_transparent()), "transparent"),
-        "RGBA, half": Kind(".png", _file(_transparent(alpha=128)), "transparent"),
-        "RGBA, opaque": Kind(".png", _file(_transparent(alpha=255))),
-        "grey with alpha": Kind(".png", _file(_transparent("LA")), "transparent"),
-        "colour key": Kind(".png", _file(_drawn(paper=(1, 2, 3)), transparency=(1, 2, 3)), "transparent"),
-        "grey key": Kind(".png", _file(_drawn("L", 0, 90), transparency=0), "transparent"),
-        "16 bits": Kind(".png", _file(_ramp("I;16", 65535)), "over 8 bits"),
-        "12 of 16 bits": Kind(".png", _file(_ramp("I;16", 4095)), "over 8 bits"),
-        "16 bits of TIFF": Kind(".tif", _file(_ramp("I;16", 40000), "TIFF"), "over 8 bits"),
-        "32 bits": Kind(".tif", _file(_ramp("I", 2_000_000), "TIFF"), "over 8 bits"),
-        "float": Kind(".tif", _file(_ramp("F", 1.0), "TIFF"), "over 8 bits"),
+        "RGB": Kind(".png", encoded(_drawn())),
+        "grey": Kind(".png", encoded(_drawn("L", 255, 90))),
+        "one bit": Kind(".png", encoded(_drawn("1", 1, 0))),
+        "palette": Kind(".png", encoded(palette)),
+        "palette, clear": Kind(".png", encoded(clear, transparency=clear.getpixel((20, 20))), "transparent"),
+        "palette with alphas": Kind(".png", encoded(_transparent().quantize(8)), "transparent"),
+        "RGBA": Kind(".png", encoded(_transparent()), "transparent"),
+        "RGBA, half": Kind(".png", encoded(_transparent(alpha=128)), "transparent"),
+        "RGBA, opaque": Kind(".png", encoded(_transparent(alpha=255))),
+        "grey with alpha": Kind(".png", encoded(_transparent("LA")), "transparent"),
+        "colour key": Kind(".png", encoded(_drawn(paper=(1, 2, 3)), transparency=(1, 2, 3)), "transparent"),
+        "grey key": Kind(".png", encoded(_drawn("L", 0, 90), transparency=0), "transparent"),
+        "16 bits": Kind(".png", encoded(_ramp("I;16", 65535)), "over 8 bits"),
+        "12 of 16 bits": Kind(".png", encoded(_ramp("I;16", 4095)), "over 8 bits"),
+        "16 bits of TIFF": Kind(".tif", encoded(_ramp("I;16", 40000), "TIFF"), "over 8 bits"),
+        "32 bits": Kind(".tif", encoded(_ramp("I", 2_000_000), "TIFF"), "over 8 bits"),
+        "float": Kind(".tif", encoded(_ramp("F", 1.0), "TIFF"), "over 8 bits"),
         "RGB of 16 bits": Kind(".png", _deep(2, 3), "over 8 bits"),
         "RGB, 12 of 16 bits": Kind(".png", _deep(2, 3, 4095), "over 8 bits"),
         "RGBA of 16 bits": Kind(".png", _deep(6, 4), "over 8 bits"),
-        "mask of 0 and 1": Kind(".png", _file(_drawn("L", 0, 1)), "dark"),
-        "dark RGB": Kind(".bmp", _file(_drawn(paper=(2, 2, 2), ink=(9, 3, 3)), "BMP"), "dark"),
-        "dark JPEG": Kind(".jpg", _file(_drawn(paper=(2, 2, 2), ink=(9, 3, 3)), "JPEG")),
-        "black": Kind(".png", _file(_drawn(paper=0, ink=0))),
-        "CMYK": Kind(".jpg", _file(_drawn().convert("CMYK"), "JPEG")),
-        "CMYK of TIFF": Kind(".tif", _file(_drawn().convert("CMYK"), "TIFF")),
-        "LAB": Kind(".tif", _file(ImageCms.profileToProfile(
+        "mask of 0 and 1": Kind(".png", encoded(_drawn("L", 0, 1)), "dark"),
+        "dark RGB": Kind(".bmp", encoded(_drawn(paper=(2, 2, 2), ink=(9, 3, 3)), "BMP"), "dark"),
+        "dark JPEG": Kind(".jpg", encoded(_drawn(paper=(2, 2, 2), ink=(9, 3, 3)), "JPEG")),
+        "black": Kind(".png", encoded(_drawn(paper=0, ink=0))),
+        "CMYK": Kind(".jpg", encoded(_drawn().convert("CMYK"), "JPEG")),
+        "CMYK of TIFF": Kind(".tif", encoded(_drawn().convert("CMYK"), "TIFF")),
+        "LAB": Kind(".tif", encoded(ImageCms.profileToProfile(
             _drawn(), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
         ), "TIFF")),
-        "YCbCr": Kind(".jpg", _file(_drawn(), "JPEG", quality=90)),
-        "progressive": Kind(".jpg", _file(_drawn(), "JPEG", progressive=True)),
-        "with a profile": Kind(".png", _file(_drawn(), icc_profile=profile)),
+        "YCbCr": Kind(".jpg", encoded(_drawn(), "JPEG", quality=90)),
+        "progressive": Kind(".jpg", encoded(_drawn(), "JPEG", progressive=True)),
+        "with a profile": Kind(".png", encoded(_drawn(), icc_profile=profile)),
         "upright": Kind(".jpg", _turned("JPEG", 1)),
         **{f"turned {way}": Kind(".jpg", _turned("JPEG", way), "turned") for way in range(2, 9)},
         "turned PNG": Kind(".png", _turned("PNG", 6), "turned"),
         "turned WebP": Kind(".webp", _turned("WEBP", 3), "turned"),
         "turned TIFF": Kind(".tif", _turned("TIFF", 6)),
-        "frames of GIF": Kind(".gif", _file(frames[0], "GIF", **further)),
-        "frames of WebP": Kind(".webp", _file(frames[0], "WEBP", **further, lossless=True)),
-        "transparent GIF": Kind(".gif", _file(clear, "GIF", transparency=clear.getpixel((20, 20))), "transparent"),
-        "transparent WebP": Kind(".webp", _file(_transparent(), "WEBP", lossless=True), "transparent"),
-        "pages": Kind(".tif", _file(frames[0], "TIFF", **further)),
-        "long": Kind(".png", _file(_drawn().resize((840, 28)))),
+        "frames of GIF": Kind(".gif", encoded(frames[0], "GIF", **further)),
+        "frames of WebP": Kind(".webp", encoded(frames[0], "WEBP", **further, lossless=True)),
+        "transparent GIF": Kind(".gif", encoded(clear, "GIF", transparency=clear.getpixel((20, 20))), "transparent"),
+        "transparent WebP": Kind(".webp", encoded(_transparent(), "WEBP", lossless=True), "transparent"),
+        "pages": Kind(".tif", encoded(frames[0], "TIFF", **further)),
+        "long": Kind(".png", encoded(_drawn().resize((840, 28)))),
     }  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from virc.systems import registry as systems
 
 _CPU = (
@@ -21,6 +23,26 @@ _CPU = (
     "sys.exit(code)\n"
 )
 _PATIENCE = 1700.0  # seconds
+
+
+def own_settings(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """No setting or key of this machine's user is seen; what commands of this process set is put back."""
+    for name in ("MODEL", "ENDPOINT", "API_KEY", "JUDGE_KEY"):
+        patch.delenv(f"VIRC_{name}", raising=False)
+    for name in ("OPENAI_API_KEY", "HF_HUB_OFFLINE", "DO_NOT_TRACK"):
+        patch.delenv(name, raising=False)
+    patch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    patch.setenv("VIRC_CONFIG", str(folder / "config.yaml"))
+    patch.setenv("HF_HOME", str(folder / "hub"))
+
+
+def empty_workspace(patch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """A working folder without models in which commands run, and no settings."""
+    own_settings(patch, folder)
+    workspace = folder / "workspace"
+    workspace.mkdir()
+    patch.chdir(workspace)
+    return workspace
 
 
 def synth(folder: Path, count: int, formats: str = "sft", *words: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from support import small_lora
 from support.called import virc
 from support.made import make, save
+from support.workspaces import empty_workspace
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol, provenance
@@ -24,13 +25,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
+    return empty_workspace(monkeypatch, tmp_path)
 
 
 def saved(run: Run, step: int) -> Path:

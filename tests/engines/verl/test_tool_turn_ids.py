@@ -3,7 +3,6 @@
 What the loop does with a reply is run without verl.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 from scripted_backend import Scripted, scripted, spelt
 from support.solving import answer
+from support.tool_replies import Reader, crop, said
 
 import virc
 from virc.data.rows.record import Picture, Record
@@ -34,19 +34,6 @@ def named(box: Sequence[int], image: str) -> tuple[str, dict[str, object]]:
     return "crop_observation", {"bbox_2d": box, "image_index": image}
 
 
-class Reader:
-    """A tool that returns a text."""
-
-    NAME, TEMPLATE = "read_text", "after_image"
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {"name": "read_text", "parameters": {"type": "object", "properties": {}}},
-    }
-
-    def apply(self, call: Call, source: object) -> str:
-        return "It says <|image_pad|>."
-
-
 class Halves:
     """A tool that returns a text and two images."""
 
@@ -65,16 +52,7 @@ class Halves:
         return Result("Left, then right.", parts)
 
 
-OF_OTHERS = {"read_text": Reader(), "both_halves": Halves()}
-
-
-def said(*calls: tuple[str, dict[str, object]]) -> str:
-    listed = [json.dumps({"name": name, "arguments": arguments}) for name, arguments in calls]
-    return "<think>I look.</think>" + "".join(f"\n<tool_call>\n{each}\n</tool_call>" for each in listed)
-
-
-def crop(*box: int, index: object = 0) -> tuple[str, dict[str, object]]:
-    return "crop_image", {"bbox_2d": list(box), "image_index": index}
+OF_OTHERS = {"read_text": Reader("It says <|image_pad|>."), "both_halves": Halves()}
 
 
 GRAMMAR = msgspec.structs.replace(OWN.grammar, most_calls=2)
