@@ -40,11 +40,12 @@ class Whole:
         config: Any = transformers.AutoConfig.from_pretrained(folder)
         name = {"internvl": "InternVLProcessor", "glm4v": "Glm4vProcessor", "glm4v_moe": "Glm4vProcessor"}
         name |= {"glm46v": "Glm46VProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor"}
-        name |= {"gemma4": "Gemma4Processor"}
+        name |= {"gemma4": "Gemma4Processor", "minicpmv4_6": "MiniCPMV4_6Processor"}
+        name |= {"minicpmv4_7": "MiniCPMV4_7Processor"}
 
         class Processor(getattr(transformers, name.get(config.model_type, "Qwen3VLProcessor"))):  # type: ignore[misc]  # its part for videos needs torchvision
             def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-                if argument is not None:
+                if argument not in (None, images):
                     return super().check_argument_for_proper_class(argument_name, argument)
                 return None
 
@@ -57,6 +58,7 @@ class Whole:
         more = {"image_seq_length": 4} if config.model_type in ("internvl", "gemma3") else {"video_processor": None}
         more = {} if config.model_type == "lfm2_vl" else more
         more |= {"feature_extractor": None} if config.model_type == "gemma4" else {}
+        more |= {"video_processor": images} if config.model_type.startswith("minicpmv") else {}
         self.processor = make(image_processor=images, tokenizer=words, chat_template=words.chat_template, **more)
         self.model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
 
@@ -78,7 +80,8 @@ class Whole:
         import torch
 
         ids = torch.cat([inputs["input_ids"], torch.tensor([said], dtype=torch.long)], 1)
-        names = ("pixel_values", "image_grid_thw", "spatial_shapes", "pixel_attention_mask", "image_position_ids")
+        names = ("pixel_values", "image_grid_thw", "spatial_shapes", "pixel_attention_mask", "image_position_ids",
+                 "target_sizes")  # fmt: skip
         patches = {name: inputs[name] for name in names if name in inputs}
         types = "token_type_ids" if "token_type_ids" in inputs else "mm_token_type_ids"
         if types in inputs and self.model.config.model_type not in ("internvl", "lfm2_vl"):
@@ -130,6 +133,8 @@ def test_prompts_and_logits_are_those_of_processor_and_model(
     assert whole.model.num_parameters() < 3e6
     seen = recorded(backend, monkeypatch)
     compared: list[Any] = []
+    head, positions = backend.cached.network.get_output_embeddings(), set[int]()
+    head.register_forward_hook(lambda head, given, logits: positions.add(logits.shape[1]))
 
     def draw(ask: Ask, turn: int) -> Message:
         for sampling in (FIRST, AGAIN) if turn in (1, 2) else (FIRST,):  # the first try is rejected
@@ -149,6 +154,7 @@ def test_prompts_and_logits_are_those_of_processor_and_model(
 
     for _ in problem(backend, draw):
         pass
+    assert positions == {1}  # logits of all ids of a prompt would fill the memory
     spread = torch.stack(compared).std(0).mean()
     assert spread > 100 * TOLERANCE.get(family, 1e-4)  # what was said and shown before changes every logit by far more
 

@@ -18,7 +18,7 @@ from virc.reasoning.session import Message
 pytestmark = pytest.mark.filterwarnings("error::FutureWarning")  # of arguments that transformers is to drop
 
 FAMILIES = pytest.mark.parametrize("family", run_here())
-RECURRENT = ("qwen3_5", "qwen3_5_moe")
+RECURRENT = ("qwen3_5", "qwen3_5_moe", "minicpmv4_6", "minicpmv4_7")
 TOLERANCE = {
     "qwen3_vl_moe": 1e-3,
     "gemma4": 1e-3,
@@ -27,6 +27,8 @@ TOLERANCE = {
     "glm46v": 1e-3,
     "qwen3_5": 2e-3,
     "qwen3_5_moe": 2e-3,
+    "minicpmv4_6": 1e-3,
+    "minicpmv4_7": 1e-3,
 }
 """Of logits that spread by 8 to 11, elsewhere 1e-4. Gated delta nets round otherwise in chunks of 64 than id by id."""
 SIZES = ((230, 170), (60, 90), (150, 31), (90, 90))
@@ -61,8 +63,9 @@ def shown_to(cached: CachedModel, ids: Any, pictures: Sequence[Image.Image]) -> 
             is_image = {cached._types: (ids == cached.network.config.image_token_id).int()}
             made = cached.processor(list(pictures), return_tensors="pt")
             return {name: made[name] for name in ("pixel_values", "image_position_ids") if name in made} | is_image
-        tiles = cached.processor(images=list(pictures), crop_to_patches=True, return_tensors="pt")
-        return {"pixel_values": tiles["pixel_values"]}
+        tiles = cached.processor(images=list(pictures), return_tensors="pt", **cached._given)
+        types = {"mm_token_type_ids": (ids == cached.network.config.image_token_id).int()} if cached._rotary else {}
+        return {name: tiles[name] for name in ("pixel_values", "target_sizes") if name in tiles} | types
     if cached.network.config.model_type == "lfm2_vl":
         return dict(cached.processor(list(pictures), do_resize=False, max_num_patches=64, return_tensors="pt"))
     patches = cached.processor(images=list(pictures), do_resize=False, return_tensors="pt")

@@ -25,13 +25,15 @@ MORE = {
         "<bos>", "<|turn>", "<turn|>", "<|image>", "<|image|>", "<image|>", "<|think|>", "<|channel>", "<channel|>",
         "<|audio>", "<|audio|>", "<audio|>", "<|video|>", "<|tool_response>",
     ),
+    "minicpmv": ("<image>", "</image>", "<slice>", "</slice>", "<image_id>", "</image_id>"),
     "glm": (
         "[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>", "<|begin_of_image|>",
         "<|end_of_image|>", "<|image|>", "<|begin_of_video|>", "<|end_of_video|>", "<|video|>",
     ),
 }  # fmt: skip
 """Beginning of a family's name -> its special tokens, where they are not those of Qwen-VL alone."""
-PROCESSORS = {"internvl": "InternVLProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor"}
+PROCESSORS = {"internvl": "InternVLProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor",
+              "minicpmv4_6": "MiniCPMV4_6Processor", "minicpmv4_7": "MiniCPMV4_7Processor"}  # fmt: skip
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -61,6 +63,13 @@ GEMMA4_TEMPLATE = (
     "{% if c['type'] == 'image' %}<|image|>{% else %}{{ c['text'] | trim }}{% endif %}{% endfor %}{% endif %}<turn|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|turn>model\n<|channel>thought\n<channel|>{% endif %}"
 )
+MINICPM_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] | trim }}"
+    "{% else %}{% set parts = namespace(all=[]) %}{% for c in m['content'] %}"
+    "{% set parts.all = parts.all + ['<|image_pad|>' if c['type'] == 'image' else c['text']] %}{% endfor %}"
+    "{{ parts.all | join('\n') | trim }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
+)
 THINKING = "<think>\n{% endif %}".join(TEMPLATE.rsplit("{% endif %}", 1))
 """The template of a model whose replies all begin with a thought."""
 _TEMPLATES = {
@@ -68,6 +77,8 @@ _TEMPLATES = {
     "gemma3": GEMMA_TEMPLATE,
     "lfm2_vl": "<|startoftext|>" + TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>"),
     "gemma4": GEMMA4_TEMPLATE,
+    "minicpmv4_6": MINICPM_TEMPLATE,
+    "minicpmv4_7": MINICPM_TEMPLATE,
     "glm4v": GLM_TEMPLATE,
     "glm4v_moe": GLM_TEMPLATE,
     "glm46v": GLM_TEMPLATE,
@@ -138,6 +149,12 @@ def tokenizer(family: str = "") -> Any:
                  "audio_token": "<|audio|>", "eoa_token": "<audio|>"}  # fmt: skip
         fast = wrap(tokenizer_object=bpe, bos_token="<bos>", eos_token="<turn|>", pad_token="<|endoftext|>",
                     extra_special_tokens=named)  # fmt: skip
+    if family.startswith("minicpmv"):
+        pads = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
+        marks = {f"{name}_{end}_token": f"<{'/' * (end == 'end')}{name}>"
+                 for name in ("image", "slice", "image_id") for end in ("start", "end")}  # fmt: skip
+        fast = wrap(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>",
+                    extra_special_tokens=pads | marks)  # fmt: skip
     more = next((tokens for begins, tokens in MORE.items() if family.startswith(begins)), ())
     fast.add_tokens([AddedToken(name, special=True) for name in (*SPECIAL, *more)], special_tokens=True)
     lines = ["\n" * count for count in range(1, 5)] if family == "gemma3" else []  # of which it has one token each
@@ -175,7 +192,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
         (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Gemma4Processor", **given}))
     elif family in PROCESSORS:
         named = {"processor_class": PROCESSORS[family]}
-        named |= {"image_seq_length": 4} if family != "lfm2_vl" else {}
+        named |= {"image_seq_length": 4} if family in ("internvl", "gemma3") else {}
         (folder / "processor_config.json").write_text(json.dumps(named))
     return folder
 
@@ -223,6 +240,27 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
             image_token_id=ids["<image>"],
         )
         return transformers.Lfm2VlForConditionalGeneration(config).eval()
+    if family.startswith("minicpmv"):
+        name, marks = f"MiniCPMV4_{family[-1]}", {}
+        if family == "minicpmv4_7":
+            named = {
+                "image_start": "<image>",
+                "image_end": "</image>",
+                "slice_start": "<slice>",
+                "slice_end": "</slice>",
+            }
+            marks = {f"{key}_id": ids[mark] for key, mark in {**named, "newline": "Ċ"}.items()}
+        tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = getattr(transformers, f"{name}Config")(
+            text_config=text | HYBRID | {"model_type": "qwen3_5_text"},
+            vision_config=tower | {"image_size": 112, "patch_size": 14},
+            insert_layer_id=0,
+            image_token_id=ids["<|image_pad|>"],
+            video_token_id=ids["<|video_pad|>"],
+            tie_word_embeddings=True,
+            **marks,
+        )
+        return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
     if family == "gemma4":  # with all that its sizes have but experts and sound
         text |= WIDE | {"sliding_window": 24, "global_head_dim": 64, "use_bidirectional_attention": "vision"}
         text |= {"num_kv_shared_layers": 2, "hidden_size_per_layer_input": 16, "final_logit_softcapping": 30.0}
@@ -363,11 +401,13 @@ def _preprocessor(family: str) -> dict[str, object]:
     if family == "gemma3":
         square = {"size": {"height": 56, "width": 56}, "do_pan_and_scan": None, "image_seq_length": 4}
         return statistics | square | {"image_processor_type": "Gemma3ImageProcessor"}
-    if family in ("lfm2_vl", "gemma4"):
+    if family.startswith(("lfm2_vl", "gemma4", "minicpmv")):
         few: dict[str, object] = {"min_image_tokens": 4, "max_image_tokens": 16}
-        of_lfm = statistics | few | {"image_processor_type": "Lfm2VlImageProcessorFast"}
         of_gemma = {"image_processor_type": "Gemma4ImageProcessor", "patch_size": 16, "max_soft_tokens": 70}
-        return of_lfm if family == "lfm2_vl" else of_gemma
+        slices = {"scale_resolution": 112, "max_slice_nums": 9, "patch_size": 14, "use_image_id": True}
+        of_minicpm = statistics | slices | {"image_processor_type": "MiniCPMV4_6ImageProcessor"}
+        of_lfm = statistics | few | {"image_processor_type": "Lfm2VlImageProcessorFast"}
+        return {"lfm2_vl": of_lfm, "gemma4": of_gemma}.get(family, of_minicpm)
     if family.startswith("glm"):
         kind = "Glm46VImageProcessor" if family == "glm46v" else "Glm4vImageProcessor"
         size = {"shortest_edge": 4 * 2 * 28 * 28, "longest_edge": 4096 * 2 * 28 * 28}

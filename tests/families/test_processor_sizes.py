@@ -71,6 +71,20 @@ def test_tiles_are_those_of_the_family_processor() -> None:
         assert grid.tiles(width, height) == processor.get_number_of_image_patches(height, width, {}), (width, height)
 
 
+@each_case("mode", ["16x", "4x"])
+def test_slices_are_those_of_the_family_processor(mode: str) -> None:
+    from transformers.models.minicpmv4_6.image_processing_pil_minicpmv4_6 import MiniCPMV4_6ImageProcessorPil
+
+    made, cell = MiniCPMV4_6ImageProcessorPil(downsample_mode=mode), 56 if mode == "16x" else 28
+    grid = image_grid({"image_processor_type": "MiniCPMV4_6ImageProcessor", "downsample_mode": mode})
+    for width, height in (*drawn(2000), (448, 448), (896, 448), (1344, 1344)):
+        rows, columns = made.get_sliced_grid((height, width), 9, 448) or (0, 0)
+        whole = made.find_best_resize((height, width), 448, 14, mode, not rows)
+        slices = made.get_refine_size((height, width), (rows, columns), 448, 14, mode, True) if rows else (0, 0)
+        each = [(slices[0] // rows // cell, slices[1] // columns // cell)] * columns if rows else []
+        assert grid.cells(width, height) == [[(whole[0] // cell, whole[1] // cell)], *[each] * rows], (width, height)
+
+
 @each_case("most", [70, 280, 1120])
 def test_cells_are_those_of_the_family_processor(most: int) -> None:
     from transformers.models.gemma4.image_processing_pil_gemma4 import get_aspect_ratio_preserving_size

@@ -41,6 +41,10 @@ class CachedModel:
         self._rotary = hasattr(network.model, "get_rope_index")
         family = families.of(network.config.model_type)
         self._types, self._given = family.marks.types, family.images.given
+        if (
+            "logits_to_keep" not in signature(network.forward).parameters
+        ):  # MiniCPM-V 4.6, which computes those of all ids
+            network.lm_head.register_forward_pre_hook(lambda head, given: (given[0][:, -1:],))
         self._cache_name = "cache" if "cache" in signature(network.forward).parameters else "past_key_values"  # to 5.23
         self.tokens_fed = 0
         self.vision_encodings = 0
@@ -131,10 +135,14 @@ class CachedModel:
             return torch.arange(len(conversation.ids))[None]
         ids = torch.tensor([conversation.ids])
         is_image = (ids == self._config.image_token_id).int()
-        patch = self.processor.patch_size
-        sizes = [self._size(images[span.index]) for span in conversation.images]
-        grids = torch.tensor([[1, height // patch, width // patch] for width, height in sizes])
-        positions, _ = self.network.model.get_rope_index(ids, mm_token_type_ids=is_image, image_grid_thw=grids)
+        merge, compute = self.grid.factor // self.processor.patch_size, self.network.model.get_rope_index
+        name, time = (
+            ("target_sizes", []) if "target_sizes" in signature(compute).parameters else ("image_grid_thw", [1])
+        )
+        pictures = [self.grid.cells(*self._size(images[span.index])) for span in conversation.images]
+        views = [view for picture in pictures for row in picture for view in row]
+        grids = torch.tensor([[*time, rows * merge, columns * merge] for rows, columns in views])
+        positions, _ = compute(ids, mm_token_type_ids=is_image, **{name: grids})
         return positions  # type: ignore[no-any-return]
 
     def _forward(self, ids: list[int], positions: "torch.Tensor", new_images: Sequence[Shown]) -> "torch.Tensor":

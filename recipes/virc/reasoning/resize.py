@@ -14,6 +14,9 @@ MAX_PIXELS = 100_000_000
 Views = Sequence[Sequence[int]]
 """Tokens of each view of a picture: a row with the whole of it, then those of its tiles, if they are apart."""
 
+Cells = Sequence[Sequence[tuple[int, int]]]
+"""Rows and columns of the cells of each view, which have a token each."""
+
 
 class Grid(msgspec.Struct, frozen=True):
     """What a model's image processor wants of sizes; the defaults are those of Qwen2-VL and Qwen2.5-VL.
@@ -41,6 +44,10 @@ class Grid(msgspec.Struct, frozen=True):
     def tokens(self, width: int, height: int) -> int:
         """Tokens of an image of that size in px, whose sides are multiples of the factor."""
         return width * height // self.factor**2
+
+    def cells(self, width: int, height: int) -> Cells:
+        """Cells of each view of an image of that size in px."""
+        return [[(height // self.factor, width // self.factor)]]
 
     def views(self, width: int, height: int) -> Views:
         """Tokens of each view of an image of that size in px."""
