@@ -23,19 +23,6 @@ def cosine(length: float, longest: float, right: bool, of_right: tuple[float, fl
     return last + (first - last) * (1 + math.cos(math.pi * min(1.0, length / longest))) / 2
 
 
-def overlong(length: float, longest: float, margin: float) -> float:
-    """A penalty that grows over the last `margin` before `longest`: 0 before it, -1 beyond; -1 to 0.
-
-        (longest - margin - length) / margin
-
-    Source: Yu et al., DAPO (arXiv:2503.14476), equation 13, soft overlong punishment (20480 and 4096 tokens);
-    huggingface/open-r1@1416fa0, src/open_r1/rewards.py, get_soft_overlong_punishment.
-    """
-    if length <= longest - margin:
-        return 0.0
-    return (longest - margin - length) / margin if length <= longest else -1.0
-
-
 def window(length: float, min_length: float = 320, max_length: float = 512, bonus: float = 0.2) -> float:
     """`bonus` where the length is from `min_length` to `max_length`, both included; else 0.
 

@@ -10,6 +10,7 @@ from support.row_files import Row, array, lines, parquet, saved
 
 openvlthinker_sft = writer("openvlthinker_sft")
 honeybee = writer("honeybee")
+visualwebinstruct = writer("visualwebinstruct")
 code_as_thought = writer("code_as_thought")
 vicrit = writer("vicrit")
 grip_sft = writer("grip_sft")

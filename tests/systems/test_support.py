@@ -108,7 +108,7 @@ def test_an_assumption_says_what_the_yaml_has() -> None:
         of = [each.stage] if each.stage else [*system.stages]
         for stage in of:
             assert dotted.at(msgspec.to_builtins(stages.resolve(system, stage).config), path) == each.value, each.key
-            other = "elsewhere" if isinstance(each.value, str) else 2
+            other = {str: "elsewhere", bool: False}.get(type(each.value), 2)
             changed = stages.resolve(system, stage, assignments=[f"{each.key}={other}"]).config
             assert dotted.at(msgspec.to_builtins(changed), path) == other, each.key
 
@@ -135,21 +135,21 @@ def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monke
         "name": "mine", "about": "b", "state": "own", "what": str(tmp_path / "mine.yaml"),
         "stages": {"one": "sft"}, "models": ["m"], "from": str(tmp_path / "mine.yaml"),
     }  # fmt: skip
-    (glm,) = (each for each in printed["field"] if each["name"] == "glm-4.1v-thinking")
-    assert (glm["repo"], glm["state"]) == ("zai-org/GLM-V", "to-be-supplied")
-    assert glm["lacks"]["curriculum"] == "sampling by difficulty"
+    (vurf,) = (each for each in printed["field"] if each["name"] == "vurf")
+    assert (vurf["repo"], vurf["state"]) == ("ahmad-573/VURF", "to-be-supplied")
+    assert vurf["lacks"] == {"frames of videos": "", "video benchmarks": ""}
     assert set(SCHEMA["$defs"]["state"]["enum"]) == set(get_args(Support)) == set(get_args(Kind))
 
 
 def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> None:
-    lines = virc("systems", "show", "glm-4.1v-thinking").out.splitlines()
-    assert lines[0].startswith("glm-4.1v-thinking: a vision model of 9B")
-    assert lines[1].startswith("state        to be supplied: its rows, ")
-    assert "  repo      zai-org/GLM-V" in lines
-    assert "  lacks     curriculum sampling by difficulty, judged answers verifiers by domains" in lines
-    printed = virc("systems", "show", "glm-4.1v-thinking", "--json").json
-    assert (printed["file"], printed["stages"], printed["published"]["row"]) == (None, None, 33)
-    assert printed["published"]["lacks"]["curriculum"] == "sampling by difficulty"
+    lines = virc("systems", "show", "vurf").out.splitlines()
+    assert lines[0].startswith("vurf: a language model writes programs")
+    assert lines[1].startswith("state        to be supplied: the example programs ")
+    assert "  repo     ahmad-573/VURF" in lines
+    assert "  lacks    frames of videos, video benchmarks" in lines
+    printed = virc("systems", "show", "vurf", "--json").json
+    assert (printed["file"], printed["stages"], printed["published"]["row"]) == (None, None, 46)
+    assert "  lacks   curriculum sampling by difficulty, " in virc("systems", "show", "glm-4.1v-thinking").out
     assert "  repeat_limit  0" in virc("systems", "show", "deepeyes").out.splitlines()
     assert "  title   ViRC" in virc("systems", "show", "virc").out.splitlines()
     assert virc("systems", "show", "tiny", "--json").json["published"] is None
@@ -167,10 +167,10 @@ def test_what_is_planned_alone_is_refused_in_one_sentence(tmp_path: Path, monkey
 def test_a_misspelt_published_system_gets_the_right_name_and_a_file_of_the_name_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "did you mean 'glm-4.1v-thinking'?" in virc("train", "glm-4.1v-thinkin", "--stage", "rl").err
+    assert "did you mean 'look-less-reason-more'?" in virc("train", "look-less-reason-mor", "--stage", "rl").err
     monkeypatch.chdir(tmp_path)
-    Path("glm-4.1v-thinking.yaml").write_text("name: glm-4.1v-thinking\n")
-    done = virc("train", "glm-4.1v-thinking", "--stage", "rl")
-    assert "a file is named by its path: ./glm-4.1v-thinking.yaml" in done.err
+    Path("look-less-reason-more.yaml").write_text("name: look-less-reason-more\n")
+    done = virc("train", "look-less-reason-more", "--stage", "rl")
+    assert "a file is named by its path: ./look-less-reason-more.yaml" in done.err
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
-    assert virc("systems", "ls", "--all").out.split()[:2] == ["own", "glm-4.1v-thinking"]
+    assert virc("systems", "ls", "--all").out.split()[:2] == ["own", "look-less-reason-more"]

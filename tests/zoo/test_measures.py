@@ -10,7 +10,7 @@ import pytest
 from support.tables import each_case
 
 from virc_zoo import structure
-from virc_zoo.lengths import cosine, in_group, overlong, window
+from virc_zoo.lengths import cosine, in_group, window
 from virc_zoo.paths import frechet, oriented
 from virc_zoo.structure import calls, items
 from virc_zoo.vigorl.vigorl import apart_bonus
@@ -39,7 +39,6 @@ def shares(right: Sequence[bool], lengths: Sequence[int]) -> list[float]:
 OURS: dict[str, Callable[..., Any]] = {
     "cosine": cosine,
     "cosine_vlm_r1": lambda length, right: cosine(length, 1024, right, *VLM_R1),
-    "overlong": overlong,
     "window": bonuses,
     "in_group": shares,
     "items": lambda said, right, levels: items(calls(said), calls(right), getattr(structure, levels)),

@@ -121,6 +121,8 @@ TABLE: Mapping[tuple[str, str], Case] = {
         partial(stage_rows.code_rl, "deepeyes-v2"), "prompts", {"prompt_length": 3400}, r"\boxed{Yes}"
     ),
     ("framethinker", "rl"): Case(thinkers.framethinker, "prompts", {"prompt_length": 2048}),
+    ("glm-4.1v-thinking", "cold-start"): Case(thinkers.grip_sft, "sft", family="glm4v"),
+    ("glm-4.1v-thinking", "rl"): Case(thinkers.skywork_r1v3, "prompts", ALIKE, "1.0", family="glm4v"),
     ("grip", "instruct"): Case(thinkers.grip_sft, "sft"),
     ("grip", "rl"): Case(thinkers.grip, "prompts", UNCHECKED, "A"),
     ("grit", "rl"): Case(thinkers.grit, "prompts", UNCHECKED, '{"score": 0.5}'),
@@ -190,6 +192,7 @@ TABLE: Mapping[tuple[str, str], Case] = {
     ("visual-rft", "detect"): Case(rows.visual_rft_detect, "batch"),
     ("visual-rft", "classify"): Case(rows.visual_rft_classify, "batch"),
     ("visual-rft", "ground"): Case(rows.visual_rft_ground, "batch"),
+    ("visualwebinstruct", "instruct"): Case(thinkers.visualwebinstruct, "sft", family="internvl"),
     ("visurf", "rl"): Case(rows.visurf, "prompts", {"prompt_length": 1300}),
     ("vitar", "instruct"): Case(partial(tools.vitar_sft, pictures=1), wide=True),
     ("vitar", "rl"): Case(partial(tools.vitar_rl, pictures=1), "prompts", wide=True),

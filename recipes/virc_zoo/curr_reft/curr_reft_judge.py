@@ -15,10 +15,11 @@ from virc.rewards.sample import Prompt, Sample
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
 from virc_zoo.rollouts import of_last_reply
+from virc_zoo.visual_rft import visual_rft
 
 TERMS = ("framed", "right")
 whole = of_last_reply
-_BEGIN, _END = "<answer>", "</answer>"
+_BEGIN = "<answer>"
 _THEN = re.compile(r"</think>\s*<answer>")
 _BOX = re.compile(r"\[\d+,\s*\d+,\s*\d+,\s*\d+\]")
 _YES = re.compile(r"(?<![a-z])(yes|true|correct)(?![a-z])")
@@ -27,13 +28,9 @@ _NO = re.compile(r"(?<![a-z])(no|false|incorrect)(?![a-z])")
 
 def framed(sample: Sample, means: Means) -> float:
     """Whether the reply is a thought and an answer, which for rows of detection has a box in braces: 1 or 0."""
-    text = sample.text
-    then = _THEN.search(text, len("<think>")) if text.startswith("<think>") else None
-    if then is None or not text.endswith(_END) or then.end() > len(text) - len(_END):
-        return 0.0
-    if task(sample.prompt) != "detection":
-        return 1.0
-    inside = text[then.end() : -len(_END)]
+    if not visual_rft.framed(sample, means) or task(sample.prompt) != "detection":
+        return visual_rft.framed(sample, means)
+    inside = _THEN.split(sample.text, 1)[1].removesuffix("</answer>")
     start, stop = inside.find("{"), inside.rfind("}")
     return float(start >= 0 and _BOX.search(inside, start, max(start, stop)) is not None)
 

@@ -5,13 +5,14 @@ for the function alone. Without a marked answer all of the reply is read. `frame
 Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, func_accuracy_reward and format_reward: the task trance.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from virc.rewards.means import Means
 from virc.rewards.sample import Sample
 from virc_zoo.reason_rft.reason_rft import answer_of
 from virc_zoo.rollouts import of_last_reply
-from virc_zoo.structure import PARTIAL, calls, items
+from virc_zoo.structure import PARTIAL, Level, calls, items
 from virc_zoo.visual_rft import visual_rft
 
 TERMS = ("framed", "functions")
@@ -19,9 +20,12 @@ whole = of_last_reply
 framed = visual_rft.framed
 
 
-def functions(sample: Sample, means: Means) -> float:
-    """How much of the functions is right, less where some are repeated: 0 to 1."""
-    return items(calls(answer_of(sample.text)), calls(sample.prompt.key.answer), PARTIAL)
+def worth(levels: Sequence[Level]) -> Callable[[Sample, Means], float]:
+    """How much of the functions is right by the levels of `structure.items`, less where some are repeated."""
+    return lambda sample, _: items(calls(answer_of(sample.text)), calls(sample.prompt.key.answer), levels)
+
+
+functions = worth(PARTIAL)
 
 
 def total(t: Any) -> float:

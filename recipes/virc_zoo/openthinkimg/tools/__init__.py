@@ -1,1 +1,0 @@
-"""Tools of OpenThinkIMG: lines that are drawn here, and those that its servers carry out."""

@@ -9,7 +9,8 @@ What a server does wrong is a text for the model, and ends no run.
 import base64
 import json
 import os
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 from PIL import Image
@@ -32,15 +33,16 @@ _MAX_BYTES = 32 * 2**20
 _MAX_TEXT = 20_000  # characters
 
 
-def called(name: str, call: Call, source: Image.Image) -> Result:
-    """What the server of a tool says of an image, and the image that it made, else `source` again.
+def called(name: str) -> Callable[[Call, Image.Image], Result]:
+    """What the server of a tool says of an image, and the image that it made, else the same again.
 
     Args:
-        name: of the tool, as the controller knows it.
-
-    Raises:
-        SetupError: no controller is named.
+        name: of the tool, as the controller knows it. The function raises SetupError: no controller is named.
     """
+    return partial(_called, name)
+
+
+def _called(name: str, call: Call, source: Image.Image) -> Result:
     controller = os.environ.get(CONTROLLER, "").rstrip("/")
     if not controller:
         fault = f"the tool {name} needs a server, and none is named"

@@ -1,7 +1,5 @@
 """`served_ocr`: read the text of an image, by a server of OpenThinkIMG."""
 
-from functools import partial
-
 from virc.reasoning.calls import INDEX_SCHEMA, function_schema
 from virc_zoo.openthinkimg.tools import _servers
 
@@ -9,4 +7,4 @@ NAME = "served_ocr"
 TEMPLATE = "after_image"
 SCHEMA = function_schema(NAME, "Read the text of an image.", ("image_index",), image_index=INDEX_SCHEMA)
 
-apply = partial(_servers.called, "OCR")
+apply = _servers.called("OCR")

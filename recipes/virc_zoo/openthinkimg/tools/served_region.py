@@ -1,7 +1,5 @@
 """`served_region`: mark the region around a point, by a server of OpenThinkIMG."""
 
-from functools import partial
-
 from virc_zoo.openthinkimg.tools import _servers
 
 NAME = "served_region"
@@ -10,4 +8,4 @@ SCHEMA = _servers.schema_of(
     NAME, "Mark the region around a point of an image.", 'the point in percent of the sides, x="21.5" y="28.5"'
 )
 
-apply = partial(_servers.called, "SegmentRegionAroundPoint")
+apply = _servers.called("SegmentRegionAroundPoint")

@@ -1,11 +1,9 @@
 """`served_subfigure`: show one plot of a figure alone, by a server of OpenThinkIMG."""
 
-from functools import partial
-
 from virc_zoo.openthinkimg.tools import _servers
 
 NAME = "served_subfigure"
 TEMPLATE = "after_image"
 SCHEMA = _servers.schema_of(NAME, "Show one plot of a figure alone.", "the title or place of the plot")
 
-apply = partial(_servers.called, "ZoomInSubfigure")
+apply = _servers.called("ZoomInSubfigure")

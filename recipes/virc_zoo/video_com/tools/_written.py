@@ -1,4 +1,8 @@
-"""What the three tools of Video-CoM share: the text of a call, and the frames that one shows."""
+"""What the three tools of Video-CoM share: the text of a call, as `FIND_SEGMENT(phrase) = [2]`, and its frames.
+
+One that names nothing that there is, is answered with the sentence that follows it, and nothing is shown.
+Source: mbzuai-oryx/Video-CoM@b58b6ce, train/manipulation_model.py, take_action_manipulation, and manipulation_utils.py.
+"""
 
 import re
 from collections.abc import Sequence
