@@ -17,7 +17,7 @@ class TileMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         first: between the whole picture and its first tile.
         column: between two tiles of a row.
         row: between two rows.
-        last: behind the last tile, in place of what stands behind a picture without any.
+        last: behind the last tile, in place of the third of `image`.
     """
 
     first: str
