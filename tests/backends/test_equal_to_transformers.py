@@ -41,7 +41,7 @@ class Whole:
         name = {"internvl": "InternVLProcessor", "glm4v": "Glm4vProcessor", "glm4v_moe": "Glm4vProcessor"}
         name |= {"glm46v": "Glm46VProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor"}
         name |= {"gemma4": "Gemma4Processor", "minicpmv4_6": "MiniCPMV4_6Processor"}
-        name |= {"minicpmv4_7": "MiniCPMV4_7Processor"}
+        name |= {"minicpmv4_7": "MiniCPMV4_7Processor", "ovis2": "Ovis2Processor"}
 
         class Processor(getattr(transformers, name.get(config.model_type, "Qwen3VLProcessor"))):  # type: ignore[misc]  # its part for videos needs torchvision
             def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
@@ -55,7 +55,8 @@ class Whole:
             images.__class__ = type("Untiled", (Untiled, type(images)), {})
             Processor.images_kwargs = {}
         make: Any = Processor
-        more = {"image_seq_length": 4} if config.model_type in ("internvl", "gemma3") else {"video_processor": None}
+        counted = ("internvl", "gemma3", "ovis2")
+        more = {"image_seq_length": 4} if config.model_type in counted else {"video_processor": None}
         more = {} if config.model_type == "lfm2_vl" else more
         more |= {"feature_extractor": None} if config.model_type == "gemma4" else {}
         more |= {"video_processor": images} if config.model_type.startswith("minicpmv") else {}
@@ -84,7 +85,7 @@ class Whole:
                  "target_sizes")  # fmt: skip
         patches = {name: inputs[name] for name in names if name in inputs}
         types = "token_type_ids" if "token_type_ids" in inputs else "mm_token_type_ids"
-        if types in inputs and self.model.config.model_type not in ("internvl", "lfm2_vl"):
+        if types in inputs and self.model.config.model_type not in ("internvl", "lfm2_vl", "ovis2"):
             patches[types] = torch.nn.functional.pad(inputs[types], (0, len(said)))
         with torch.inference_mode():
             return self.model(input_ids=ids, **patches).logits[0]

@@ -22,6 +22,7 @@ RECURRENT = ("qwen3_5", "qwen3_5_moe", "minicpmv4_6", "minicpmv4_7")
 TOLERANCE = {
     "qwen3_vl_moe": 1e-3,
     "gemma4": 1e-3,
+    "ovis2": 1e-3,
     "glm4v": 1e-3,
     "glm4v_moe": 1e-3,
     "glm46v": 1e-3,

@@ -21,6 +21,7 @@ MORE = {
         "<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<image_soft_token>", "<end_of_image>",
     ),
     "lfm2": ("<|startoftext|>", "<|image_start|>", "<image>", "<|image_end|>"),
+    "ovis2": ("<IMG_ATOM>", "<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"),
     "gemma4": (
         "<bos>", "<|turn>", "<turn|>", "<|image>", "<|image|>", "<image|>", "<|think|>", "<|channel>", "<channel|>",
         "<|audio>", "<|audio|>", "<audio|>", "<|video|>", "<|tool_response>",
@@ -33,7 +34,8 @@ MORE = {
 }  # fmt: skip
 """Beginning of a family's name -> its special tokens, where they are not those of Qwen-VL alone."""
 PROCESSORS = {"internvl": "InternVLProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor",
-              "minicpmv4_6": "MiniCPMV4_6Processor", "minicpmv4_7": "MiniCPMV4_7Processor"}  # fmt: skip
+              "minicpmv4_6": "MiniCPMV4_6Processor", "minicpmv4_7": "MiniCPMV4_7Processor",
+              "ovis2": "Ovis2Processor"}  # fmt: skip
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -79,6 +81,7 @@ _TEMPLATES = {
     "gemma4": GEMMA4_TEMPLATE,
     "minicpmv4_6": MINICPM_TEMPLATE,
     "minicpmv4_7": MINICPM_TEMPLATE,
+    "ovis2": TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>"),
     "glm4v": GLM_TEMPLATE,
     "glm4v_moe": GLM_TEMPLATE,
     "glm46v": GLM_TEMPLATE,
@@ -192,7 +195,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
         (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Gemma4Processor", **given}))
     elif family in PROCESSORS:
         named = {"processor_class": PROCESSORS[family]}
-        named |= {"image_seq_length": 4} if family in ("internvl", "gemma3") else {}
+        named |= {"image_seq_length": 4} if family in ("internvl", "gemma3", "ovis2") else {}
         (folder / "processor_config.json").write_text(json.dumps(named))
     return folder
 
@@ -314,6 +317,24 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
     return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
 
 
+def _ovis2(ids: dict[str, int], text: dict[str, object]) -> Any:
+    """A model of Ovis2, in whose prompts marks stand between tiles."""
+    import transformers
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text |= WIDE | {"model_type": "qwen2", "rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}
+    text.pop("head_dim")
+    config = transformers.Ovis2Config(
+        text_config=text,
+        vision_config=sizes | {"image_size": 56, "hidden_stride": 2, "vocab_size": 64},
+        image_token_id=ids["<IMG_ATOM>"],
+        visual_indicator_token_ids=[ids[name] for name in MORE["ovis2"][1:]],
+        vocab_size=text["vocab_size"],
+        hidden_size=text["hidden_size"],
+    )
+    return transformers.Ovis2ForConditionalGeneration(config).eval()
+
+
 def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
     import transformers
 
@@ -329,6 +350,8 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
         "eos_token_id": ids["<|im_end|>"],
         "tie_word_embeddings": True,
     }
+    if family == "ovis2":
+        return _ovis2(ids, text)
     if not family.startswith("qwen"):
         return _of_another_tower(family, ids, text)
     vision: dict[str, object] = {"depth": 2, "num_heads": 2, "patch_size": 14}
@@ -395,9 +418,11 @@ def _widen(model: Any) -> None:
 def _preprocessor(family: str) -> dict[str, object]:
     shared = {"temporal_patch_size": 2, "merge_size": 2, "image_processor_type": "Qwen2VLImageProcessor"}
     statistics = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
-    if family == "internvl":
+    if family in ("internvl", "ovis2"):
         tiles = {"size": {"height": 56, "width": 56}, "min_patches": 1, "max_patches": 12}
-        return statistics | tiles | {"image_processor_type": "GotOcr2ImageProcessorFast"}
+        of_ovis = {"image_processor_type": "Ovis2ImageProcessor", "crop_to_patches": True}
+        of_internvl = {"image_processor_type": "GotOcr2ImageProcessorFast"}
+        return statistics | tiles | (of_ovis if family == "ovis2" else of_internvl)
     if family == "gemma3":
         square = {"size": {"height": 56, "width": 56}, "do_pan_and_scan": None, "image_seq_length": 4}
         return statistics | square | {"image_processor_type": "Gemma3ImageProcessor"}

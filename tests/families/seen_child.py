@@ -56,6 +56,7 @@ def step(high: int, wide: int) -> Any:
 SEEN = {
     "glm-5": lambda high, wide: of("glm5_next", "image_processing_pil").smart_resize(2, high, wide),
     "kimi-k2.5": lambda high, wide: of("kimi_k25").navit_resize(high, wide, 14, 2, 16_384, 512)[1],
+    "kimi-vl": lambda high, wide: of("kimi_k25").navit_resize(high, wide, 14, 2, 4096, 512)[1],
     "lfm2-vl": lfm,
     "minicpm-v": minicpm,
     "minimax-m3": minimax,

@@ -17,7 +17,7 @@ class Facts(NamedTuple):
     patch: int
     merge: int
     least: int
-    most: int
+    most: float
     reply: int
 
 
@@ -39,6 +39,10 @@ FACTS = {
     "minicpm-v": Facts(THOUSAND, "corners", 14, 4, 64, 9 * 72, 8192),
     # at most 16384 patches
     "kimi-k2.5": Facts(None, "corners", 14, 2, 1, 4096, 8192),
+    # at most 4096 patches
+    "kimi-vl": Facts(None, "corners", 14, 2, 1, 1024, 8192),
+    # 3136 and 1600 x 1600 pixels
+    "llava-onevision": Facts(None, "corners", 14, 2, 4, 1600**2 / 28**2, 2048),
     # crops of 378 pixels, each but the first with 266 new ones, 1 to 8 of them
     "molmo2": Facts(None, "corners", 14, 2, 378**2 // 28**2, 378 * (8 * 266 + 112) // 28**2, 2048),
     # sides of at most 3024 pixels

@@ -57,19 +57,31 @@ def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done()
         (families.template, "internvl_chat", "OpenGVLab/InternVL3_5-8B-HF"),
         (families.check_rl, "qwen4_exp", "vLLM 0.32 serves"),
         (families.template, "minicpmv4_7", "vLLM 0.32 serves"),
+        (families.template, "ovis2", "no template"),
+        (families.check_rl, "kimi_vl", "vLLM 0.32 serves"),
+        (families.check_rl, "llavaonevision1_5", "transformers 5"),
     ):
         with pytest.raises(ConfigError, match=f"models of type '{kind}' are not trained here") as refused:
             check(kind)
         assert hint in (refused.value.hint or "")
 
 
-@pytest.mark.parametrize("kind", sorted({kind for each in families.discover().values() for kind in each.sft}))
+TRAINED = sorted({kind for each in families.discover().values() for kind in (*each.sft, *each.rl)})
+APART = {
+    "internvl": ("vision_tower", "multi_modal_projector"),
+    "gemma3": ("vision_tower", "multi_modal_projector"),
+    "gemma4": ("vision_tower", "embed_vision"),
+    "lfm2_vl": ("vision_tower", "multi_modal_projector"),
+    "ovis2": ("vision_tower.transformer", "vision_tower.head_linear"),
+}
+"""Type -> what its weights of vision and projector begin with, where the second are not within the first."""
+
+
+@pytest.mark.parametrize("kind", TRAINED)
 def test_each_part_of_a_trained_type_has_its_names(kind: str) -> None:
-    is_apart = kind in ("internvl", "gemma3", "gemma4", "lfm2_vl")
-    tower, merger = ("vision_tower", "multi_modal_projector") if is_apart else ("visual", "visual.merger")
-    merger = "embed_vision" if kind == "gemma4" else merger
+    tower, merger = APART.get(kind, ("visual.blocks", "visual.merger"))
     names = {
-        "vision": f"model.{tower}.encoder.0.qkv" if is_apart else f"model.{tower}.blocks.0.attn.qkv",
+        "vision": f"model.{tower}.0.attn.qkv",
         "projector": f"model.{merger}.linear_1.weight",
         "language": "model.language_model.layers.0.self_attn.q_proj.weight",
     }

@@ -13,6 +13,7 @@ from support.tables import each_case
 
 from virc.backends.checkpoint import image_grid
 from virc.families import registry
+from virc.families.covering import CoveringTiles
 from virc.reasoning.resize import Tiles, smart_resize
 
 pytestmark = pytest.mark.integration
@@ -40,11 +41,12 @@ def processors() -> dict[str, tuple[Any, dict[str, Any]]]:
         "qwen2.5-vl": (Qwen2VLImageProcessorPil, of_qwen2),
         "qwen3-vl": (Qwen2VLImageProcessorPil, of_qwen3),
         "qwen3.5": (Qwen2VLImageProcessorPil, of_qwen3),
+        "llava-onevision": (Qwen2VLImageProcessorPil, {"min_pixels": 3136, "max_pixels": 2_560_000}),
         "glm-4v": (Glm4vImageProcessorPil, of_glm),
     }
 
 
-@each_case("family", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "glm-4v"])
+@each_case("family", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "glm-4v", "llava-onevision"])
 def test_sizes_are_those_of_the_family_processor(family: str) -> None:
     kind, settings = processors()[family]
     processor, patch = kind(**settings), settings.get("patch_size", 14)
@@ -61,14 +63,21 @@ def test_sizes_are_those_of_the_family_processor(family: str) -> None:
 
 def test_tiles_are_those_of_the_family_processor() -> None:
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+    from transformers.models.ovis2.image_processing_pil_ovis2 import get_min_tile_covering_grid
 
     settings = {"size": {"height": 448, "width": 448}, "crop_to_patches": True, "min_patches": 1, "max_patches": 12}
     processor = GotOcr2ImageProcessorPil(**settings)
     grid = image_grid({"image_processor_type": "GotOcr2ImageProcessorFast", **settings})
+    covering = image_grid({"image_processor_type": "Ovis2ImageProcessor", **settings})
     assert isinstance(grid, Tiles)
+    assert isinstance(covering, CoveringTiles)
     assert (grid.min_pixels, grid.max_pixels) == (registry.get("internvl3").grid.min_pixels, 12 * 448**2)
     for width, height in (*drawn(), (448, 448), (896, 448), (900, 900), (2000, 1000)):
         assert grid.tiles(width, height) == processor.get_number_of_image_patches(height, width, {}), (width, height)
+        columns, rows = get_min_tile_covering_grid((height, width), 448, 12)
+        assert covering.shape(width, height) == (columns, rows), (width, height)
+        marked = [[columns] * rows, columns * rows + 1] if columns * rows > 1 else [[], 1]
+        assert [[*map(len, covering.views(width, height)[1:])], covering.tiles(width, height)] == marked
 
 
 @each_case("mode", ["16x", "4x"])
@@ -110,7 +119,7 @@ def test_a_processor_that_states_no_limits_has_those_of_its_class(
 
 
 def test_what_is_shown_stays_as_it_is_and_is_no_more_than_tiles_hold() -> None:
-    by_area = ("glm-5", "kimi-k2.5", "minimax-m3", "nemotron-omni")
+    by_area = ("glm-5", "kimi-k2.5", "kimi-vl", "minimax-m3", "nemotron-omni")
     tiled = ("lfm2-vl", "minicpm-v", "molmo2", "ovis2", "step3")
     usual = [size for size in drawn(2000) if max(size) < 100 * min(size)]
     grids = {name: registry.get(name).grid for name in (*by_area, *tiled)}

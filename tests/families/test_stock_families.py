@@ -42,6 +42,8 @@ NAMES = {
     "gemma4": ["gemma4:26b", "google/gemma-4-31b-it"],
     "minicpm-v": ["openbmb/MiniCPM-V-4_5", "minicpm-v4.5:8b", "openbmb/MiniCPM-V-4.6"],
     "kimi-k2.5": ["moonshotai/Kimi-K2.5", "kimi-k2.5", "moonshotai/Kimi-K2.6", "accounts/fireworks/models/kimi-k2p5"],
+    "kimi-vl": ["moonshotai/Kimi-VL-A3B-Instruct", "kimi-vl-a3b-thinking-2506"],
+    "llava-onevision": ["lmms-lab/LLaVA-OneVision-1.5-8B-Instruct", "lmms-lab/LLaVA-One-Vision-1.5-8B-Instruct"],
     "molmo2": ["allenai/Molmo2-8B"],
     "step3": ["stepfun-ai/Step-3.7-Flash"],
     "glm-5": ["zai-org/GLM-5.3-Flash"],
@@ -52,6 +54,7 @@ NAMES = {
 }
 OTHERS = (
     "qwen3:8b qwen2.5:7b glm-4.5-air paligemma2 gemma2:9b gemma3:1b default gpt-5 qwen3-vl-embedding-8b"
+    " llava-onevision-2-8b llava-onevision-qwen2-7b"
     " minicpm4 kimi-k2 glm-5.1 lfm2.5-1.2b ovis2.5-9b nemotron-3-nano minimax-m2"
 ).split()
 
@@ -98,6 +101,8 @@ QUARTERS = {
     "gemma3": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
     "minicpm-v": ToolText("crop_image", {"bbox_2d": [500, 500, 1000, 1000], "image_index": 0}),
     "kimi-k2.5": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+    "kimi-vl": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+    "llava-onevision": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
     "molmo2": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
     "step3": ToolText("crop_image", {"bbox_2d": [504, 336, 1008, 672], "image_index": 0}),
     "glm-5": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),

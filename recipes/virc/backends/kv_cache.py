@@ -183,9 +183,10 @@ class CachedModel:
         pictures = [shown.pixels.resize(self._size(shown), self.processor.resample) for shown in new_images]
         if isinstance(self.grid, Tiles):
             batch = self.processor(images=pictures, return_tensors="pt", **self._given)
-            batch.pop("grids", None)  # rows and columns of tiles, which the network takes from their marks
             tiles = [self.grid.tiles(*picture.size) for picture in pictures]
-            made = [int(count) or 1 for name in [*batch] if name.startswith("num_") for count in batch.pop(name)]
+            grids = batch.pop("grids", [])  # rows and columns of tiles, which the network takes from their marks
+            cut = [count + (count > 1) for count in (int(math.prod(grid)) for grid in grids)]
+            made = [int(count) or 1 for name in [*batch] if name.startswith("num_") for count in batch.pop(name)] or cut
             if made != tiles:
                 raise EngineError(f"the image processor made {made} of {tiles} tiles")
             return dict(batch.to(self.network.device, self.network.dtype))

@@ -6,11 +6,12 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core.errors import ConfigError
+from virc.families.covering import CoveringTiles
 from virc.families.slices import Slices
 from virc.reasoning.resize import Grid, Tiles
 
 Settings = Mapping[str, Any]
-Sizing = Literal["area", "frames", "tokens", "tiles", "slices", "square", "cells"]
+Sizing = Literal["area", "frames", "tokens", "tiles", "covering", "slices", "square", "cells"]
 
 _AREAS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 _AREAS_OF_FRAMES = {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15_000}
@@ -25,9 +26,9 @@ class ImageProcessor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sizing: which settings say what takes tokens. `area`: cells of `patch_size` x `merge_size` px, between
             `min_pixels` and `max_pixels`; `frames`: these by `size`, for the two frames that a picture counts as;
             `tokens`: cells of 32 px, `min_image_tokens` to `max_image_tokens` of them; `tiles`: squares of `size`,
-            `min_patches` to `max_patches` of them and the whole; `slices`: the whole and up to `max_slice_nums` slices
-            of about a square of `scale_resolution` each; `square`: the whole alone; `cells`: those of 48 px that fill
-            `max_soft_tokens`.
+            `min_patches` to `max_patches` of them and the whole; `covering`: as few of these as see nearly all;
+            `slices`: the whole and up to `max_slice_nums` slices of about a square of `scale_resolution` each;
+            `square`: the whole alone; `cells`: those of 48 px that fill `max_soft_tokens`.
         each: the key of config.json for the tokens of a square, and their number without it; None: as many as patches.
         given: settings that hold here and in verl, whatever the folder says.
         like: how the name of a class begins that does the same with these, without torchvision.
@@ -87,6 +88,10 @@ def _tiles(settings: Settings, size: Settings) -> Tiles:
     return Tiles(28, side**2, most * side**2, side=side, fewest=fewest, most=most)
 
 
+def _covering(settings: Settings, size: Settings) -> CoveringTiles:
+    return CoveringTiles(**msgspec.structs.asdict(_tiles({**settings, "min_patches": 1}, size)))
+
+
 def _slices(settings: Settings, size: Settings) -> Tiles:
     sides = dict.fromkeys(("height", "width"), settings.get("scale_resolution", 448))
     square = _tiles({"max_patches": settings.get("max_slice_nums", 9)}, sides)
@@ -108,6 +113,6 @@ def _patches(settings: Settings, least: object, most: object) -> Grid:
 
 
 _SIZINGS: Mapping[Sizing, Callable[[Settings, Settings], Grid]] = {
-    "area": _by_area, "frames": _by_frames, "tokens": _by_tokens, "tiles": _tiles, "slices": _slices,
-    "square": _square, "cells": _cells,
+    "area": _by_area, "frames": _by_frames, "tokens": _by_tokens, "tiles": _tiles, "covering": _covering,
+    "slices": _slices, "square": _square, "cells": _cells,
 }  # fmt: skip

@@ -261,7 +261,7 @@ class Server:
         images = [image for request in batch for image in request.images]
         if images:
             inputs |= self._processor.image_processor(images=images, return_tensors="pt")
-            for count in [name for name in inputs if name.startswith("num_")]:  # of tiles
+            for count in [name for name in inputs if name.startswith(("num_", "grids"))]:  # of tiles
                 inputs.pop(count)
             is_image = (ids == self._model.config.image_token_id).int()
             if types := families.of(self._model.config.model_type).marks.types:

@@ -33,7 +33,7 @@ class _Tiles:
         if not images:
             return BatchFeature({})
         found = self.image_processor(images=images, return_tensors="pt")
-        return BatchFeature({name: part for name, part in found.items() if not name.startswith("num_")})
+        return BatchFeature({name: part for name, part in found.items() if not name.startswith(("num_", "grids"))})
 
 
 def hf_processor(name_or_path: str, **named: Any) -> Any:
