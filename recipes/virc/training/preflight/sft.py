@@ -194,7 +194,7 @@ def check_coordinates(source: RowsFile, base: str, model_type: str, written: Coo
         raise DataError(
             f"boxes of {source.name} are counted in {_UNITS[written]}, and {base}, of type {model_type}, counts "
             f"in {_UNITS[trained]}",
-            f"choose another base, or {convert} --coordinates {trained}",
+            f"choose another base or system (virc systems ls), or {convert} --coordinates {trained}",
         )
 
 
