@@ -58,6 +58,7 @@ def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done()
         (families.check_rl, "qwen4_exp", "vLLM 0.32 serves"),
         (families.template, "minicpmv4_7", "vLLM 0.32 serves"),
         (families.template, "ovis2", "no template"),
+        (partial(families.check_rl, rollouts="vllm"), "ovis2", "rollout_engine=transformers"),
         (families.check_rl, "kimi_vl", "vLLM 0.32 serves"),
         (families.check_rl, "llavaonevision1_5", "transformers 5"),
     ):
