@@ -21,8 +21,13 @@ framed = visual_rft.framed
 
 
 def worth(levels: Sequence[Level]) -> Callable[[Sample, Means], float]:
-    """How much of the functions is right by the levels of `structure.items`, less where some are repeated."""
-    return lambda sample, _: items(calls(answer_of(sample.text)), calls(sample.prompt.key.answer), levels)
+    """The term with these levels of `structure.items`."""
+
+    def functions(sample: Sample, means: Means) -> float:
+        """How much of the functions is right, less where some are repeated and what those right in part may cost."""
+        return items(calls(answer_of(sample.text)), calls(sample.prompt.key.answer), levels)
+
+    return functions
 
 
 functions = worth(PARTIAL)

@@ -34,11 +34,7 @@ _MAX_TEXT = 20_000  # characters
 
 
 def called(name: str) -> Callable[[Call, Image.Image], Result]:
-    """What the server of a tool says of an image, and the image that it made, else the same again.
-
-    Args:
-        name: of the tool, as the controller knows it. The function raises SetupError: no controller is named.
-    """
+    """Ask the server of a tool, by the controller's name of it. The function raises SetupError where none is named."""
     return partial(_called, name)
 
 
