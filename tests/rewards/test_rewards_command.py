@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from rewards.test_verl import judge
 from support import crux
 from support.called import virc
+from support.scripted_judge import by_pictures
 from support.servers import dead_url, serve
 from support.solving import answer, picture
 from support.tables import each_case
@@ -152,7 +152,7 @@ def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
 
 def test_with_a_judge_all_rows_are_scored(rows: Path, cache: Path) -> None:
     words = ("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5, "--json")
-    with serve(judge) as server:
+    with serve(by_pictures) as server:
         done = virc(*words, "--judge-endpoint", server.url)
         again = virc(*words, "--judge-endpoint", server.url)
         assert len(server.chats()) == 9  # two for each of four looks, one for the answer; then they are kept
