@@ -6,15 +6,9 @@ from pathlib import Path
 from typing import Any
 
 SPECIAL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
 MORE = {
     "internvl": ("<img>", "</img>", "<IMG_CONTEXT>", "<video>"),
     "gemma3": (
@@ -95,6 +89,7 @@ EXPERTS = {
     "shared_expert_intermediate_size": 96,
 }
 WIDE = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "head_dim": 32}
+TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 HYBRID = {  # three layers of four keep a recurrent state, as in the real models
     "num_hidden_layers": 4,
     "hidden_size": 128,
@@ -205,24 +200,22 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
     import transformers
 
     if family == "internvl":
-        tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
         config = transformers.InternVLConfig(
             text_config=text
             | WIDE
             | {"model_type": "qwen3", "rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
-            vision_config=tower | {"image_size": [56, 56], "patch_size": [14, 14]},
+            vision_config=TOWER | {"image_size": [56, 56], "patch_size": [14, 14]},
             image_token_id=ids["<IMG_CONTEXT>"],
             image_seq_length=4,
             tie_word_embeddings=True,
         )
         return transformers.InternVLForConditionalGeneration(config).eval()
     if family == "gemma3":
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
         text.pop("rope_parameters")
         text |= WIDE | {"query_pre_attn_scalar": 32, "sliding_window": 24, "sliding_window_pattern": 2}
         config = transformers.Gemma3Config(
             text_config=text | {"pad_token_id": ids["<|endoftext|>"], "bos_token_id": ids["<bos>"]},
-            vision_config=sizes
+            vision_config=TOWER
             | {"model_type": "siglip_vision_model", "image_size": 56, "patch_size": 14, "vision_use_head": False},
             mm_tokens_per_image=4,
             boi_token_index=ids["<start_of_image>"],
@@ -231,13 +224,12 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
         )
         return transformers.Gemma3ForConditionalGeneration(config).eval()
     if family == "lfm2_vl":
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
         text |= WIDE | {"layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False}
         text |= {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}
         text.pop("head_dim")
         config = transformers.Lfm2VlConfig(
             text_config=text | {"pad_token_id": ids["<|endoftext|>"], "bos_token_id": ids["<|startoftext|>"]},
-            vision_config=sizes | {"num_patches": 64, "vision_use_head": False},
+            vision_config=TOWER | {"num_patches": 64, "vision_use_head": False},
             projector_hidden_size=64,
             projector_use_layernorm=False,
             image_token_id=ids["<image>"],
@@ -253,10 +245,9 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
                 "slice_end": "</slice>",
             }
             marks = {f"{key}_id": ids[mark] for key, mark in {**named, "newline": "Ċ"}.items()}
-        tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
         config = getattr(transformers, f"{name}Config")(
             text_config=text | HYBRID | {"model_type": "qwen3_5_text"},
-            vision_config=tower | {"image_size": 112, "patch_size": 14},
+            vision_config=TOWER | {"image_size": 112, "patch_size": 14},
             insert_layer_id=0,
             image_token_id=ids["<|image_pad|>"],
             video_token_id=ids["<|video_pad|>"],
@@ -268,10 +259,9 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
         text |= WIDE | {"sliding_window": 24, "global_head_dim": 64, "use_bidirectional_attention": "vision"}
         text |= {"num_kv_shared_layers": 2, "hidden_size_per_layer_input": 16, "final_logit_softcapping": 30.0}
         text |= {"layer_types": ["sliding_attention", "full_attention"] * 2, "rope_parameters": None}
-        tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
         config = transformers.Gemma4Config(
             text_config=text | {"pad_token_id": ids["<|endoftext|>"], "vocab_size_per_layer_input": text["vocab_size"]},
-            vision_config=tower | {"num_key_value_heads": 2, "head_dim": 16, "position_embedding_size": 128},
+            vision_config=TOWER | {"num_key_value_heads": 2, "head_dim": 16, "position_embedding_size": 128},
             image_token_id=ids["<|image|>"],
             video_token_id=ids["<|video|>"],
             audio_token_id=ids["<|audio|>"],
@@ -286,12 +276,7 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
         "image_size": 112,
     }
     text |= WIDE | {"pad_token_id": ids["<|endoftext|>"]}
-    text["rope_parameters"] = {
-        "rope_type": "default",
-        "rope_theta": 100.0,
-        "partial_rotary_factor": 0.5,
-        "mrope_section": [4, 2, 2],
-    }
+    text["rope_parameters"] = HYBRID["rope_parameters"]
     name = {"glm4v": "Glm4v", "glm46v": "Glm46V"}.get(family, "Glm4vMoe")
     if family == "glm4v_moe":
         text |= {
@@ -321,12 +306,11 @@ def _ovis2(ids: dict[str, int], text: dict[str, object]) -> Any:
     """A model of Ovis2, in whose prompts marks stand between tiles."""
     import transformers
 
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     text |= WIDE | {"model_type": "qwen2", "rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}
     text.pop("head_dim")
     config = transformers.Ovis2Config(
         text_config=text,
-        vision_config=sizes | {"image_size": 56, "hidden_stride": 2, "vocab_size": 64},
+        vision_config=TOWER | {"image_size": 56, "hidden_stride": 2, "vocab_size": 64},
         image_token_id=ids["<IMG_ATOM>"],
         visual_indicator_token_ids=[ids[name] for name in MORE["ovis2"][1:]],
         vocab_size=text["vocab_size"],

@@ -74,6 +74,7 @@ def test_a_config_file_tells_the_family() -> None:
         "qwen2_vl": "qwen2-vl", "qwen2_5_vl": "qwen2.5-vl", "qwen3_vl": "qwen3-vl", "qwen3_vl_moe": "qwen3-vl",
         "qwen3_5": "qwen3.5", "internvl": "internvl3", "glm4v": "glm-4v", "gemma3": "gemma3",
         "qwen4_exp": "qwen3.5", "glm5_next": "glm-5", "nemotron_h_omni": "nemotron-omni", "minimax_m3_vl": "minimax-m3",
+        "minicpmv": "minicpm-v", "kimi_vl": "kimi-vl", "llavaonevision1_5": "llava-onevision", "ovis": "ovis2",
     }  # fmt: skip
     found = {name: families.by_model_type(name) for name in (*types, "llama")}
     assert {name: family.name for name, family in found.items() if family} == types
