@@ -55,6 +55,8 @@ def test_a_type_that_an_engine_does_not_train_is_refused_with_what_can_be_done()
         (families.check_rl, "llava", "qwen2_5_vl"),
         (partial(families.check_rl, rollouts="vllm"), "glm46v", "rollout_engine=transformers"),
         (families.template, "internvl_chat", "OpenGVLab/InternVL3_5-8B-HF"),
+        (partial(families.check_rl, rollouts="vllm"), "minicpmv4_6", "rollout_engine=transformers"),
+        (families.template, "minicpmv4_6", "takes transformers up to 5.6"),
         (families.check_rl, "qwen4_exp", "vLLM 0.32 serves"),
         (families.template, "minicpmv4_7", "vLLM 0.32 serves"),
         (families.template, "ovis2", "no template"),
@@ -73,6 +75,7 @@ APART = {
     "gemma3": ("vision_tower", "multi_modal_projector"),
     "gemma4": ("vision_tower", "embed_vision"),
     "lfm2_vl": ("vision_tower", "multi_modal_projector"),
+    "minicpmv4_6": ("vision_tower.vit_merger", "merger.mlp"),
     "ovis2": ("vision_tower.transformer", "vision_tower.head_linear"),
 }
 """Type -> what its weights of vision and projector begin with, where the second are not within the first."""

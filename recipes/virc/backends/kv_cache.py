@@ -18,7 +18,7 @@ from virc.backends.devices import memory_refused
 from virc.core.errors import EngineError, SetupError, VircError
 from virc.families import registry as families
 from virc.reasoning.images import Shown
-from virc.reasoning.resize import Grid, Tiles, Views, smart_resize
+from virc.reasoning.resize import Grid, Tiles, Views
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ class CachedModel:
         return bool(self._snapshots.layers)
 
     def views(self, shown: Shown) -> Views:
-        return self.grid.views(*self._size(shown))
+        return self.grid.views(*self.grid.seen(*shown.size))
 
     def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
         """Feed the new ids of a conversation: at least the last one, unless a snapshot has the logits after it.
@@ -139,7 +139,7 @@ class CachedModel:
         name, time = (
             ("target_sizes", []) if "target_sizes" in signature(compute).parameters else ("image_grid_thw", [1])
         )
-        pictures = [self.grid.cells(*self._size(images[span.index])) for span in conversation.images]
+        pictures = [self.grid.cells(*self.grid.seen(*images[span.index].size)) for span in conversation.images]
         views = [view for picture in pictures for row in picture for view in row]
         grids = torch.tensor([[*time, rows * merge, columns * merge] for rows, columns in views])
         positions, _ = compute(ids, mm_token_type_ids=is_image, **{name: grids})
@@ -180,7 +180,7 @@ class CachedModel:
         """Patches of the new images, and their grids (time, rows, columns), or their tiles; empty without images."""
         if not new_images:
             return {}
-        pictures = [shown.pixels.resize(self._size(shown), self.processor.resample) for shown in new_images]
+        pictures = [shown.pixels.resize(self.grid.seen(*shown.size), self.processor.resample) for shown in new_images]
         if isinstance(self.grid, Tiles):
             batch = self.processor(images=pictures, return_tensors="pt", **self._given)
             tiles = [self.grid.tiles(*picture.size) for picture in pictures]
@@ -198,11 +198,6 @@ class CachedModel:
         if made != grids:
             raise EngineError(f"the image processor made {made} of {grids} patches")
         return {name: part.to(self.network.device) for name, part in batch.items()}
-
-    def _size(self, shown: Shown) -> tuple[int, int]:
-        """Width and height at which the model sees an image: as shown, unless off the grid (1000 x 1000)."""
-        on_grid = shown.width % self.grid.factor == 0 and shown.height % self.grid.factor == 0
-        return shown.size if on_grid else smart_resize(*shown.size, self.grid)
 
 
 def _failure(error: RuntimeError, tokens: int) -> VircError:

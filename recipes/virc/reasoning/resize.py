@@ -45,6 +45,11 @@ class Grid(msgspec.Struct, frozen=True):
         """Tokens of an image of that size in px, whose sides are multiples of the factor."""
         return width * height // self.factor**2
 
+    def seen(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) in px at which an image of that size is fed: as it is, unless off the grid (1000 x 1000)."""
+        off = width % self.factor or height % self.factor
+        return smart_resize(width, height, self) if off else (width, height)
+
     def cells(self, width: int, height: int) -> Cells:
         """Cells of each view of an image of that size in px."""
         return [[(height // self.factor, width // self.factor)]]
@@ -69,6 +74,10 @@ class Tiles(Grid, frozen=True):
     most: int = 12
     each: int = 256
     fills: bool = False
+
+    def seen(self, width: int, height: int) -> tuple[int, int]:
+        """As it is: tiles are cut from any size."""
+        return width, height
 
     def tiles(self, width: int, height: int) -> int:
         """Tiles of an image of that size in px, the whole image included.

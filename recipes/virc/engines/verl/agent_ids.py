@@ -25,7 +25,7 @@ from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.media import MediaPlace
 from virc.reasoning.messages import stopped
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import Grid, Views, smart_resize
+from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Done, Message, Rejected, Reply, Session, show_input
 from virc.reasoning.trace import ImageRecord, Trace
 from virc.runs.rollout_stats import OUT_OF_TOKENS
@@ -48,7 +48,7 @@ class Speech(msgspec.Struct, frozen=True):
 
     def encode(self, ask: Ask) -> list[int]:
         """Ids of a conversation up to the header of the reply to come."""
-        views = [_views(shown, self.grid) for shown in ask.images]
+        views = [self.grid.views(*self.grid.seen(*shown.size)) for shown in ask.images]
         return render(ask.messages, views, self.tokenizer, generate=True, marks=self.marks).ids
 
     def unexpanded(self, ids: Sequence[int]) -> list[int]:
@@ -247,10 +247,3 @@ def shown_once(picture: Picture, protocol: Protocol, grid: Grid, place: MediaPla
     shown = show_input(image, protocol, grid)
     shown.place = place
     return _pictures.setdefault(key, shown)
-
-
-def _views(shown: Shown, grid: Grid) -> Views:
-    width, height = shown.size
-    if width % grid.factor or height % grid.factor:
-        width, height = smart_resize(width, height, grid)
-    return grid.views(width, height)

@@ -5,6 +5,7 @@ The variable `VIRC_FROZEN` lists the parts, comma-separated (`virc.engines.verl.
 
 import os
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from virc.engines.environment import check_finite
@@ -58,6 +59,8 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
             model.base_model.visual.register_forward_hook(lambda visual, given, seen: seen.pooler_output)
         if families.of(model.config.model_type).marks.types:
             model.register_forward_pre_hook(see_pictures_whole, with_kwargs=True)
+        if "target_sizes" in signature(model.forward).parameters:
+            model.register_forward_pre_hook(as_strip, with_kwargs=True)
 
     def initialized(engine: Any) -> None:
         initialize(engine)
@@ -72,6 +75,12 @@ def see_pictures_whole(model: Any, given: tuple[Any, ...], named: dict[str, Any]
     """The arguments of a forward pass of Gemma with what says which ids are a picture's, shape (batch, ids)."""
     types = families.of(model.config.model_type).marks.types
     return given, {**named, types: (named["input_ids"] == model.config.image_token_id).int()}
+
+
+def as_strip(model: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a forward pass of MiniCPM-V with patches side by side, shape (1, 3, side, patches x side)."""
+    patches = named.get("pixel_values")
+    return given, named if patches is None else {**named, "pixel_values": patches.permute(1, 2, 0, 3).flatten(2)[None]}
 
 
 def mend_saving(engine: Any) -> None:

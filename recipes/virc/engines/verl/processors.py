@@ -29,10 +29,16 @@ class _Tiles:
     image_processor: Any
 
     def __call__(self, images: Any = None, text: Any = None, videos: Any = None, **_: Any) -> BatchFeature:
-        """Tiles, shape (tiles of all pictures, 3, side, side), or patches, shape (pictures, most patches, 768)."""
+        """Tiles, shape (tiles of all pictures, 3, side, side), or patches, shape (pictures, most patches, 768).
+
+        Of MiniCPM-V (patches, 3, side, side): verl joins the rows of a batch, and its strip is one row (`as_strip`).
+        """
         if not images:
             return BatchFeature({})
         found = self.image_processor(images=images, return_tensors="pt")
+        if "target_sizes" in found:
+            strip = found["pixel_values"][0]
+            found["pixel_values"] = strip.unflatten(-1, (-1, strip.shape[1])).permute(2, 0, 1, 3)
         return BatchFeature({name: part for name, part in found.items() if not name.startswith(("num_", "grids"))})
 
 

@@ -5,7 +5,7 @@ and has the actor give its log-probabilities again, through all that a training 
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,11 @@ def _rows(inputs: dict[str, Any], trace: Trace, shown: Sequence[int], config: An
         return [] if counts is None else list(counts.prod(-1).tolist())
     grid = folder_grid(Path(config.actor_rollout_ref.model.path))
     seen = [trace.images[index] for index in shown]
-    return [grid.tiles(each.width, each.height) if isinstance(grid, Tiles) and not grid.fills else 1 for each in seen]
+    tiles = [grid.tiles(each.width, each.height) if isinstance(grid, Tiles) and not grid.fills else 1 for each in seen]
+    if "target_sizes" not in inputs:
+        return tiles
+    patches = iter(inputs["target_sizes"].prod(-1).tolist())
+    return [sum(islice(patches, count)) for count in tiles]
 
 
 def _reference(found: Any, drawn: torch.Tensor, config: Any) -> list[float] | None:
