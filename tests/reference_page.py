@@ -12,7 +12,7 @@ import typer
 from protocol_page import code, value
 
 from virc.config import user
-from virc.families.chat_marks import ChatMarks, TileMarks
+from virc.families.chat_marks import ChatMarks
 from virc.families.registry import Family
 from virc.families.sizing import ImageProcessor
 from virc.reasoning.resize import Grid
@@ -157,7 +157,7 @@ def _settings() -> Iterator[str]:
     yield from _tables(sft.Config, dpo.Config, rl.Config, sft.Lora, Reward, Judging)
     yield "## Files of families\n"
     yield "`--family FILE`, or `recipes/virc/families/NAME.yaml`, which may be `like` another.\n"
-    yield from _tables(Family, ChatMarks, TileMarks, ImageProcessor, Grid)
+    yield from _tables(Family, ChatMarks, ImageProcessor, Grid)
 
 
 def _tables(*configs: Any) -> Iterator[str]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virc.backends.chatml import render
-from virc.families.chat_marks import CHATML, ChatMarks, TileMarks
+from virc.families.chat_marks import CHATML, ChatMarks
 from virc.reasoning.session import Message
 
 SYSTEM = Message("system", "You look closer.\n\n<tools>\n{}\n</tools>")
@@ -34,20 +34,17 @@ def test_ordinary_text_is_rendered_as_the_chat_template_does(words: Any) -> None
 
 def test_views_of_a_picture_stand_between_the_marks_of_their_rows(words: Any) -> None:
     image = ("<|video_pad|>{number}<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
-    tiles = TileMarks("<|vision_end|><|vision_pad|>", "<|vision_pad|>", "\n", "!<|video_pad|>")
+    tiles = ("<|vision_end|><|vision_pad|>", "<|vision_pad|>", "\n", "!<|video_pad|>")
     marks = ChatMarks(image=image, tiles=tiles, between="\n")
     talk = [Message("user", "Is A in B?", (1, 0), at=(3, 8)), Message("assistant", "No.")]
-    rendered = render(talk, ([[3]], [[2], [1, 4], [1, 1]]), words, marks=marks)
+    rendered = render(talk, ([[(1, 3)]], [[(1, 2)], [(1, 1), (2, 2)], [(1, 1), (1, 1)]]), words, marks=marks)
     first = "<|video_pad|>0<|vision_start|>PP<|vision_end|><|vision_pad|>P<|vision_pad|>PPPP"
     first += "\nP<|vision_pad|>P!<|video_pad|>"
     text = f"<|im_start|>user\nIs \n{first}\nA in \n<|video_pad|>1<|vision_start|>PPP<|vision_end|>\nB?<|im_end|>\n"
     text = (text + "<|im_start|>assistant\nNo.<|im_end|>\n").replace("P", "<|image_pad|>")
     assert rendered.ids == words.encode(text, add_special_tokens=False)
     at = [place for place, id in enumerate(rendered.ids) if id == words.convert_tokens_to_ids("<|image_pad|>")]
-    assert [(each.index, each.start, each.stop) for each in rendered.images] == [
-        (1, at[0], at[8] + 1),
-        (0, at[9], at[-1] + 1),
-    ]
+    assert [(each.index, each.start) for each in rendered.images] == [(1, at[0]), (0, at[9])]
 
 
 @given(

@@ -163,7 +163,7 @@ def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(back
     import torch
 
     shown = Shown(picture((112, 200)))  # its height alone is off
-    assert backend.cached.views(shown) == [[4 * 7]]
+    assert backend.cached.views(shown) == [[(7, 4)]]
     ours = backend.cached._patches([shown])
     theirs = backend.cached.processor(images=[shown.pixels], return_tensors="pt")
     torch.testing.assert_close(ours["pixel_values"], theirs["pixel_values"])

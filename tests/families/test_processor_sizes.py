@@ -91,7 +91,7 @@ def test_slices_are_those_of_the_family_processor(mode: str) -> None:
         whole = made.find_best_resize((height, width), 448, 14, mode, not rows)
         slices = made.get_refine_size((height, width), (rows, columns), 448, 14, mode, True) if rows else (0, 0)
         each = [(slices[0] // rows // cell, slices[1] // columns // cell)] * columns if rows else []
-        assert grid.cells(width, height) == [[(whole[0] // cell, whole[1] // cell)], *[each] * rows], (width, height)
+        assert grid.views(width, height) == [[(whole[0] // cell, whole[1] // cell)], *[each] * rows], (width, height)
 
 
 @each_case("most", [70, 280, 1120])

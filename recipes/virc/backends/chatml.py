@@ -6,7 +6,6 @@ sampled keeps its own ids.
 """
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Literal, Protocol
 
 import msgspec
@@ -40,11 +39,10 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class ImageSpan(msgspec.Struct, frozen=True):
-    """Where the pad ids of image `index` of the history stand, from the first to the last, `stop` exclusive."""
+    """Where the first pad id of image `index` of the history is."""
 
     index: int
     start: int
-    stop: int
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -96,12 +94,11 @@ def render(
                     text += part
                     continue
                 ids += encode(tokenizer, text + marks.around)
-                counts = views[part]
-                picture = marks.picture([[counts]] if isinstance(counts, int) else counts, len(images))
-                pieces = [_ids(piece, pad, tokenizer) for piece in picture]
-                start, pads = len(ids), [at for at, id in enumerate(chain(*pieces)) if id == pad]
-                ids += chain(*pieces)
-                images.append(ImageSpan(part, start + pads[0], start + pads[-1] + 1))
+                seen = views[part]
+                pieces = marks.picture([[(1, seen)]] if isinstance(seen, int) else seen, len(images))
+                picture = [id for piece in pieces for id in _ids(piece, pad, tokenizer)]
+                images.append(ImageSpan(part, len(ids) + picture.index(pad)))
+                ids += picture
                 text = marks.around
             ids, text = ids + encode(tokenizer, text), ""
         begun = _goes_on(messages, number, generate)

@@ -139,7 +139,7 @@ class CachedModel:
         name, time = (
             ("target_sizes", []) if "target_sizes" in signature(compute).parameters else ("image_grid_thw", [1])
         )
-        pictures = [self.grid.cells(*self.grid.seen(*images[span.index].size)) for span in conversation.images]
+        pictures = [self.views(images[span.index]) for span in conversation.images]
         views = [view for picture in pictures for row in picture for view in row]
         grids = torch.tensor([[*time, rows * merge, columns * merge] for rows, columns in views])
         positions, _ = compute(ids, mm_token_type_ids=is_image, **{name: grids})

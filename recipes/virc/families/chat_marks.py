@@ -10,22 +10,6 @@ from virc.reasoning.resize import Views
 _MARK = re.compile(r"(<[^<>]+>)")
 
 
-class TileMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is written around the tiles of a picture, if it has any, as the marks of the whole picture are.
-
-    Args:
-        first: between the whole picture and its first tile.
-        column: between two tiles of a row.
-        row: between two rows.
-        last: behind the last tile, in place of the third of `image`.
-    """
-
-    first: str
-    column: str
-    row: str
-    last: str
-
-
 class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a conversation is written for the models of a family; the defaults are ChatML with the pictures of Qwen-VL.
 
@@ -38,7 +22,8 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stop: the special token that ends a reply, where no `end` does.
         image: what stands before a picture, for each of its tokens, and behind it: special tokens in angle brackets,
             else text; `{number}` stands for how many pictures are before it.
-        tiles: the same around its tiles; None: their tokens follow one another.
+        tiles: the same around its tiles: between the whole and the first, two of a row, and two rows, and behind the
+            last; None: their tokens follow one another.
         is_framed: whether the family's processor writes the first and the last of these, too, in place of the second.
         around: text before and behind these.
         between: text between the parts of a message, its pictures and texts.
@@ -54,7 +39,7 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str = "\n"
     stop: str = "<|im_end|>"
     image: tuple[str, str, str] = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
-    tiles: TileMarks | None = None
+    tiles: tuple[str, str, str, str] | None = None
     is_framed: bool = False
     around: str = ""
     between: str = ""
@@ -67,8 +52,8 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Every special token that a conversation may hold."""
         headers = dict.fromkeys(self.heading(role)[0] for role in ("system", "user", "assistant"))
         ends = (self.end,) if self.end else ()
-        around = "".join((*self.image, *(msgspec.structs.astuple(self.tiles) if self.tiles else ())))
-        return (*self.begin, *headers, *ends, *dict.fromkeys(_MARK.findall(around)))
+        around = dict.fromkeys(_MARK.findall("".join((*self.image, *(self.tiles or ())))))
+        return (*self.begin, *headers, *ends, *around)
 
     def heading(self, role: str) -> tuple[str, str]:
         """The special token that begins a message of that role, and the text between it and the message."""
@@ -77,23 +62,16 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def picture(self, views: Views, number: int) -> Iterator[str | int]:
         """A picture in pieces: special tokens, which begin with <, texts, and how many of its own tokens follow."""
-        before, _, behind = self.image
-        written: list[str | int] = [before.format(number=number)]
-        if self.tiles and len(views) > 1:
-            (whole,), *rows = views
-            written += [whole, self.tiles.first]
-            for row in rows:
-                for count in row:
-                    written += [count, self.tiles.column]
-                written[-1] = self.tiles.row
-            written[-1] = self.tiles.last
-        else:
-            written += [sum(map(sum, views)), behind]
+        counts = [[rows * columns for rows, columns in row] for row in views]
+        (before, _, behind), (first, column, row_end, last) = self.image, self.tiles or ("",) * 4
+        written: list[str | int] = [before.format(number=number), sum(map(sum, counts)), behind]
+        if self.tiles and len(counts) > 1:
+            tiles = [each for row in counts[1:] for count in row for each in (count, column)]
+            written[1:] = [*counts[0], first, *tiles[:-1], last]
+            width = 2 * len(counts[1])
+            written[2 + width : -1 : width] = [row_end] * (len(counts) - 2)
         for each in written:
-            if isinstance(each, int):
-                yield each
-            else:
-                yield from filter(None, _MARK.split(each))
+            yield from [each] if isinstance(each, int) else filter(None, _MARK.split(each))
 
     def opening(self, role: str) -> str:
         """What stands before a message of that role."""

@@ -31,7 +31,8 @@ class CoveringTiles(Tiles, frozen=True):
     def views(self, width: int, height: int) -> Views:
         """The whole image, and the rows of its tiles, if there are any."""
         columns, rows = self.shape(width, height)
-        return [[self.each], *([[self.each] * columns] * rows if columns * rows > 1 else ())]
+        each = (1, self.each)
+        return [[each], *([[each] * columns] * rows if columns * rows > 1 else ())]
 
     def _seen(self, width: int, height: int, rows: int, columns: int) -> float:
         """The share of an image that so many parts show, each as large as it is, or shrunk onto one tile."""

@@ -2,14 +2,14 @@
 
 import math
 
-from virc.reasoning.resize import Cells, Tiles, Views
+from virc.reasoning.resize import Tiles, Views
 
 
 class Slices(Tiles, frozen=True):
     """`most` slices of an image at most, each of about the area of a square of `side` px, as the whole image is."""
 
-    def cells(self, width: int, height: int) -> Cells:
-        """Cells of the whole image and of its slices."""
+    def views(self, width: int, height: int) -> Views:
+        """The whole image and its slices."""
         columns, rows = self._layout(width, height)
         whole = self._view(width, height, enlarged=columns * rows == 1)
         if columns * rows == 1:
@@ -17,17 +17,9 @@ class Slices(Tiles, frozen=True):
         slice_size = (max(1, round(width / columns)), max(1, round(height / rows)))
         return [[whole], *[[self._view(*slice_size)] * columns] * rows]
 
-    def views(self, width: int, height: int) -> Views:
-        """Tokens of the whole image and of its slices."""
-        return [[math.prod(view) for view in row] for row in self.cells(width, height)]
-
     def tiles(self, width: int, height: int) -> int:
-        """Slices of an image of that size in px, the whole image included."""
-        return sum(map(len, self.cells(width, height)))
-
-    def tokens(self, width: int, height: int) -> int:
-        """Tokens of an image of that size in px."""
-        return sum(map(sum, self.views(width, height)))
+        """As of `Tiles`."""
+        return sum(map(len, self.views(width, height)))
 
     def _layout(self, width: int, height: int) -> tuple[int, int]:
         """Columns and rows of slices, whose ratio is nearest to that of the sides; of two as near the one of more rows.

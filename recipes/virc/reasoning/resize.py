@@ -11,11 +11,8 @@ MAX_ASPECT = 200
 MAX_PIXELS = 100_000_000
 """Of a picture that is opened or shown; decoding a larger one fills the memory."""
 
-Views = Sequence[Sequence[int]]
-"""Tokens of each view of a picture: a row with the whole of it, then those of its tiles, if they are apart."""
-
-Cells = Sequence[Sequence[tuple[int, int]]]
-"""Rows and columns of the cells of each view, which have a token each."""
+Views = Sequence[Sequence[tuple[int, int]]]
+"""Rows and columns of tokens of each view of a picture: the whole in a row, then rows of tiles, if any are apart."""
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -42,21 +39,17 @@ class Grid(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, max_pixels=min(self.max_pixels, max_pixels))
 
     def tokens(self, width: int, height: int) -> int:
-        """Tokens of an image of that size in px, whose sides are multiples of the factor."""
-        return width * height // self.factor**2
+        """Tokens of an image of that size in px."""
+        return sum(rows * columns for row in self.views(width, height) for rows, columns in row)
+
+    def views(self, width: int, height: int) -> Views:
+        """Views of an image of that size in px, whose sides are multiples of the factor."""
+        return [[(height // self.factor, width // self.factor)]]
 
     def seen(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) in px at which an image of that size is fed: as it is, unless off the grid (1000 x 1000)."""
         off = width % self.factor or height % self.factor
         return smart_resize(width, height, self) if off else (width, height)
-
-    def cells(self, width: int, height: int) -> Cells:
-        """Cells of each view of an image of that size in px."""
-        return [[(height // self.factor, width // self.factor)]]
-
-    def views(self, width: int, height: int) -> Views:
-        """Tokens of each view of an image of that size in px."""
-        return [[self.tokens(width, height)]]
 
 
 class Tiles(Grid, frozen=True):
@@ -100,8 +93,8 @@ class Tiles(Grid, frozen=True):
         count = math.prod(best)
         return count if count == 1 else count + 1
 
-    def tokens(self, width: int, height: int) -> int:
-        return self.tiles(width, height) * self.each
+    def views(self, width: int, height: int) -> Views:
+        return [[(self.tiles(width, height), self.each)]]
 
 
 QWEN2 = Grid()
