@@ -1,6 +1,7 @@
 """The Session: chat protocol, images, tolerance, and how it ends."""
 
 import msgspec
+import pytest
 from PIL import Image
 from support.replies import answer, asked, call, finished, picture
 from support.tables import each_case
@@ -147,6 +148,7 @@ def test_what_replaces_an_image_that_left_is_a_result_of_a_server_that_makes_the
 
 
 def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_thoughts(own: Protocol) -> None:
+    pytest.importorskip("virc_extras")  # the tool that measures
     session = Session(stock(own, "measure"), "?", [picture()], tools=known())
     before = len(asked(session).messages)
     for points in ([[0, 0], [30, 40]], [[0, 0], [60, 80]]):

@@ -134,7 +134,7 @@ def test_try_prints_what_the_model_is_sent_and_saves_images(tmp_path: Path, figu
     assert Image.open(tmp_path / "made" / "image-1.png").size == (280, 140)
 
 
-@each_case("words", [("scale_image",), ("scale_image", "--system", "virc"), ("draw_on_image",), ("crop_image",)])
+@each_case("words", [("scale_image",), ("scale_image", "--system", "virc"), ("crop_image",)])
 def test_the_hint_of_try_is_carried_out_as_it_is_written(figure: Path, words: tuple[str, ...]) -> None:
     name, *system = words
     hint = virc("tools", "try", name, figure, *system).err.partition("hint: ")[2]

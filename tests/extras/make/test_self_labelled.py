@@ -11,7 +11,7 @@ from PIL import Image
 from support.tables import each_case
 
 from virc.reasoning.images import open_image
-from virc.tools.orient import CHANGES
+from virc_extras.image_tools.orient import CHANGES
 from virc_extras.make.run import make
 from virc_zoo.mpcc.operators import hide
 from virc_zoo.ssl4rl.operators import _augment as augment

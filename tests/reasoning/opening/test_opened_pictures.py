@@ -113,12 +113,12 @@ def test_a_large_photograph_is_decoded_small(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.integration
 @each_case(
     ("kind", "tool", "size"),
-    [("PNG", "crop_image", (280, 140)), ("JPEG", "zoom_image", images.SQUARE), ("JPEG", "enhance_image", (280, 140))],
+    [("PNG", "crop_image", (280, 140)), ("JPEG", "zoom_image", images.SQUARE), ("JPEG", "mark_boxes", (280, 140))],
 )
 def test_a_clients_picture_is_cut_in_the_decoder_as_here(
     kind: str, tool: str, size: Size, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, more = picture(kind, size), {"change": "contrast"} if tool == "enhance_image" else {}
+    data, more = picture(kind, size), {"regions": [(0.1, 0.2, 0.3, 0.4)]} if tool == "mark_boxes" else {}
     call = Call(tool, 0, box=(20, 30, 83, 130), arguments=more)
     protocol = msgspec.structs.replace(OURS, images="square_1000" if size == images.SQUARE else "smart")
     own = History([images.open_file(data, "it")], protocol, SMALL, known())
@@ -133,7 +133,7 @@ def test_a_clients_picture_is_cut_in_the_decoder_as_here(
             DECODER.close()
         (mine, _), (other, _) = (history.run(call)[1][0] for history in (own, theirs))
         assert (other.size, other.box, other.is_jpeg, other.file) == (mine.size, mine.box, mine.is_jpeg, mine.file)
-    assert bool(decodings) == (tool == "enhance_image")
+    assert bool(decodings) == (tool == "mark_boxes")
 
 
 @each_case("name", ["webp", "webp that fits", "animated webp", "png of two headers", "eps", "ico", "ppm"])

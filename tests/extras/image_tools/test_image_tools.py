@@ -1,62 +1,17 @@
 """Tools that draw, turn, enhance or measure: exact in pixels, in every unit that points are counted in."""
 
-import math
+import shlex
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from support.called import virc
 from support.tables import each_case
+from support.tool_calls import RED, SIZE, WHITE, checked, made, of_color, refused
 
-from virc.reasoning.calls import Call, Checked, Size, ToolError, View
-from virc.reasoning.checking import check_call
-from virc.reasoning.coordinates import resolve_point
-from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.calls import Size, View
 from virc.tools import registry as tools
-
-SIZE = (200, 100)
-VIEW = View([SIZE])
-RED, WHITE, BLUE = (255, 0, 0), (255, 255, 255), (0, 0, 255)
-
-
-def checked(name: str, view: View = VIEW, /, **arguments: object) -> Checked:
-    return check_call(tools.get(name), {"image_index": 0, **arguments}, view)
-
-
-def made(name: str, image: Image.Image | None = None, /, **arguments: object) -> Any:
-    image = image or Image.new("RGB", SIZE, WHITE)
-    result = tools.get(name).apply(checked(name, View([image.size]), **arguments).call, image)
-    return resampled(result, result.size) if isinstance(result, Rescaled) else result
-
-
-def refused(name: str, **arguments: object) -> str:
-    with pytest.raises(ToolError) as caught:
-        made(name, **arguments)
-    return str(caught.value)
-
-
-def of_color(image: Image.Image, color: tuple[int, int, int]) -> set[tuple[int, int]]:
-    return {(int(x), int(y)) for y, x in np.argwhere((np.asarray(image) == color).all(axis=2))}
-
-
-@each_case(
-    ("point", "coordinates", "pixel"),
-    [
-        ([0, 0], "pixel", (0, 0)), ([199, 99], "pixel", (199, 99)),
-        ([200, 100], "pixel", (199, 99)),  # the far corner is the last pixel
-        ([12.9, 3.2], "pixel", (12, 3)), ([500, 500], "thousand", (100, 50)), ([999, 0], "permille", (199, 0)),
-        ([0.5, 0.25], "unit", (100, 25)), ([1000, 500], "original", (100, 50)),
-    ],
-)  # fmt: skip
-def test_a_point_is_a_pixel_of_the_image_as_shown(point: list[float], coordinates: Any, pixel: Size) -> None:
-    view = View([SIZE], coordinates, originals=[(2000, 1000)] if coordinates == "original" else [])
-    assert resolve_point(point, view, 0) == pixel
-
-
-@each_case("point", [[1], [1, 2, 3], "1, 2", [True, 1], [1, None], [math.nan, 1], [-1, 0], [0, 101], {}])
-def test_what_is_no_point_of_the_image_is_refused(point: object) -> None:
-    with pytest.raises(ToolError, match="the point"):
-        resolve_point(point, VIEW, 0)
 
 
 def test_a_box_is_its_outline_and_nothing_else_changes() -> None:
@@ -158,18 +113,9 @@ def test_a_grid_says_its_coordinates_in_the_unit_of_the_calls(
     assert {found.getpixel((199, y)) for y in (20, 40, 60, 80)} == {RED}
 
 
-# ViGoRL's own function (Gabesarch/grounded-rl, 2025), run on a picture of 200 x 100: point -> its crop, dot at.
-WINDOWS = [([100, 50], (50, 0, 150, 100)), ([3, 98], (0, 48, 53, 100)), ([199, 0], (149, 0, 200, 50))]
-
-
-@each_case(("point", "box"), WINDOWS)
-def test_the_window_is_that_of_vigorl(point: list[int], box: tuple[int, int, int, int]) -> None:
-    assert checked("crop_around_point", point_2d=point).call == Call(
-        "crop_around_point", 0, box=box, points=((point[0], point[1]),)
-    )
-    image = Image.new("RGB", SIZE, BLUE)
-    assert made("crop_around_point", image, point_2d=point).size == (box[2] - box[0], box[3] - box[1])
-    assert not of_color(made("crop_around_point", image, point_2d=point, dot=False), RED)
-    dotted = made("crop_around_point", image, point_2d=point, dot=True)
-    assert dotted.getpixel((point[0] - box[0], point[1] - box[1])) == RED
-    assert made("crop_around_point", image, point_2d=point, size=392).size == (392, 392)
+def test_the_hint_of_try_draws(tmp_path: Path) -> None:
+    file = tmp_path / "figure.png"
+    Image.new("RGB", (560, 280), "white").save(file)
+    hint = virc("tools", "try", "draw_on_image", file).err.partition("hint: ")[2]
+    done = virc("tools", "try", "draw_on_image", file, *shlex.split(hint))
+    assert (done.code, done.out.startswith("<image 1: ")) == (0, True)

@@ -1,0 +1,1 @@
+"""Tools that draw on an image, turn it, change its tones, put a grid over it or measure in it."""
