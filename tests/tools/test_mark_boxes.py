@@ -1,9 +1,9 @@
 """`mark_boxes`: outlines in the pixels of the file, whatever size the image is shown at."""
 
-import numpy as np
 import pytest
 from PIL import Image
 from support.tables import each_case
+from support.tool_calls import RED, of_color
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.calls import ToolError, View
@@ -15,7 +15,6 @@ from virc.systems import registry as systems
 from virc.tools import registry as tools
 
 FILE = (300, 200)  # px, shown at 308 x 196
-RED = (255, 0, 0)
 TOOL = tools.get("mark_boxes")
 
 
@@ -36,13 +35,9 @@ def marked(boxes: object) -> Image.Image:
     return shown.full
 
 
-def red(image: Image.Image) -> set[tuple[int, int]]:
-    return {(int(x), int(y)) for y, x in np.argwhere((np.asarray(image) == RED).all(axis=2))}
-
-
 def test_boxes_are_drawn_in_the_pixels_of_the_file() -> None:
     boxes = [[10, 20, 61, 97], [150, 99, 299, 199]]
-    assert red(marked(boxes)) == outline(*boxes[0]) | outline(*boxes[1])
+    assert of_color(marked(boxes), RED) == outline(*boxes[0]) | outline(*boxes[1])
 
 
 @each_case(
