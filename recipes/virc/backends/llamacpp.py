@@ -30,7 +30,7 @@ from virc.core.timeouts import LateError, within
 from virc.core.work import forks
 from virc.core.work.parallel import cores
 from virc.reasoning.images import Shown
-from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.resize import QWEN2, Grid, Tiles
 from virc.reasoning.session import Ask, Message, Reply
 
 _AT_ONCE = 4
@@ -54,18 +54,19 @@ class LlamaCppBackend:
 
     Attributes:
         at_once: replies that are drawn at a time: several of a small model.
-        resample: how llama.cpp resizes an image of the Qwen-VL families.
+        resample: how the image processor of a family resizes an image.
         device: `llama.cpp`: it chooses a GPU by itself if it was built for one.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
         calibrate: finds out how boxes are counted, if that is not known; None: it is.
     """
 
-    resample = Resampling.BICUBIC
     calibrate: Calibrate | None = None
 
     def __init__(self, model: str, server: Any, grid: Grid, context: int, at_once: int = 1) -> None:
         self.model, self.grid, self.context, self.at_once = model, grid, context, at_once
+        is_square = isinstance(grid, Tiles) and grid.most == 1  # of Gemma 3
+        self.resample = Resampling.BILINEAR if is_square else Resampling.BICUBIC
         self.device = "llama.cpp"
         self.warnings: tuple[str, ...] = ()
         self._server, self._home = server, forks.HomeProcess()
@@ -120,6 +121,9 @@ class LlamaCppBackend:
 
     def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
         def part(shown: Shown) -> Part:
+            size = self.grid.canvas(*shown.size) if isinstance(self.grid, Tiles) else shown.size
+            if size != shown.size:  # llama.cpp would put margins around it
+                shown = Shown(shown.pixels.resize(size, self.resample))
             return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
 
         request = completion(as_text(ask, of_model=True), sampling, self.model, part)

@@ -23,11 +23,6 @@ class CoveringTiles(Tiles, frozen=True):
             return min(enough, key=lambda shape: (math.prod(shape), -seen[shape]))
         return max(shapes, key=lambda shape: (seen[shape], -math.prod(shape)))
 
-    def tiles(self, width: int, height: int) -> int:
-        """As of `Tiles`."""
-        count = math.prod(self.shape(width, height))
-        return count if count == 1 else count + 1
-
     def views(self, width: int, height: int) -> Views:
         """The whole image, and the rows of its tiles, if there are any."""
         columns, rows = self.shape(width, height)

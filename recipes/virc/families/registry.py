@@ -82,8 +82,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unstated: sizes of the language model that a config.json may leave out, by their names there.
         parts: part of a model -> pieces of the names of its weights; all others are the language model.
         here: model types that run in this process.
-        gguf: model types that run in this process as GGUF files.
-        towers: model type -> what llama.cpp calls its vision tower.
+        towers: model type that runs in this process as a GGUF file -> what llama.cpp calls its vision tower.
         sft: model type -> its template in LLaMA-Factory.
         sft_keys: further keys that LLaMA-Factory needs for them.
         is_unmarked: whether this template leaves out the marks of the beginning and of pictures.
@@ -115,7 +114,6 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unstated: Mapping[str, int] = {}
     parts: Mapping[Part, tuple[str, ...]] = {}
     here: tuple[str, ...] = ()
-    gguf: tuple[str, ...] = ()
     towers: Mapping[str, str] = {}
     sft: Mapping[str, str] = {}
     sft_keys: Mapping[str, Any] = {}
@@ -162,7 +160,8 @@ def run_here() -> tuple[str, ...]:
 
 def levels(family: Family, model_type: str) -> dict[str, bool]:
     """What models of a type can be used for; all are asked through a server."""
-    return {"server": True} | {name: model_type in getattr(family, name) for name in ("here", "gguf", "sft", "rl")}
+    known = {"here": family.here, "gguf": family.towers, "sft": family.sft, "rl": family.rl}
+    return {"server": True} | {level: model_type in kinds for level, kinds in known.items()}
 
 
 def of(model_type: object) -> Family:

@@ -72,16 +72,17 @@ class Tiles(Grid, frozen=True):
         """As it is: tiles are cut from any size."""
         return width, height
 
-    def tiles(self, width: int, height: int) -> int:
-        """Tiles of an image of that size in px, the whole image included.
+    def shape(self, width: int, height: int) -> tuple[int, int]:
+        """Columns and rows of tiles of an image of that size in px.
 
-        They are as many a row and a column as is nearest to the image's ratio of sides. Of equally near ones those with
+        They are as many as is nearest to the image's ratio of sides. Of equally near ones those with
         more tiles are taken if the image has more than half of their area (transformers, `got_ocr2`).
         """
         if self.fills:  # transformers, `gemma4`
             scale = math.sqrt(self.most * self.side**2 / (width * height))
-            cells = int(scale * width / self.side) * int(scale * height / self.side)
-            return cells or min(max(width // height, height // width), self.most)
+            columns, rows = int(scale * width / self.side), int(scale * height / self.side)
+            longest = min(max(width // height, height // width), self.most)
+            return (columns, rows) if columns and rows else (longest, 1) if columns else (1, longest)
         across = range(1, self.most + 1)
         grids = [(x, y) for x in across for y in across if self.fewest <= x * y <= self.most]
         best, nearest = (1, 1), math.inf
@@ -90,8 +91,17 @@ class Tiles(Grid, frozen=True):
             is_large = width * height > self.side**2 * columns * rows / 2
             if apart < nearest or (apart == nearest and is_large):
                 best, nearest = (columns, rows), apart
-        count = math.prod(best)
-        return count if count == 1 else count + 1
+        return best
+
+    def tiles(self, width: int, height: int) -> int:
+        """Tiles of an image of that size in px, the whole image included."""
+        count = math.prod(self.shape(width, height))
+        return count if self.fills or count == 1 else count + 1
+
+    def canvas(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height in px of all tiles of an image of that size together."""
+        columns, rows = self.shape(width, height)
+        return columns * self.side, rows * self.side
 
     def views(self, width: int, height: int) -> Views:
         return [[(self.tiles(width, height), self.each)]]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from virc.backends.checkpoint import image_grid
 from virc.backends.gguf import header
 from virc.backends.gguf.header import Value
 from virc.core.errors import ConfigError
@@ -20,6 +21,8 @@ PROTOCOL, MIN_PIXELS, MAX_PIXELS = "virc.protocol", "virc.min_pixels", "virc.max
 """Keys of ours: the chat protocol as JSON, and the smallest and largest area of an image in pixels."""
 _VISION = "clip"
 _MERGED = 2  # patches a side that become one token, if the file does not say
+_PROCESSORS = {"gemma3": "Gemma3", "gemma4v": "Gemma4", "internvl": "GotOcr2", "lfm2": "Lfm2Vl"}
+"""Vision tower -> what an image processor of transformers is called that sees other sizes than Qwen-VL's."""
 
 
 class GGUF(msgspec.Struct, frozen=True):
@@ -31,7 +34,7 @@ class GGUF(msgspec.Struct, frozen=True):
         architecture: llama.cpp's name of it, such as qwen2vl.
         gib: size of both files, GiB.
         context: longest conversation that it was trained for, in tokens.
-        grid: the patch grid of its images, if the file says so; only `virc merge --gguf` writes that.
+        grid: the patch grid of its images, if the file says so; of Qwen-VL and GLM-V only `virc merge --gguf` does.
         protocol: its chat protocol as JSON, if the file holds one.
         model_type: as transformers calls its kind, if the vision tower tells.
     """
@@ -116,6 +119,16 @@ def _files(folder: Path) -> list[Path]:
 
 def _grid(values: Mapping[str, Value], tower: Mapping[str, Value]) -> Grid | None:
     smallest, largest = _number(values, MIN_PIXELS), _number(values, MAX_PIXELS)
+    if named := _PROCESSORS.get(_projector(tower) or ""):
+        side = _number(tower, "clip.vision.image_size")
+        tiles = _number(tower, "clip.vision.preproc_max_tiles") or 12
+        settings: dict[str, object] = {"size": {"height": side, "width": side}, "max_patches": tiles}
+        if smallest and largest:
+            settings |= {"min_image_tokens": smallest // 32**2, "max_image_tokens": largest // 32**2}
+            settings |= {"max_soft_tokens": largest // 48**2}
+        grid = image_grid(settings | {"image_processor_type": named})
+        # a longer one llama.cpp would cut into tiles
+        return msgspec.structs.replace(grid, longest=1024) if named == "Lfm2Vl" else grid
     patch = _number(tower, "clip.vision.patch_size")
     if not (smallest and largest and patch) or smallest > min(largest, resize.MAX_PIXELS):
         return None
@@ -125,9 +138,12 @@ def _grid(values: Mapping[str, Value], tower: Mapping[str, Value]) -> Grid | Non
 def _model_type(architecture: str, tower: Mapping[str, Value]) -> str | None:
     if architecture.startswith("qwen35"):  # its vision tower is Qwen3-VL's
         return "qwen3_5"
-    projector = _text(tower, "clip.vision.projector_type") or _text(tower, "clip.projector_type")
     named = (each for family in families.discover().values() for each in family.towers.items())
-    return next((kind for kind, name in named if name == projector), None)
+    return next((kind for kind, name in named if name == _projector(tower)), None)
+
+
+def _projector(tower: Mapping[str, Value]) -> str | None:
+    return _text(tower, "clip.vision.projector_type") or _text(tower, "clip.projector_type")
 
 
 def _text(values: Mapping[str, Value], key: str) -> str | None:
