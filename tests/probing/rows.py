@@ -82,7 +82,7 @@ ROWS = (
         unit="thousand", refuses=("max_tokens", "temperature"), hidden=60,
     ),
     row(
-        "fractions, Kimi-VL", "moonshotai/Kimi-VL-A3B-Thinking-2506", "vllm", {"calls": "text", "family": None},
+        "fractions, Kimi-VL", "moonshotai/Kimi-VL-A3B-Thinking-2506", "vllm", {"calls": "text", "family": "kimi-vl"},
         eyes=Eyes(most=3_211_264), unit="unit",
     ),
     row(

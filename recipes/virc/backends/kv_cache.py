@@ -41,9 +41,7 @@ class CachedModel:
         self._rotary = hasattr(network.model, "get_rope_index")
         family = families.of(network.config.model_type)
         self._types, self._given = family.marks.types, family.images.given
-        if (
-            "logits_to_keep" not in signature(network.forward).parameters
-        ):  # MiniCPM-V 4.6, which computes those of all ids
+        if "logits_to_keep" not in signature(network.forward).parameters:  # MiniCPM-V 4.6: it computes those of all ids
             network.lm_head.register_forward_pre_hook(lambda head, given: (given[0][:, -1:],))
         self._cache_name = "cache" if "cache" in signature(network.forward).parameters else "past_key_values"  # to 5.23
         self.tokens_fed = 0

@@ -190,11 +190,11 @@ def _chat_protocol_given(request: SftRequest, source: RowsFile, found: Survey) -
 def check_coordinates(source: RowsFile, base: str, model_type: str, written: Coordinates) -> None:
     trained = _unit_of(model_type)
     if trained and written in _UNITS and _UNITS[written] != _UNITS[trained]:
-        convert = f"virc data convert {shlex.quote(str(source.file))} --to DIR --format {source.format}"
+        file, to = shlex.quote(str(source.file)), f"--to DIR --format {source.format} --coordinates {trained}"
         raise DataError(
             f"boxes of {source.name} are counted in {_UNITS[written]}, and {base}, of type {model_type}, counts "
             f"in {_UNITS[trained]}",
-            f"choose another base or system (virc systems ls), or {convert} --coordinates {trained}",
+            f"choose another base or system (virc systems ls), or virc data convert {file} {to}",
         )
 
 
