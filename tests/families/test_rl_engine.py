@@ -3,13 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from backends import tiny_factory
 from engines.verl import rl_engine
+from safetensors.numpy import load_file
 from support import workspaces
 
 from virc.backends.checkpoint import tensors
 from virc.families import registry as families
+from virc.families.parts import part_of
+from virc.models import sizes
+from virc.stages.sft import Lora
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -28,8 +33,8 @@ def total(t):
 '''
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Path) -> None:
+def trained(kind: str, tmp_path: Path, *more: str, **settings: object) -> tuple[Path, Path]:
+    """A base, and the run of one step on it."""
     base = tiny_factory.build(tmp_path / "base", kind)
     workspaces.synth(tmp_path, 8, "rl")
     unit = "pixel" if families.by_model_type(kind).coordinates == "pixel" else "permille"
@@ -40,8 +45,13 @@ def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Pat
     given = {"steps": 1, "save_steps": 1, "train_batch_size": 2, "ppo_mini_batch_size": 2, "n": 4,
              "learning_rate": 1e-2, "prompt_length": 2048, "response_length": 64}  # fmt: skip
     rows = next((tmp_path / "rows").glob("*.parquet"))
-    words = ("--from", str(base), "--data", str(rows))
-    run = workspaces.trained(tmp_path, "./long.yaml", "rl", *words, **given, frozen_modules="[vision]")
+    words = ("--from", str(base), "--data", str(rows), *more)
+    return base, workspaces.trained(tmp_path, "./long.yaml", "rl", *words, **given | settings)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Path) -> None:
+    base, run = trained(kind, tmp_path, frozen_modules="[vision]")
     (step,) = (json.loads(line)["data"] for line in (run / "logs" / "verl.jsonl").read_text().splitlines())
     assert step["training/rollout_probs_diff_max"] < 1e-3
     assert step["training/rollout_actor_probs_pearson_corr"] > 0.999
@@ -52,3 +62,16 @@ def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Pat
     if kind.startswith(("gemma", "lfm2")):  # whose names in memory are none that vLLM reads
         assert workspaces.run(tmp_path, "merge", "long-rl", "--to", "merged").returncode == 0
         assert tensors(tmp_path / "merged" / "model.safetensors").keys() == tensors(base / "model.safetensors").keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_step_of_an_adapter_trains_the_layers_that_are_counted(kind: str, tmp_path: Path) -> None:
+    base, run = trained(kind, tmp_path, "--with", "lora")
+    expected = sizes.of_folder(base).trained(Lora(rank=8, alpha=16), ("vision", "projector"), ())
+    log = (run / "logs" / "attempt_1" / "engine.log").read_text()
+    assert f"virc: {expected['language']:,} parameters are trained" in log
+    assert workspaces.run(tmp_path, "merge", "long-rl", "--to", "merged").returncode == 0
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "merged"))
+    changed = {name for name, weight in before.items() if not np.array_equal(weight, after[name])}
+    assert before.keys() == after.keys()
+    assert {part_of(name, kind) for name in changed} == {"language"}

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from virc.models import sizes
 from virc.stages.sft import Lora
@@ -60,6 +62,34 @@ def test_what_is_trained_is_all_that_is_not_frozen_or_its_adapters() -> None:
     assert shape.adapter_inputs(queries, ()) == 3 * 8
     assert shape.adapter_inputs(Lora(targets=("all",)), ()) == 6 * 8 + 16
     assert shape.adapter_inputs(queries, ("language",)) == 0
+
+
+LAYERS = "model.language_model.layers"
+EXPERTS = {f"{LAYERS}.1.mlp.experts.gate_up_proj": (5, 8, 8), f"{LAYERS}.1.mlp.experts.down_proj": (5, 8, 4)}
+OF_KINDS = [
+    # a layer for drafts, and experts of which a token passes two and one that all pass
+    ("qwen3_5_moe", {"moe_intermediate_size": 4, "num_experts_per_tok": 2, "shared_expert_intermediate_size": 6},
+     EXPERTS | {"mtp.fc.weight": (8, 16)}, 480, 0, 480 - 2 * 96, 14),
+    ("internvl", {"intermediate_size": 16}, {"language_model.lm_head.weight": (10, 8)}, 80, 0, 0, 16),
+    ("gemma4", {"intermediate_size": 16, "num_kv_shared_layers": 1},  # the second layer has the keys of the first
+     {f"{LAYERS}.{at}.self_attn.k_proj.weight": (4, 8) for at in range(2)}, 32, 4 * (8 + 4), 0, 16),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "weights", "language", "adapted", "idle", "inner"), OF_KINDS)
+def test_what_no_engine_trains_is_not_counted(
+    kind: str, text: dict[str, int], weights: dict[str, tuple[int, ...]], language: int, adapted: int, idle: int,
+    inner: int, tmp_path: Path,
+) -> None:  # fmt: skip
+    sides = {"vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = {"text_config": sides | {"num_key_value_heads": 1} | text, "vision_config": {"hidden_size": 4}}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": kind}))
+    weights = {f"{LAYERS}.0.self_attn.q_proj.weight": (8, 8), **weights}
+    save_file({name: np.ones(size) for name, size in weights.items()}, tmp_path / "model.safetensors")
+    found = sizes.of_folder(tmp_path)
+    assert found.parameters()["language"] == 64 + language
+    assert found.trained(Lora(rank=4), ())["language"] == 4 * (8 + 8) + adapted
+    assert (found.idle, found.text.inner, found.tied) == (idle, inner, kind != "internvl")
 
 
 def test_sizes_that_a_config_leaves_out_are_those_of_its_family(

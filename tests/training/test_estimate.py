@@ -14,8 +14,9 @@ import pytest
 
 from virc.models import sizes as shape
 from virc.models.sizes import Shape
+from virc.reasoning.resize import Grid, Tiles
 from virc.stages import dpo, rl, sft
-from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, estimate
+from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, Work, estimate
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B, SEVEN_B = "Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -148,8 +149,19 @@ def test_hours_follow_from_parameters_tokens_and_passes() -> None:
     assert three.gpu_hours / found.gpu_hours == pytest.approx(3 * 8 / 6, rel=0.01)
     faster = estimate(one, base(), 1000, rows, tokens, gpu="NVIDIA H100 80GB HBM3")
     assert faster.gpu_hours == pytest.approx(found.gpu_hours * 312 / 989)
+    sparse = estimate(one, msgspec.structs.replace(base(), idle=language // 2), 1000, rows, tokens)
+    assert sparse.gpu_hours == pytest.approx(found.gpu_hours / 2, rel=0.06)
     assert estimate(settings(device="cpu"), base(), 1000, rows, tokens).gpu_hours is None
     assert estimate(one, base(), 1000, rows, tokens, gpu="unheard-of").gpu_hours is None
+
+
+def test_logits_and_patches_are_those_of_the_type() -> None:
+    for kind, holds in (("gemma3", False), ("internvl", True)):
+        found = estimate(settings(use_liger=True, lora={}), msgspec.structs.replace(base(), family=kind), 8192)
+        assert ("logits" in {term.name for term in found.terms}) == holds
+    for grid, patches in ((Tiles(), 13 * 32**2), (Tiles(side=896, most=1), 64**2), (Grid(max_pixels=78_400), 400)):
+        shown = msgspec.structs.replace(base(), grid=grid)
+        assert Work(settings(max_pixels=200_704), shown, 65_536).patches == patches
 
 
 def log_probability(model: Any, ids: Any, mask: Any, places: Any) -> Any:

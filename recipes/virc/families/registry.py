@@ -86,6 +86,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sft: model type -> its template in LLaMA-Factory.
         sft_keys: further keys that LLaMA-Factory needs for them.
         is_unmarked: whether this template leaves out the marks of the beginning and of pictures.
+        liger: those to which LLaMA-Factory applies liger's kernels on a GPU.
         rl: model types that verl trains.
         refused: model type that no engine trains, or whose rollouts vLLM does not draw -> what can be done.
         notes: what a user should know.
@@ -118,6 +119,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sft: Mapping[str, str] = {}
     sft_keys: Mapping[str, Any] = {}
     is_unmarked: bool = False
+    liger: tuple[str, ...] = ()
     rl: tuple[str, ...] = ()
     refused: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()

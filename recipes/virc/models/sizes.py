@@ -9,18 +9,20 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from virc.backends.checkpoint import folder_grid, weight_files
 from virc.backends.checkpoint import tensors as tensors_of
-from virc.backends.checkpoint import weight_files
 from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
 from virc.families import registry as families
 from virc.families.parts import PARTS, part_of
+from virc.reasoning.resize import QWEN2, Grid
 from virc.stages.sft import Lora, Part
 
 _FOLDER = Path(__file__).parent / "shapes"
@@ -36,15 +38,33 @@ class Text(msgspec.Struct, frozen=True):
 
     vocab_size: Size
     hidden_size: Size
-    intermediate_size: Size
     num_hidden_layers: Size
     num_attention_heads: Size
     num_key_value_heads: Size
+    intermediate_size: Size | None = None
     head_dim: Size | None = None
+    num_kv_shared_layers: int = 0
+    moe_intermediate_size: Size | None = None
+    num_experts_per_tok: Size | None = None
+    top_k_experts: Size | None = None
+    n_shared_experts: int = 0
+    shared_expert_intermediate_size: int = 0
 
     @property
     def head(self) -> int:
         return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def experts(self) -> int:
+        """Of a layer, those that a token is sent to."""
+        return self.num_experts_per_tok or self.top_k_experts or 0
+
+    @property
+    def inner(self) -> int:
+        """Width of all that a token passes between attention and the next layer; Gemma 4 has experts in addition."""
+        routed = (self.experts + self.n_shared_experts) * (self.moe_intermediate_size or 0)
+        dense = self.intermediate_size or 0
+        return dense + routed if self.top_k_experts else max(dense, routed + self.shared_expert_intermediate_size)
 
     @property
     def queries(self) -> int:
@@ -116,7 +136,11 @@ class Shape(msgspec.Struct, frozen=True):
         family: its model type.
         tied: the embedding of tokens is the last layer too.
         weight_bytes: of one parameter in its files.
+        grid: on which it sees images.
         layers, counts: linear layers and parameters of each part, where they were counted by its weights.
+        idle: parameters of the language model that a token is not multiplied with: of other experts, of lookups.
+        norms: of the language model's width, in a layer.
+        normed: queries and keys are normalized.
     """
 
     family: str
@@ -124,8 +148,12 @@ class Shape(msgspec.Struct, frozen=True):
     vision: Vision
     tied: bool
     weight_bytes: int
+    grid: Grid = QWEN2
     layers: tuple[Linear, ...] = ()
     counts: Mapping[Part, int] = {}
+    idle: int = 0
+    norms: int = 2
+    normed: bool = False
 
     def linears(self) -> Iterator[Linear]:
         """Every linear layer; those of blocks that are alike together."""
@@ -139,9 +167,9 @@ class Shape(msgspec.Struct, frozen=True):
             ("self_attn.k_proj", text.hidden_size, text.keys, biased),
             ("self_attn.v_proj", text.hidden_size, text.keys, biased),
             ("self_attn.o_proj", text.queries, text.hidden_size, False),
-            ("mlp.gate_proj", text.hidden_size, text.intermediate_size, False),
-            ("mlp.up_proj", text.hidden_size, text.intermediate_size, False),
-            ("mlp.down_proj", text.intermediate_size, text.hidden_size, False),
+            ("mlp.gate_proj", text.hidden_size, text.inner, False),
+            ("mlp.up_proj", text.hidden_size, text.inner, False),
+            ("mlp.down_proj", text.inner, text.hidden_size, False),
         ):
             yield Linear(name, "language", text.num_hidden_layers, inputs, outputs, bias)
         if not self.tied:
@@ -224,10 +252,11 @@ class Shape(msgspec.Struct, frozen=True):
         targets = set(lora.targets)
         if targets == {"all"}:
             left_out = {*never_adapted, *({"vision"} & set(frozen))}
-            offered = (each for each in linears if each.name != "lm_head" and each.part not in left_out)
+            offered = (each for each in linears if not each.name.endswith("lm_head") and each.part not in left_out)
             targets = {each.name.rsplit(".", 1)[-1] for each in offered}
         for linear in linears:
-            if linear.part not in frozen and any(target in linear.name for target in targets):
+            is_named = any(target in linear.name for target in targets)
+            if linear.part not in frozen and is_named and not (never_adapted and "patch_embed" in linear.name):
                 yield linear
 
 
@@ -256,26 +285,41 @@ def of_base(name: str, workspace: Path) -> Shape | None:
     return of_folder(folder)
 
 
-_BUFFERS = ("e_score_correction_bias", "layer_scalar", "std_bias", "std_scale", "put_min", "put_max")
-"""Tensors of experts, and of Gemma 4, that are in files of weights and are no parameters."""
+_UNUSED = re.compile(r"^mtp\.|(?:e_score_correction_bias|layer_scalar|std_bias|std_scale|put_min|put_max)$")
+"""Tensors in files of weights that no training counts: of layers for drafts, and those that are no parameters."""
+_SHARED = re.compile(r"language_model\..*\.(\d+)\.self_attn\.(?:k_proj|v_proj|k_norm)\.")
+_LOOKUP = re.compile(r"(?:embed_tokens|_per_layer|pos_embed|position_embeddings?|\.gate)$|\.experts\.")
 _DIGITS = re.compile(r"\.\d+(?=\.)")
 
 
 def _of_weights(shape: Shape, folder: Path) -> Shape:
     """A shape with what the weights of its folder say: those with two dimensions are linear layers or embeddings."""
-    files = [tensors_of(folder / file) for file in weight_files(folder)]
-    tensors = {name: size for file in files for name, (_, size, _) in file.items() if not name.endswith(_BUFFERS)}
+    text, files = shape.text, [tensors_of(folder / file) for file in weight_files(folder)]
+    own = text.num_hidden_layers - text.num_kv_shared_layers  # layers with keys and values of their own
+    tensors = {
+        name: size for file in files for name, (_, size, _) in file.items()
+        if not _UNUSED.search(name) and not ((of := _SHARED.search(name)) and int(of[1]) >= own)
+    }  # fmt: skip
     counts: dict[Part, int] = dict.fromkeys(PARTS, 0)
     layers: Counter[Linear] = Counter()
+    norms = idle = 0
     for name, size in tensors.items():
         part = part_of(name, shape.family)
         counts[part] += math.prod(size)
         module = _DIGITS.sub("", name.removesuffix(".weight"))
-        if len(size) == 2 and name.endswith(".weight") and not re.search(r"embed|\.experts\.|\.gate$", module):
+        norms += part == "language" and size == (text.hidden_size,) and name.endswith("norm.weight")
+        idle += math.prod(size) if re.search(r"\.experts\.|_per_layer\.weight$", name) else 0
+        if len(size) == 2 and name.endswith(".weight") and not _LOOKUP.search(module):
             bias = f"{name.removesuffix('weight')}bias" in tensors
             layers[Linear(module, part, 1, size[1], size[0], bias)] += 1
     alike = (msgspec.structs.replace(layer, count=count) for layer, count in layers.items())
-    return msgspec.structs.replace(shape, layers=tuple(alike), counts=counts)
+    routed = len({name.partition(".experts.")[0] for name in tensors if ".experts." in name})  # layers with experts
+    return msgspec.structs.replace(
+        shape, layers=tuple(alike), counts=counts, norms=norms // text.num_hidden_layers,
+        tied=not any(name.endswith("lm_head.weight") for name in tensors),
+        idle=idle - routed * text.experts * 3 * text.hidden_size * (text.moe_intermediate_size or 0),
+        normed=any(re.search(r"language_model.*\.q_(layer)?norm\.", name) for name in tensors),
+    )  # fmt: skip
 
 
 def _named_alike(vision: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,5 +341,8 @@ def _read(file: Path) -> Shape:
         vision = msgspec.convert(towers if is_known else _named_alike(towers), Vision)
         tied = msgspec.convert(config.get("tie_word_embeddings", nested.get("tie_word_embeddings", False)), bool)
     kind = config.get("dtype") or config.get("torch_dtype") or nested.get("dtype")
-    shape = Shape(family, text, vision, tied, 4 if kind == "float32" else 2)
+    grid = known.grid if known else QWEN2
+    with suppress(ConfigError):
+        grid = grid if is_known else folder_grid(file.parent)
+    shape = Shape(family, text, vision, tied, 4 if kind == "float32" else 2, grid, normed=family == "qwen3_vl")
     return shape if is_known else _of_weights(shape, file.parent)

@@ -2,10 +2,12 @@
 
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from backends import tiny_factory
 from support.loopback import free_port
 
 pytestmark = pytest.mark.integration
@@ -62,6 +64,26 @@ def test_a_start_waits_for_its_peers_for_a_stated_time(
     expected = rf"waited 0.3 s at 127.0.0.1:{port} for {waits_for}$"
     with pytest.raises(TimeoutError, match=expected) if waits_for else nullcontext():
         start.meet(0.3)
+
+
+@pytest.mark.parametrize("kind", ["gemma3", "internvl", "lfm2_vl"])
+def test_a_frozen_tower_keeps_nothing_for_the_backward_pass(start: Any, kind: str, tmp_path: Path) -> None:
+    load: Any = start.transformers.AutoModelForImageTextToText.from_pretrained
+    model = load(tiny_factory.build(tmp_path / kind, kind)).requires_grad_(False)
+    model.model.language_model.layers.requires_grad_(True)
+    model.enable_input_require_grads()
+    start.keep_gradients_out(model)
+    patches = start.torch.ones((1, 768) if kind == "lfm2_vl" else (1, 3, 56, 56))
+    assert not model.model.vision_tower.get_input_embeddings()(patches).requires_grad
+    assert model.get_input_embeddings()(start.torch.tensor([1])).requires_grad
+
+
+def test_linear_layers_alone_get_adapters(start: Any) -> None:
+    adapter = SimpleNamespace(patch_target_modules=lambda *_: ["0", "1", "1.0", "2"])
+    start.adapt_layers_alone(adapter)
+    linear, sequence = start.torch.nn.Linear(2, 2), start.torch.nn.Sequential
+    model = sequence(linear, sequence(linear), start.torch.nn.LayerNorm(2))
+    assert adapter.patch_target_modules(model, None) == ["0", "1.0"]
 
 
 @pytest.mark.parametrize("sides", [("",), ("chosen_", "rejected_"), ("", "kl_")])

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import torch
 import transformers
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import integration_utils
 
 from virc.core.orphans import end_with_parent
@@ -105,9 +105,12 @@ def keep_gradients_out(model: Any) -> None:
     peft asks that of every embedding, so that gradients reach adapters behind frozen layers. In a tower without any it
     would only keep all activations: 46 KB a patch and block of Qwen2.5-VL.
     """
-    for name, tower in model.named_modules():
-        if name.endswith("visual") and not any(weight.requires_grad for weight in tower.parameters()):
-            tower.patch_embed.register_forward_hook(lambda module, given, patches: patches.detach())  # after peft's
+    words = model.get_input_embeddings()
+    for tower in model.modules():
+        if isinstance(tower, PreTrainedModel) and not any(weight.requires_grad for weight in tower.parameters()):
+            with suppress(NotImplementedError):  # peft asks nothing of a tower that does not say what its embedding is
+                if (patches := tower.get_input_embeddings()) not in (None, words):
+                    patches.register_forward_hook(lambda module, given, made: made.detach())  # after peft's
 
 
 def know_families(visual: Any, template: Any) -> None:
@@ -128,6 +131,14 @@ def know_families(visual: Any, template: Any) -> None:
                 mark(template.TEMPLATES[name], family)
             parts = [list(family.parts[part]) for part in ("projector", "vision")]
             visual._register_composite_model(kind, *parts, ["language_model", "lm_head"], ["patch_embed", "_norm"])
+
+
+def adapt_layers_alone(adapter: Any) -> None:
+    """Have LLaMA-Factory's module of adapters name linear layers alone: peft refuses what Gemma 4 has around them."""
+    named = adapter.patch_target_modules
+    adapter.patch_target_modules = lambda model, *others: [
+        each for each in named(model, *others) if isinstance(model.get_submodule(each), torch.nn.Linear)
+    ]
 
 
 def mark(template: Any, family: families.Family) -> None:
@@ -234,12 +245,14 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     signal.signal(signal.SIGTERM, _end)
     meet()
     from llamafactory.data import template  # type: ignore[import-not-found]
+    from llamafactory.model import adapter  # type: ignore[import-not-found]
     from llamafactory.model.model_utils import visual  # type: ignore[import-not-found]
     from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
     write_more(callbacks.LogCallback)
     know_families(visual, template)
+    adapt_layers_alone(adapter)
     mend_swanlab(integration_utils.SwanLabCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])

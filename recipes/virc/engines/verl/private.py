@@ -3,7 +3,7 @@
 They hold for verl 0.9.1 and Ray 2.60.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 RAY_FOLDER = "_temp_dir"
@@ -47,3 +47,17 @@ def after_advantages(trainer: Any, change: Callable[[Any, dict[str, Any]], None]
         return batch
 
     trainer._compute_advantage = computed
+
+
+def mend_merging(built: Any) -> None:
+    """Have verl send what an adapter and its base make as it is: it rounds that to bfloat16."""
+
+    def merged(self: Any) -> Iterator[tuple[str, Any]]:
+        with built.merged_lora_context(self.module, backup_adapters=True):
+            weights = built.normalize_peft_param_name(self.module.state_dict())
+            for name, weight in built.convert_weight_keys(weights, self.module).items():
+                yield name, weight.full_tensor() if isinstance(weight, built.DTensor) else weight.detach().clone()
+        if self._is_offload_param:
+            built.offload_fsdp_model_to_cpu(self.module)
+
+    built.FSDPEngine._merged_lora_per_tensor_param = merged

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from virc.families import registry as families
 from virc.models.sizes import Shape
+from virc.reasoning.resize import Tiles
 from virc.stages import dpo, rl, sft
 
 GIB = 2**30
@@ -27,7 +29,6 @@ _PROCESS, _LOADER = 4.0, 0.5  # GiB of main memory of a process that drives a GP
 _HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl besides those of the devices, GiB of one
 _SAMPLER = {"transformers": 0.8, "cpu": 3.4, "cuda": 3.0}  # GiB of a sampler besides its weights (and cache, on CUDA)
 _LIVE = 10**9  # parameters: DeepSpeed's stage3_max_live_parameters
-_LIGER = {"qwen2_vl", "qwen2_5_vl"}  # the families to which LLaMA-Factory 0.9.5 applies liger's kernels
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -82,8 +83,11 @@ class Work:
         self.longest = prompt + (config.response_length if isinstance(config, rl.Config) else 0)
         # LLaMA-Factory's collator puts both sides of each pair into one batch.
         rows = config.micro_batch_size_per_device * (config.sides if isinstance(config, dpo.Config) else 1)
-        image_tokens = min(prompt, config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged))
-        self.tokens, self.patches = rows * self.longest, rows * image_tokens * shape.vision.merged
+        grid, cell = shape.grid, shape.vision.patch_size**2 * shape.vision.merged
+        seen = min(grid.max_pixels, config.max_pixels) // cell
+        if isinstance(grid, Tiles):
+            seen = grid.side**2 * (grid.most if grid.fills or grid.most == 1 else grid.most + 1) // cell
+        self.tokens, self.patches = rows * self.longest, rows * min(prompt, seen) * shape.vision.merged
         self.trained = sum(shape.trained(config.lora, config.frozen, config.never_adapted).values())
         self.parameters = sum(shape.parameters().values()) + (self.trained if config.lora else 0)
         self.width = 2 if config.precision == "bf16" else 4
@@ -96,7 +100,7 @@ class Work:
             self.frozen_bytes = (linear * (bits + 8.13 / 64) / 8 + kept * self.frozen_bytes) / (linear + kept)
         self.quantizes = bits > 0
         self.casts = self.width == 2 and isinstance(config, sft.Config) and not config.zero and not config.lora
-        self.fused = config.use_liger and shape.family in _LIGER
+        self.fused = config.use_liger and any(shape.family in each.liger for each in families.discover().values())
         self.vision_learns = "vision" not in config.frozen
 
 
@@ -321,10 +325,10 @@ def _layer(work: Work) -> int:
     norm += 0 if work.fused else 4
     # PyTorch's attention (sdpa) repeats keys and values for every query head.
     heads = 2 * width * text.queries + 2 * width * (text.queries if work.config.attention == "sdpa" else text.keys)
-    if work.shape.family == "qwen3_vl":  # it normalizes queries and keys
+    if work.shape.normed:
         heads += (4 + width) * (text.queries + text.keys)
-    mlp = (3 if work.fused else 4) * width * text.intermediate_size
-    return (2 * norm + inputs) * text.hidden_size + heads + mlp
+    mlp = (3 if work.fused else 4) * width * text.inner
+    return (work.shape.norms * norm + inputs) * text.hidden_size + heads + mlp
 
 
 def _flops(work: Work, mean: float) -> float:
@@ -343,7 +347,7 @@ def _flops(work: Work, mean: float) -> float:
     operations = 4 if config.lora or "language" in config.frozen else 6
     operations += 2 if config.gradient_checkpointing else 0
     # Input embeddings are looked up, not multiplied; tied ones are multiplied as the output layer.
-    embeddings = 0 if work.shape.tied else text.vocab_size * text.hidden_size
+    embeddings = work.shape.idle + (0 if work.shape.tied else text.vocab_size * text.hidden_size)
     attention = text.num_hidden_layers * text.queries * tokens
     language = operations * (parts["language"] - embeddings + attention)
     vision = (8 if work.vision_learns else 2) * parts["vision"] * work.patches / work.tokens
