@@ -46,11 +46,12 @@ GLM_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 GEMMA_TEMPLATE = (
-    "<bos>{% set at = namespace(prefix='') %}{% for m in messages %}{% set said = m['content'] %}"
-    "{% if m['role'] == 'system' %}{% set at.prefix = (said if said is string else said[0]['text']) + '\\n\\n' %}"
+    "<bos>{% set at = namespace(prefix='') %}{% for m in messages %}{% if m['role'] == 'system' %}"
+    "{% set at.prefix = (m['content'] if m['content'] is string else m['content'][0]['text']) + '\\n\\n' %}"
     "{% else %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ at.prefix }}"
-    "{% set at.prefix = '' %}{% if said is string %}{{ said | trim }}{% else %}{% for c in said %}"
-    "{% if c['type'] == 'image' %}<start_of_image>{% else %}{{ c['text'] | trim }}{% endif %}{% endfor %}{% endif %}"
+    "{% set at.prefix = '' %}{% if m['content'] is string %}{{ m['content'] | trim }}"
+    "{% else %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<start_of_image>"
+    "{% else %}{{ c['text'] | trim }}{% endif %}{% endfor %}{% endif %}"
     "<end_of_turn>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 GEMMA4_TEMPLATE = (
@@ -85,6 +86,7 @@ _TEMPLATES = {
 EXPERTS = {
     "num_experts": 8,
     "num_experts_per_tok": 2,
+    "norm_topk_prob": True,
     "moe_intermediate_size": 96,
     "shared_expert_intermediate_size": 96,
 }
@@ -161,16 +163,19 @@ def tokenizer(family: str = "") -> Any:
     return fast
 
 
-def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
+def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0, for_vllm: bool = False) -> Path:
     """Write a random model of one family with its tokenizer and preprocessor settings to `folder`.
 
     Those with experts or recurrent layers have 1 to 2 million parameters, the others fewer.
+
+    Args:
+        for_vllm: give attention heads at least 32 numbers and recurrent ones 128: vLLM has no smaller ones on a CPU.
     """
     import torch
 
     torch.manual_seed(seed)
     words = tokenizer(family)
-    model = _model(family, words.get_vocab(), len(words))
+    model = _model(family, words.get_vocab(), len(words), for_vllm)
     assert model.config.model_type == family, f"there is no random model of {family} here"
     _widen(model)
     ends = ["<|endoftext|>", "<|user|>", "<|observation|>"] if family.startswith("glm") else [words.eos_token]
@@ -178,7 +183,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     model.generation_config.eos_token_id = named if len(named) > 1 else named[0]
     model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
-    if family in ("gemma3", "lfm2_vl"):
+    if family in ("gemma3", "lfm2_vl") or (family == "qwen3_vl_moe" and for_vllm):
         _named_as_published(folder / "model.safetensors")
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
@@ -195,7 +200,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
     return folder
 
 
-def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object]) -> Any:
+def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object], hybrid: dict[str, object]) -> Any:
     """A model of InternVL, whose tower sees tiles, of Gemma, or of GLM-V."""
     import transformers
 
@@ -225,6 +230,7 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
         return transformers.Gemma3ForConditionalGeneration(config).eval()
     if family == "lfm2_vl":
         text |= WIDE | {"layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False}
+        text |= {"block_dim": 128, "conv_dim": 128}  # which vLLM reads, and makers write
         text |= {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}
         text.pop("head_dim")
         config = transformers.Lfm2VlConfig(
@@ -246,7 +252,7 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
             }
             marks = {f"{key}_id": ids[mark] for key, mark in {**named, "newline": "Ċ"}.items()}
         config = getattr(transformers, f"{name}Config")(
-            text_config=text | HYBRID | {"model_type": "qwen3_5_text"},
+            text_config=text | hybrid | {"model_type": "qwen3_5_text"},
             vision_config=TOWER | {"image_size": 112, "patch_size": 14},
             insert_layer_id=0,
             image_token_id=ids["<|image_pad|>"],
@@ -262,6 +268,8 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
         config = transformers.Gemma4Config(
             text_config=text | {"pad_token_id": ids["<|endoftext|>"], "vocab_size_per_layer_input": text["vocab_size"]},
             vision_config=TOWER | {"num_key_value_heads": 2, "head_dim": 16, "position_embedding_size": 128},
+            boi_token_id=ids["<|image>"],
+            eoi_token_id=ids["<image|>"],
             image_token_id=ids["<|image|>"],
             video_token_id=ids["<|video|>"],
             audio_token_id=ids["<|audio|>"],
@@ -287,6 +295,7 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object])
             "first_k_dense_replace": 1,
             "n_group": 1,
             "topk_group": 1,
+            "use_qk_norm": False,
         }
     config = getattr(transformers, f"{name}Config")(
         text_config=text,
@@ -319,7 +328,7 @@ def _ovis2(ids: dict[str, int], text: dict[str, object]) -> Any:
     return transformers.Ovis2ForConditionalGeneration(config).eval()
 
 
-def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
+def _model(family: str, ids: dict[str, int], vocabulary: int, for_vllm: bool) -> Any:
     import transformers
 
     text: dict[str, object] = {
@@ -334,10 +343,11 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
         "eos_token_id": ids["<|im_end|>"],
         "tie_word_embeddings": True,
     }
+    hybrid: dict[str, Any] = HYBRID | ({"linear_key_head_dim": 128, "linear_value_head_dim": 128} if for_vllm else {})
     if family == "ovis2":
         return _ovis2(ids, text)
     if not family.startswith("qwen"):
-        return _of_another_tower(family, ids, text)
+        return _of_another_tower(family, ids, text, hybrid)
     vision: dict[str, object] = {"depth": 2, "num_heads": 2, "patch_size": 14}
     sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64}
     if family == "qwen2_vl":
@@ -350,8 +360,11 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
         text |= {"head_dim": 16}
     if family.startswith("qwen3_vl"):
         vision |= {"deepstack_visual_indexes": [0]}
+    if for_vllm:
+        text |= {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [6, 5, 5]}
     if family.startswith("qwen3_5"):
-        text |= HYBRID
+        text |= hybrid
     if family.endswith("_moe"):
         text |= EXPERTS | {"hidden_size": 128, "num_hidden_layers": 4}
     vision |= {"out_hidden_size": text["hidden_size"]}
@@ -368,17 +381,22 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
 
 
 def _named_as_published(file: Path) -> None:
-    """Give the weights of SigLIP's tower the names of their makers, which transformers reads and does not write."""
+    """Give the weights of SigLIP's tower the names of their makers, and turn experts in one tensor as they have them.
+
+    transformers reads these and does not write them.
+    """
     from safetensors.torch import load_file, save_file
 
     named = {re.sub("vision_tower", r"\g<0>.vision_model", name): each for name, each in load_file(file).items()}
-    save_file(named, file, metadata={"format": "pt"})
+    turned = {name: each.mT.contiguous() for name, each in named.items() if "experts" in name}
+    save_file(named | turned, file, metadata={"format": "pt"})
 
 
 def _written_as_published(file: Path) -> None:
     """Write sizes of Gemma 4 as its makers do, and as transformers before 5.24 reads them."""
     config = json.loads(file.read_bytes())
     config["vision_config"]["rope_parameters"]["rope_type"] = "default"
+    config["vision_config"]["default_output_length"] = 70
     config["text_config"]["global_head_dim"] = config["text_config"].pop("per_layer_config")["1"]["head_dim"]
     file.write_text(json.dumps(config))
 

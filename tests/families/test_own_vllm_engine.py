@@ -1,5 +1,6 @@
 """Somebody's own vLLM, the real one on the CPU, started by hand as its documentation says: no `virc serve` about it."""
 
+import json
 import os
 import shutil
 import signal
@@ -13,14 +14,24 @@ from typing import Literal
 
 import msgspec
 import pytest
+from backends import tiny_factory
+from PIL import Image
 from support.called import Done, virc
+from support.engine_python import code
+from support.loopback import free_port
 from support.servers import dead_url
 
+from virc.backends.interface import Sampling
+from virc.backends.local import load
+from virc.engines import environment as engines
 from virc.envs import environment as environments
 from virc.envs import making
+from virc.families import registry as families
 from virc.models.chat_protocol import read_protocol, written
+from virc.models.load import Choice, open_model
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Ask, Reply, Session
 from virc.tools import registry as tools
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
@@ -35,6 +46,11 @@ SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "OMP_NUM_THREADS": "1",
 }
+
+
+UNTRIED = {"gemma3", "lfm2_vl", "qwen3_vl_moe", "ovis2"}  # vLLM 0.32 reads no pictures of the last
+KINDS = sorted({*families.run_here()} - UNTRIED)
+RECURRENT = ("qwen3_5", "qwen3_5_moe", "minicpmv4_6", "minicpmv4_7")  # computed in bfloat16 alone on a CPU
 
 
 @contextmanager
@@ -53,16 +69,16 @@ def vllm(folder: Path, log: Path, *words: str) -> Iterator[str]:
             command, env={**os.environ, **SETTINGS}, stdout=out, stderr=out, start_new_session=True
         )
     try:
-        wait_for(url, process, log)
+        wait_for(url, lambda: process.poll() is not None, log)
         yield url
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_for(url: str, has_ended: Callable[[], bool], log: Path) -> None:
     for _ in range(600):
-        assert process.poll() is None, log.read_text()[-3000:]
+        assert not has_ended(), log.read_text()[-3000:]
         try:
             urllib.request.urlopen(f"{url}/models", timeout=5).close()
             return
@@ -119,3 +135,57 @@ def test_calls_that_vllm_parses_itself_are_carried_out(
     done = asked("--model", "m", "--protocol", tmp_path / "told.json")
     # What tiny makes of a history that vLLM words differently is another matter.
     assert "-> crop 84,70–168,154 of image 0: image 1\n" in done.err
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator["subprocess.Popen[str]"]:
+    engine = environments.interpreter(making.find("serve", "cpu"))
+    command = [str(engine), str(Path(__file__).with_name("vllm_child.py"))]
+    env = {**os.environ, **engines.environment(code()), **SETTINGS, "VLLM_WORKER_MULTIPROC_METHOD": "fork"}
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+@contextmanager
+def forked(forking: "subprocess.Popen[str]", folder: Path, log: Path, *words: str) -> Iterator[str]:
+    """As `vllm`, within seconds."""
+    port = free_port()
+    options = ["--model", str(folder), "--port", str(port), "--enforce-eager", "--limit-mm-per-prompt", '{"image": 17}']
+    assert forking.stdin
+    assert forking.stdout
+    forking.stdin.write(json.dumps([str(log), *options, *words]) + "\n")
+    forking.stdin.flush()
+    process = int(forking.stdout.readline())
+    try:
+        wait_for(f"http://127.0.0.1:{port}/v1", lambda: not Path(f"/proc/{process}/exe").exists(), log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(process, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_type_reads_two_pictures_and_a_crop_of_the_second_as_in_this_process(
+    kind: str, forking: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    folder = tiny_factory.build(tmp_path / kind, kind, for_vllm=True)
+    family = families.by_model_type(kind)
+    assert family
+    here, dtype = load(folder, "cpu", stock=True), "bfloat16" if kind in RECURRENT else "float32"
+    pictures = [Image.new("RGB", size, "white") for size in ((300, 200), (500, 333))]
+    name, place = ("image_zoom_in_tool", "img_idx") if family.system else ("crop_image", "image_index")
+    with (
+        forked(forking, folder, tmp_path / "log", "--dtype", dtype) as url,
+        open_model(Choice(endpoint=url, family=family.name)) as model,
+    ):
+        session = Session(model.chat_protocol, "What is it?", pictures, here.grid, tools=tools.known())
+        sides = (1000, 1000) if family.coordinates == "thousand" else session.images[1].size
+        box = {next(iter(family.arguments), "bbox_2d"): [sides[0] // 2, sides[1] // 2, *sides], place: 1}
+        call = {"name": name, "arguments": box | ({"label": "it"} if family.system else {})}
+        for count in (2, 3):
+            ask = session.next()
+            assert isinstance(ask, Ask)
+            assert len(ask.images) == count
+            read, drawn = (each.reply(ask, Sampling(max_tokens=4)) for each in (model.backend, here))
+            assert read.prompt_tokens == drawn.prompt_tokens
+            session.feed(Reply(f"<tool_call>{json.dumps(call)}</tool_call>"))

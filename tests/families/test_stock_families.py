@@ -16,7 +16,7 @@ from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models import registry as models
 from virc.models.chat_protocol import read_protocol
-from virc.models.load import Choice, prompt_setup_here
+from virc.models.load import Choice, grid_here, prompt_setup_here
 from virc.probing.result import Probed, keep
 from virc.reasoning.images import open_image
 from virc.reasoning.messages import ToolText
@@ -162,6 +162,13 @@ def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> Non
     assert "config.json" in spoken.why
     assert prompt_setup_here(weights, Choice(family="glm-4v")).family == "glm-4v"
     assert prompt_setup_here(weights, Choice(protocol="default")).chat_protocol.reading == "strict"
+
+
+def test_a_type_that_servers_alone_run_is_published_with_the_sizes_of_its_family(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "internvl_chat")
+    (folder / "preprocessor_config.json").write_text('{"image_processor_type": "CLIPFeatureExtractor", "size": 448}')
+    weights = models.find(str(folder), tmp_path)
+    assert grid_here(weights, prompt_setup_here(weights, Choice()), Choice()) == families.get("internvl3").grid
 
 
 @pytest.mark.integration  # torch is imported

@@ -582,9 +582,11 @@ def gguf_of(weights: models.Weights) -> GGUF:
 
 
 def grid_here(weights: models.Weights, setup: PromptSetup, choice: Choice) -> Grid:
-    """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say."""
+    """The patch grid of a model on this machine: its own, or its family's where no file is read that says it."""
     if weights.gguf is None:
-        return folder_grid(weights.folder)
+        kind = model_type(weights.folder)
+        family = families.by_model_type(kind)
+        return family.grid if family and kind not in family.here else folder_grid(weights.folder)
     known = families.discover().get(setup.family or "", families.UNKNOWN)
     return weights.gguf.grid or (families.get(choice.family) if choice.family else known).grid
 
