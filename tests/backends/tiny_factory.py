@@ -182,7 +182,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0, for_vllm: boo
     named = words.convert_tokens_to_ids(ends)
     model.generation_config.eos_token_id = named if len(named) > 1 else named[0]
     model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_original_format=family != "qwen3_5_moe")  # it has its experts in one tensor
     if family in ("gemma3", "lfm2_vl") or (family == "qwen3_vl_moe" and for_vllm):
         _named_as_published(folder / "model.safetensors")
     words.save_pretrained(folder)

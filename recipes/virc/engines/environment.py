@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,20 @@ def check_finite(model: Any, step: int) -> None:
         own = weight.to_local() if isinstance(weight, DTensor) else weight  # of a sharded one, this process's part
         if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
             raise FloatingPointError(f"the weight {name} is not finite after step {step}")
+
+
+def refuse_missing_weights(models: Any) -> None:
+    """Have `models`, transformers' class of them, end a run whose base lacks weights: they would be drawn at random.
+
+    Transformers 5.6 so reads `qwen3_5_moe` as 5.24 writes it, with its experts one by one.
+    """
+    load = models.from_pretrained.__func__
+
+    def loaded(cls: type[Any], /, *given: Any, output_loading_info: bool = False, **named: Any) -> Any:
+        model, report = load(cls, *given, output_loading_info=True, **named)
+        if missing := sorted(report["missing_keys"]):
+            known = f"are missing, or have names that transformers {version('transformers')} does not know"
+            raise ValueError(f"{len(missing)} weights of the base {known}: {missing[-1]}, ...")
+        return (model, report) if output_loading_info else model
+
+    models.from_pretrained = classmethod(loaded)

@@ -10,6 +10,8 @@ import pytest
 from backends import tiny_factory
 from support.loopback import free_port
 
+from virc.engines import environment
+
 pytestmark = pytest.mark.integration
 
 
@@ -76,6 +78,22 @@ def test_a_frozen_tower_keeps_nothing_for_the_backward_pass(start: Any, kind: st
     patches = start.torch.ones((1, 768) if kind == "lfm2_vl" else (1, 3, 56, 56))
     assert not model.model.vision_tower.get_input_embeddings()(patches).requires_grad
     assert model.get_input_embeddings()(start.torch.tensor([1])).requires_grad
+
+
+def test_a_base_without_some_of_its_weights_is_not_trained(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    models: Any = start.PreTrainedModel
+    monkeypatch.setattr(models, "from_pretrained", vars(models)["from_pretrained"])
+    environment.refuse_missing_weights(models)
+    load: Any = start.transformers.AutoModelForImageTextToText.from_pretrained
+    file = tiny_factory.build(tmp_path / "base", "qwen2_5_vl") / "model.safetensors"
+    assert load(file.parent).config.model_type == "qwen2_5_vl"
+    save_file({name: each for name, each in load_file(file).items() if "blocks.1" not in name}, file, {"format": "pt"})
+    with pytest.raises(ValueError, match="weights of the base are missing"):
+        load(file.parent)
 
 
 def test_linear_layers_alone_get_adapters(start: Any) -> None:

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from transformers.integrations import integration_utils
 
 from virc.core.orphans import end_with_parent
-from virc.engines.environment import check_finite
+from virc.engines.environment import check_finite, refuse_missing_weights
 from virc.families import registry as families
 
 _MORE = {
@@ -253,6 +253,7 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     write_more(callbacks.LogCallback)
     know_families(visual, template)
     adapt_layers_alone(adapter)
+    refuse_missing_weights(PreTrainedModel)
     mend_swanlab(integration_utils.SwanLabCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])
