@@ -292,6 +292,17 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small sums on a machine that others use: a second thread only waits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def own() -> Protocol:
     """This project's own chat protocol with all three tools, in pixels."""

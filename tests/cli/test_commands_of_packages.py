@@ -12,6 +12,9 @@ from support import called
 from support.entry import ROOT
 from support.servers import serve
 from support.solving import answer, call
+from support.tables import cases_of
+
+CASES = cases_of(__file__)
 
 POINTS = """[virc.commands]
 looks = my_package.looks
@@ -68,46 +71,7 @@ def test_help_and_completion_list_a_command_and_import_nothing_of_it(site: Path)
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(
-    ("words", "code", "out", "err"),
-    [
-        (["looks", "trace"], 0, "2 calls\n", ""),
-        (["looks", "trace", "--json"], 0, '{"schema": "virc.looks/1", "calls": 2, "error": null}\n', ""),
-        (["looks", "trace", "--tool", "scale_image"], 0, "0 calls\n", ""),
-        (
-            ["looks", "no", "--json"],
-            5,
-            '{"schema": "virc.looks/1", "error": {"code": 5, "kind": "data", "message": "no/trace.json is not there", '
-            '"hint": "virc solve FILE QUESTION --trace DIR writes one"}}\n',
-            "error: no/trace.json is not there\nhint: virc solve FILE QUESTION --trace DIR writes one\n",
-        ),
-        (["data", "looks", "trace"], 0, "2 calls\n", ""),
-        (["data", "looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc data looks --help\n"),
-        (
-            ["data", "looks", "--install-completion"],  # an option of virc itself
-            2,
-            "",
-            "error: no such option '--install-completion'\nhint: virc data looks --help\n",
-        ),
-        (["looks"], 2, "", "error: missing argument 'TRACE'\nhint: virc looks --help\n"),
-        (["look"], 2, "", "error: no such command 'look'\nhint: did you mean 'looks'?\n"),
-        (["look", "trace.png"], 2, "", "error: no such command 'look'\nhint: did you mean 'looks'?\n"),
-        (
-            ["gone"],
-            3,
-            "",
-            "error: the command gone of the installed package my-package cannot be loaded: ModuleNotFoundError: "
-            "no module named 'my_package.gone'\nhint: update the package, or pip uninstall my-package\n",
-        ),
-        (
-            ["broken"],
-            3,
-            "",
-            "error: the command broken of the installed package my-package cannot be loaded: ZeroDivisionError: "
-            "division by zero\nhint: update the package, or pip uninstall my-package\n",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("words", "code", "out", "err"), CASES["a_command_of_a_package_ends_as_ours_do"])
 def test_a_command_of_a_package_ends_as_ours_do(site: Path, words: list[str], code: int, out: str, err: str) -> None:
     done = virc(site, *words)
     assert (done.returncode, done.stdout, done.stderr) == (code, out, err)

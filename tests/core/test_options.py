@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.tables import each_case
+from support.tables import cases_of, each_case
 
 from virc.core.errors import DataError, at_place, error_of, fields_of, sent_fields
 from virc.core.events import Reporter
 from virc.core.options import in_fields, in_python, in_yaml, on_command_line, shown_by, spelled, spelled_hint
+
+CASES = cases_of(__file__)
 
 ROOT = Path(__file__).parents[2] / "recipes"
 ROOMS = sorted(each.parent for package in ("virc", "virc_extras") for each in (ROOT / package).glob("*/__init__.py"))
@@ -26,41 +28,11 @@ _OF_OTHERS = re.compile(
 _SHOWN_BY = re.compile(r"(?:Error|Fault|errors_as|at_place|\.warn|\.note)$")
 
 
-@each_case(
-    ("text", "command_line", "python", "yaml"),
-    [
-        ("lower «--max-pixels 50176»", "lower --max-pixels 50176", "lower max_pixels=50176", ...),
-        (
-            "«--device cpu», or «--endpoint URL»",
-            "--device cpu, or --endpoint URL",
-            "device='cpu', or endpoint=URL",
-            ...,
-        ),
-        ("a longer «--timeout»", "a longer --timeout", "a longer timeout=", ...),
-        ("leave «--offline» out", "leave --offline out", "leave offline=True out", ...),
-        ("«--from MODEL»", "--from MODEL", "base=MODEL", ...),
-        (
-            "«--with lora» or «--tools +crop»",
-            "--with lora or --tools +crop",
-            "overlays=['lora'] or tools=['+crop']",
-            ...,
-        ),
-        ("«--set lora={}»", "--set lora={}", "settings={'lora': {}}", "lora: {}"),
-        ("«--set 'gpus=[0, 1]'»", "--set 'gpus=[0, 1]'", "settings={'gpus': [0, 1]}", "gpus: [0, 1]"),
-        ("set «VIRC_API_KEY»", "set VIRC_API_KEY", "set api_key=", ...),
-        ("«export VIRC_API_KEY=KEY»", "export VIRC_API_KEY=KEY", "api_key=KEY", ...),
-        ("wait; «VIRC_DEBUG=1» shows it", "wait; VIRC_DEBUG=1 shows it", "wait", ...),
-        ("give «--no-submit»; «--dry-run» plans", "give --no-submit; --dry-run plans", "give submit=False", ...),
-        ("«VIRC_DEBUG=1» shows it", "VIRC_DEBUG=1 shows it", None, ...),
-        ("virc data check F --clean DIR", "virc data check F --clean DIR", "virc data check F --clean DIR", ...),
-        ("«bonjour» --help", "«bonjour» --help", "«bonjour» --help", ...),
-        ("cp '«NATO».png'; «A=5»", "cp '«NATO».png'; «A=5»", "cp '«NATO».png'; «A=5»", ...),
-    ],
-)
-def test_each_interface_has_its_own_words(text: str, command_line: str, python: str | None, yaml: object) -> None:
+@each_case(("text", "command_line", "python", "yaml"), CASES["each_interface_has_its_own_words"])
+def test_each_interface_has_its_own_words(text: str, command_line: str, python: str | None, yaml: str) -> None:
     assert spelled_hint(text, on_command_line) == command_line
     assert spelled_hint(text, in_python) == python
-    assert spelled_hint(text, in_yaml) == (command_line if yaml is ... else yaml)
+    assert spelled_hint(text, in_yaml) == (command_line if yaml == "..." else yaml)
 
 
 def test_clients_read_their_fields_and_no_hint_with_another_option() -> None:

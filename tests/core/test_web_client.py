@@ -1,39 +1,31 @@
 """One request to a server of this machine or of a cluster."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from support.loopback import Connection, Loopback
 
 from virc.core.http import client
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Connection):
     """Answers with the status that the path names and the body that was sent; `/large` with over 1 MiB."""
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self.answer(b" " * (2**20 + 1) if self.path == "/large" else b"got")
 
-    def do_POST(self) -> None:
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+    def post(self) -> None:
+        self.answer(self.sent())
 
     def answer(self, content: bytes) -> None:
-        self.send_response(int(self.path[1:]) if self.path[1:].isdecimal() else 200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.send_body(content, int(self.path[1:]) if self.path[1:].isdecimal() else 200)
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    server = Loopback(Handler)
+    with server.running():
+        yield server.address
 
 
 @pytest.mark.usefixtures("no_proxies")

@@ -23,14 +23,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small sums on a machine that others use: a second thread only waits."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _of_this_room(one_thread: None) -> None:
+    """All tests here do their small sums on one thread."""
 
 
 @pytest.fixture

@@ -15,13 +15,6 @@ PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 QUESTION = "What is m∠B in triangle MBH?"
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    return tmp_path
-
-
 def answer(model: str) -> tuple[str, list[str]]:
     """What `virc solve` says, and its thoughts, without how long it expects to take."""
     done = virc("solve", "--device", "cpu", "--model", model, PICTURE, QUESTION)

@@ -55,13 +55,6 @@ def merged(saved: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     return {name: folder / name for name in saved}
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    return tmp_path
-
-
 def expected(actor: Path) -> dict[str, Any]:
     """The weights as they were when they were saved, in the number that a merge gives."""
     import torch

@@ -7,6 +7,7 @@ from PIL import Image
 from support.solving import answer
 from support.solving import call as look
 from support.tables import each_case
+from support.tool_replies import schema
 
 from virc.reasoning.calls import Call, Result, Tool
 from virc.reasoning.protocol import own_protocol
@@ -55,17 +56,8 @@ class Reader:
     """A tool with free arguments, that returns what a test wants."""
 
     NAME, TEMPLATE = "read_text", "after_image"
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {
-            "name": "read_text",
-            "parameters": {
-                "type": "object",
-                "properties": {"language": {"enum": ["en", "de"]}, "lines": {"type": "integer", "minimum": 1}},
-                "required": ["language"],
-            },
-        },
-    }
+    LINES: ClassVar = {"type": "integer", "minimum": 1}
+    SCHEMA = schema("read_text", ["language"], language={"enum": ["en", "de"]}, lines=LINES)
 
     def __init__(self, returned: object) -> None:
         self.returned = returned
@@ -117,17 +109,7 @@ class Painter:
     """A tool of one's own that draws on the pixels it is given, as many do."""
 
     NAME, TEMPLATE = "paint", "after_image"
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {
-            "name": "paint",
-            "parameters": {
-                "type": "object",
-                "properties": {"bbox_2d": {"type": "array"}, "image_index": {"type": "integer"}},
-                "required": ["image_index"],
-            },
-        },
-    }
+    SCHEMA = schema("paint", ["image_index"], bbox_2d={"type": "array"}, image_index={"type": "integer"})
 
     def apply(self, call: Call, source: Image.Image) -> object:
         source.paste("red", call.box or (0, 0, *source.size))

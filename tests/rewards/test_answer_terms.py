@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rewards.prompts import answer, prompt
+from support.tables import cases_of
 
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, sample
 from virc.scoring.likeness import rouge_l
 from virc.scoring.symbolic import Symbolic
+
+CASES = cases_of(__file__)
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 
@@ -47,27 +50,7 @@ def test_choices_by_letter_or_content(said: str, right: str, choices: list[str] 
     assert value("choice", answer(said), prompt(right=right, strict="own", **columns)) == points
 
 
-@pytest.mark.parametrize(
-    ("said", "right", "near", "accuracy"),
-    [
-        # the error as a share; half a cosine at (error - 0.05) / 0.15; thresholds 0.05, 0.10 to 0.50 over it
-        ("100", "100", 1.0, 1.0),  # 0
-        ("105", "100", 1.0, 0.9),  # 0.05 is not under 0.05
-        ("110", "100", 0.75, 0.8),  # 0.1: (1 + cos 60) / 2
-        ("87.5", "100", 0.5, 0.8),  # 0.125: (1 + cos 90) / 2; all but 0.05 and 0.1
-        ("85", "100", 0.25, 0.7),  # 0.15: (1 + cos 120) / 2
-        ("80", "100", 0.0, 0.6),  # 0.2
-        ("150", "100", 0.0, 0.0),  # 0.5 is not under 0.5
-        ("149", "100", 0.0, 0.1),
-        ("-100", "100", 0.0, 0.0),  # 2
-        ("-110", "-100", 0.75, 0.8),
-        ("0", "0", 1.0, 1.0),
-        ("0.001", "0", 0.0, 0.0),
-        ("about 100", "100", 0.0, 0.0),
-        ("The answer is 110", "100", 0.75, 0.8),
-        ("50%", "0.5", 1.0, 1.0),
-    ],
-)
+@pytest.mark.parametrize(("said", "right", "near", "accuracy"), CASES["how_near_numbers_are"])
 def test_how_near_numbers_are(said: str, right: str, near: float, accuracy: float) -> None:
     known = prompt(right=right, strict="own")
     assert value("closeness", answer(said), known) == pytest.approx(near)

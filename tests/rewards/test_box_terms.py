@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from rewards.prompts import answer, crop, prompt, tool
+from support.tables import cases_of
 
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
@@ -11,6 +12,8 @@ from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, sample
 from virc.scoring import boxes
 from virc.scoring.boxes import PredictedBox
+
+CASES = cases_of(__file__)
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 SIZE = (280, 196)
@@ -95,30 +98,7 @@ def test_boxes_are_counted_in_what_the_prompt_says(coordinates: Coordinates, sai
     assert value("iou", said, known) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    ("said", "right", "matching", "confidence"),
-    [
-        # one of two is found with IoU 1: 1 / 2; it was sure by 0.9
-        ([((0, 0, 100, 100), 0.9)], [[0, 0, 100, 100], [150, 0, 250, 100]], 0.5, 0.9),
-        # the second names what the first took: no match, it should not have been sure: (0.9 + 0.3) / 2
-        ([((0, 0, 100, 100), 0.9), ((0, 0, 100, 90), 0.7)], [[0, 0, 100, 100]], 0.5, 0.6),
-        # the surer of two comes first though it stands last: 0.9 of one; (0.8 + (1 - 0.2)) / 2
-        ([((0, 0, 100, 100), 0.2), ((0, 0, 100, 90), 0.8)], [[0, 0, 100, 100]], 0.45, 0.8),
-        # IoU of exactly 0.5 is not over it; it was sure by 1
-        ([((0, 0, 100, 50), 1.0)], [[0, 0, 100, 100]], 0.0, 0.0),
-        # twice the same counts once, with what it says first: 1 / 1; 0.6
-        ([((0, 0, 100, 100), 0.6), ((0, 0, 100, 100), 0.1)], [[0, 0, 100, 100]], 1.0, 0.6),
-        # and keeps its place before one that is as sure: 0.9 of two; (0.5 + (1 - 0.5)) / 2
-        ([((0, 0, 100, 90), 0.5), ((0, 0, 100, 60), 0.5), ((0, 0, 100, 90), 0.5)], [[0, 0, 100, 100]], 0.45, 0.5),
-        # over 1 is sure, below 0 and what is no number is not
-        ([((0, 0, 100, 100), 7)], [[0, 0, 100, 100]], 1.0, 1.0),
-        ([((0, 0, 100, 100), -7)], [[0, 0, 100, 100]], 1.0, 0.0),
-        ([((0, 0, 100, 100), "high")], [[0, 0, 100, 100]], 1.0, 0.0),
-        ([((0, 0, 100, 100), 0.5)], [], 0.0, 0.5),
-        ([], [], 1.0, 0.0),
-        ([], [[0, 0, 100, 100]], 0.0, 0.0),
-    ],
-)
+@pytest.mark.parametrize(("said", "right", "matching", "confidence"), CASES["matching_of_many"])
 def test_matching_of_many(
     said: list[tuple[tuple[int, ...], float | str]], right: list[list[float]], matching: float, confidence: float
 ) -> None:

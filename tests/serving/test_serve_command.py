@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 from support.called import virc
+from support.workspaces import empty_workspace
 
 from virc.models.registry import EMBEDDED_FOLDER
 
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "workspace"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    return folder
+    return empty_workspace(monkeypatch, tmp_path)
 
 
 def option(command: list[str], name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.loopback import free_port
-from support.real_server import VIRC, pids
+from support.real_server import VIRC, pids, serving
 
 from virc.config.user import cache_folder
 from virc.models.registry import EMBEDDED_FOLDER
@@ -53,16 +53,9 @@ def here(workspace: Path) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    port = free_port()
-    words = ("serve", "tiny", "--device", "cpu", "--dtype", "float32", "--port", str(port), "--api-key", "sesame",
-             "--max-model-len", "8192")  # fmt: skip
-    process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    url = process.stdout.readline().strip()
-    assert url == f"http://127.0.0.1:{port}/v1", process.communicate()[1]
-    yield process, url
-    process.kill()
-    process.communicate()
+    words = ("tiny", "--device", "cpu", "--dtype", "float32", "--api-key", "sesame", "--max-model-len", "8192")
+    with serving(*words) as found:
+        yield found.process, found.url
 
 
 def command_line(pid: int) -> str:

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import yaml
+from support.tables import cases_of
 
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems.registry import Assumption, Overlay, Stage, System
+
+CASES = cases_of(__file__)
 
 SYSTEM = System(
     name="s",
@@ -47,46 +50,14 @@ def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
     assert (rows["warmup_ratio"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
 
 
-@pytest.mark.parametrize(
-    ("assignment", "name", "value"),
-    [
-        ("learning_rate=1e-6", "learning_rate", 1e-6),
-        ("cutoff_len=1_000", "cutoff_len", 1000),
-        ("offload=off", "offload", False),
-        ("steps=null", "steps", None),
-        ("base=1e5", "base", "1e5"),
-        ("data=a=b", "data", "a=b"),
-        ("save_steps=7", "save_steps", 7),
-        ("variant.a=50", "variant", {"a": "50", "b": "one"}),
-        ("engine.weight_decay=1e-2", "engine", {"weight_decay": 0.01}),
-        ("engine.a.b=[1, x]", "engine", {"a": {"b": [1, "x"]}}),
-    ],
-)
+@pytest.mark.parametrize(("assignment", "name", "value"), CASES["an_assignment_is_read_as_its_setting_wants"])
 def test_an_assignment_is_read_as_its_setting_wants(assignment: str, name: str, value: object) -> None:
     assert getattr(value_of(assignment), name) == value
 
 
 @pytest.mark.parametrize(
     ("assignment", "message", "hint"),
-    [
-        ("learning_rate=0", "learning_rate must be a number above 0, not 0 (--set)", None),
-        ("epochs=.inf", "epochs must be a number with an end, not inf (--set)", None),
-        ("warmup_ratio=2", "warmup_ratio must be a number of at least 0 and below 1, not 2 (--set)", None),
-        ("train_batch_size=2.5", "train_batch_size must be a whole number of at least 1, not 2.5 (--set)", None),
-        ("zero=off", "zero must be `0`, `2` or `3`, not false (--set)", None),
-        (
-            "schedule=cosin",
-            "schedule must be `constant`, `cosine` or `linear`, not 'cosin' (--set)",
-            "did you mean 'cosine'?",
-        ),
-        ("frozen_modules=vision",
-         "frozen_modules must be a list, such as [`language`, `projector`, `vision`], not 'vision' (--set)", None),
-        ("lora=yes", "lora must be lines of the form `key: value` (rank, alpha, dropout, targets) or null, not true "
-         "(--set)", None),
-        ("epoch=3", "unknown setting 'epoch' (--set)", "did you mean 'epochs'?"),
-        ("weight_decay=3", "unknown setting 'weight_decay' (--set)",
-         "an engine's own key is set as engine.weight_decay"),
-    ],
+    CASES["a_wrong_setting_is_named_with_what_is_wanted_what_was_given_and_its_origin"],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_with_what_is_wanted_what_was_given_and_its_origin(
     assignment: str, message: str, hint: str | None

@@ -30,19 +30,30 @@ class Real(NamedTuple):
 
 
 @contextmanager
-def real_server(port: int | None = None) -> Iterator[Real]:
-    """Serve tiny in float32, as its answers are the same in any engine, on that port or a free one."""
+def serving(*words: str, port: int | None = None) -> Iterator[Real]:
+    """`virc serve` with these words, on that port or a free one, once it has said its address; killed in the end."""
     port = port or free_port()
-    words = ("serve", "tiny", "--device", "cpu", "--dtype", "float32", "--port", str(port))
-    process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [*VIRC, "serve", *words, "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url == f"http://127.0.0.1:{port}/v1", process.communicate()[1]
         yield Real(process, url, port)
     finally:
-        process.terminate()
-        process.communicate(timeout=120)
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def real_server(port: int | None = None) -> Iterator[Real]:
+    """Serve tiny in float32, as its answers are the same in any engine, on that port or a free one."""
+    with serving("tiny", "--device", "cpu", "--dtype", "float32", port=port) as server:
+        try:
+            yield server
+        finally:
+            server.process.terminate()
+            server.process.communicate(timeout=120)
 
 
 def pids(port: int) -> list[int]:

@@ -1,19 +1,23 @@
 """Replies with several calls, and a tool that returns a text."""
 
 import json
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from virc.reasoning.calls import Call
+
+
+def schema(name: str, required: Sequence[str] = (), **properties: object) -> dict[str, Any]:
+    """The schema of a tool with these arguments."""
+    parameters = {"type": "object", "properties": properties, "required": list(required)}
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
 
 
 class Reader:
     """A tool that returns a text."""
 
     NAME, TEMPLATE = "read_text", "after_image"
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {"name": "read_text", "parameters": {"type": "object", "properties": {}}},
-    }
+    SCHEMA = schema("read_text")
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -45,6 +45,14 @@ def empty_workspace(patch: pytest.MonkeyPatch, folder: Path) -> Path:
     return workspace
 
 
+def without_cluster(patch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """An empty working folder, and a cache without environments; no cluster of Ray is known."""
+    patch.setenv("VIRC_CACHE", str(folder / "cache"))
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        patch.delenv(name, raising=False)
+    return empty_workspace(patch, folder)
+
+
 def synth(folder: Path, count: int, formats: str = "sft", *words: str) -> None:
     """Rows of diagrams in `data/polygons` of a workspace."""
     line = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--formats", formats)

@@ -66,21 +66,6 @@ TURN = call("rotate_image", degrees=90, image_index=0)
 TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 
 
-@pytest.fixture(autouse=True)
-def none_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools, "_CUSTOM", {})
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of `VIRC_PATH` with the tool."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "rotate_image.py").write_text(ROTATE)
-    monkeypatch.setenv("VIRC_PATH", str(folder))
-    return folder
-
-
 def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
     protocol = offering(TEMPLATE, ["rotate_image"])
     assert protocol.tools == (*TEMPLATE.tools, "rotate_image")

@@ -24,17 +24,6 @@ def figure(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in VIRC_PATH with one tool."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "rotate_image.py").write_text(ROTATE)
-    monkeypatch.setenv("VIRC_PATH", str(folder))
-    monkeypatch.setattr(tools, "_CUSTOM", {})
-    return folder
-
-
 def turning(name: str, fault: str = "") -> str:
     """The file of a tool that rotates; `fault` is done before it does."""
     return ROTATE.replace("rotate_image", name).replace(

@@ -4,7 +4,6 @@ tests/gpu/test_estimates.py measures steps of SFT.
 """
 
 import json
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,6 @@ from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, Work, es
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B, SEVEN_B = "Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"
 ROPE = {"rope_type": "default", "type": "mrope", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Small sums on a machine that others use: a second thread only waits."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 PARAMETERS = {

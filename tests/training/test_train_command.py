@@ -10,6 +10,7 @@ from support.called import virc
 from support.servers import dead_url, serve
 from support.solving import answer
 from support.tables import cases_of
+from support.workspaces import without_cluster
 
 from virc.core import entry_points
 from virc.models.registry import EMBEDDED_FOLDER
@@ -24,13 +25,7 @@ TINY = ("tiny", "--stage", "instruct")
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "workspace"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-    return folder
+    return without_cluster(monkeypatch, tmp_path)
 
 
 @pytest.fixture

@@ -9,20 +9,14 @@ from typing import Any
 
 import pytest
 from support.called import virc
+from support.workspaces import without_cluster
 
 SITE = "account: geometry\nshared: [/]\n"
 
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace, and a cache without environments."""
-    folder = tmp_path / "workspace"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-    return folder
+    return without_cluster(monkeypatch, tmp_path)
 
 
 def planned(*words: str) -> dict[str, Any]:

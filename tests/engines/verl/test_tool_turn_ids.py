@@ -5,14 +5,14 @@ What the loop does with a reply is run without verl.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pytest
 from PIL import Image
 from scripted_backend import Scripted, scripted, spelt
 from support.solving import answer
-from support.tool_replies import Reader, crop, said
+from support.tool_replies import Reader, crop, said, schema
 
 import virc
 from virc.data.rows.record import Picture, Record
@@ -38,13 +38,7 @@ class Halves:
     """A tool that returns a text and two images."""
 
     NAME, TEMPLATE = "both_halves", "after_image"
-    SCHEMA: ClassVar[dict[str, Any]] = {
-        "type": "function",
-        "function": {
-            "name": "both_halves",
-            "parameters": {"type": "object", "properties": {"image_index": {"type": "integer"}}},
-        },
-    }
+    SCHEMA = schema("both_halves", image_index={"type": "integer"})
 
     def apply(self, call: Call, source: Image.Image) -> Result:
         middle = source.width // 2

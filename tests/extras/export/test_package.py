@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.called import virc
+from systems.test_installed_packages import REWARD as BREVITY
 
 from virc.config import yaml
 from virc.core.errors import ConfigError
@@ -22,19 +23,6 @@ about: for tests
 reward: {total: ./rewards/brevity.py}
 stages: {rl: {kind: rl, settings: {base: m, data: d, max_turns: 3}}}
 """
-BREVITY = '''"""More for shorter replies."""
-
-TERMS = ("short",)
-
-
-def short(sample, means):
-    """1 of an empty reply, and less the longer it is."""
-    return 1 / (1 + len(sample.text))
-
-
-def total(t):
-    return t.short
-'''
 
 
 @pytest.fixture

@@ -1,24 +1,18 @@
 """Functions that code in the sandbox may call: what gets in and out, in bounds."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
 from PIL import Image
-from support.sandboxed import SMALL, pool_of
+from support.sandboxed import SMALL
 from support.tables import each_case
 
 from virc_extras.sandbox.calls import Answer, Around, Asked
 from virc_extras.sandbox.calls import Image as Named
 from virc_extras.sandbox.pool import DiedError, Given, Limits, Past, Pool, SandboxProblem
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    with pool_of(1) as pool:
-        yield pool
 
 
 class Calls:

@@ -2,7 +2,6 @@
 
 import gc
 import signal
-from collections.abc import Iterator
 
 import pytest
 from support.sandboxed import SMALL, Runs, pool_of
@@ -17,12 +16,6 @@ from virc_extras.sandbox.pool import Limits, Machine, Past, Pool, SandboxProblem
 BARE = Machine(512, 4, ())
 KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}
 """Ends of a sandbox that was killed; the second is bwrap's own, where what it runs was killed a moment before it."""
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    with pool_of(1) as pool:
-        yield pool
 
 
 def runs_of(pool: Pool) -> Runs:

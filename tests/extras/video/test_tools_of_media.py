@@ -20,6 +20,7 @@ from serving.agent.agent_server import scripted
 from support.called import virc
 from support.servers import Server, image_bytes, serve
 from support.solving import CROP, answer, call
+from support.tables import cases_of
 
 import virc as library
 from virc.reasoning import history
@@ -27,6 +28,8 @@ from virc.reasoning.images import Shown
 from virc.reasoning.media import MediaPlace
 from virc.reasoning.protocol import own_protocol
 from virc.tools import registry
+
+CASES = cases_of(__file__)
 
 NAMES = ("select_frames", "watch", "turn_to")
 TOOLS = ("--tools", ",".join(f"+{name}" for name in NAMES))
@@ -71,50 +74,13 @@ def solved(turns: Sequence[str], *words: str) -> tuple[list[str | int], Any]:
 
 @pytest.mark.parametrize(
     ("files", "named", "arguments", "seen"),
-    [
-        ("phone", "watch", {"start": 1}, ["Frame 5 at 0:01:", 29]),
-        ("phone", "watch", {"start": "0:01.5"}, ["Frame 5 at 0:01.5:", 44]),
-        ("phone", "watch", {"start": 0.5, "end": "0:01.5", "count": 3},
-         ["Frame 5 at 0:00.5:", 14, "Frame 6 at 0:01:", 29, "Frame 7 at 0:01.5:", 44]),
-        ("phone", "watch", {"start": 1.9, "end": 9, "count": 2}, ["Frame 5 at 0:01.9:", 56, "Frame 6 at 0:01.97:", 59]),
-        ("phone", "watch", {"start": 0.25, "unit": "fraction"}, ["Frame 5 at 0:00.5005:", 15]),
-        ("phone", "watch", {"start": 2, "end": 3, "unit": "frame", "count": 2},
-         ["Frame 5 at 0:00.66:", 19, "Frame 6 at 0:01.32:", 39]),
-        ("a/phone --frames 2", "watch", {"start": 20, "end": 40, "unit": "source_frame", "count": 3},
-         ["Frame 3 at 0:00.666667:", 20, "Frame 4 at 0:01.67:", 34, "Frame 5 at 0:02.666667:", 40]),
-        ("phone", "select_frames", {"target_frames": [3, 1]}, ["Frame 3 at 0:01.32:", 39, "Frame 1 at 0:00:", 0]),
-        ("screen", "watch", {"start": 1, "end": 6.2, "count": 5}, ["Frame 4 at 0:01:", 4, "Frame 5 at 0:06.2:", 6]),
-        ("scan --page 1", "turn_to", {"pages": [40, 2]}, ["Page 40 of 40:", 40, "Page 2 of 40:", 2]),
-        ("phone --image a/phone --frames 1", "watch", {"start": 2, "clip": 2}, ["Clip 2, frame 2 at 0:02:", 36]),
-        ("phone --image scan --page 1", "turn_to", {"pages": [3]}, ["Document 2, page 3 of 40:", 3]),
-    ],
+    CASES["the_server_gets_what_the_call_names"],
 )  # fmt: skip
 def test_the_server_gets_what_the_call_names(files: str, named: str, arguments: Any, seen: list[str | int]) -> None:
     assert solved([call(named, **arguments)], *files.split())[0] == seen
 
 
-@pytest.mark.parametrize(
-    ("files", "named", "arguments", "reason"),
-    [
-        ("phone", "watch", {"start": 3}, "the clip lasts 0:02.01: it has nothing at 0:03"),
-        ("phone", "watch", {"start": 1, "end": 0.5}, "the span ends at 0:00.5, before it starts at 0:01"),
-        ("phone", "watch", {"start": "soon"}, "'soon' is no time"),
-        ("phone", "watch", {"start": "3", "unit": "frame"}, "'3' is no time such as 1:02, and no number"),
-        ("phone", "watch", {"start": 60, "unit": "source_frame"}, "the clip has no frame 60: its last one is 59"),
-        ("phone", "watch", {"start": 2.5, "unit": "source_frame"}, "the clip has no frame 2.5"),
-        ("phone", "select_frames", {"target_frames": [5]}, "frame 5 was not shown: the frames are 1 to 4"),
-        ("phone", "turn_to", {"pages": [1]}, "the question has no document"),
-        ("scan", "turn_to", {"pages": [41]}, "the document has 40 pages, and no page 41"),
-        ("phone --image a/phone", "watch", {"start": 1}, "there are several: clip is one of 1, 2"),
-        ("phone --image a/phone", "watch", {"start": 1, "clip": 3}, "clip is 3, and there is 1, 2"),
-        (
-            "phone --image phone --frames 99",
-            "watch",
-            {"start": 0, "end": 2, "count": 9, "clip": 1},
-            "8 more can be, not 9",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("files", "named", "arguments", "reason"), CASES["a_call_that_names_nothing_is_refused"])
 def test_a_call_that_names_nothing_is_refused(files: str, named: str, arguments: Any, reason: str) -> None:
     assert reason in str(solved([call(named, **arguments)], *files.split(), *QWEN)[0])
 

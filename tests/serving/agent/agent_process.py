@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agent_server import raw
-from support.loopback import free_port
-from support.real_server import VIRC
+from support import real_server
 
 
 class Process(NamedTuple):
@@ -27,14 +26,5 @@ class Process(NamedTuple):
 
 @contextmanager
 def serving(*words: str) -> Iterator[Process]:
-    port = free_port()
-    command = [*VIRC, "serve", *words, "--agent", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url == f"http://127.0.0.1:{port}/v1", process.communicate()[1]
-        yield Process(process, url, port)
-    finally:
-        process.kill()
-        process.communicate()
+    with real_server.serving(*words, "--agent") as found:
+        yield Process(found.process, found.url, found.port)

@@ -1,11 +1,10 @@
 """Answers of an agent endpoint as requests want them: bounded, as JSON, or as a call of the client's tool."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agent_server import ANSWER, LOOK, Running, scripted
+from agent_server import ANSWER, LOOK, Running
 from support.servers import Body, turn_of
 from support.tables import each_case
 
@@ -41,12 +40,6 @@ def turns(body: Body) -> str:
             return f"```json\n{json.dumps(json.loads(RIGHT), indent=2)}\n```"
         return RIGHT if schema != {"type": "object"} else "{}"
     return LONG if "long" in question else [LOOK, ANSWER][turn_of(body)]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Running]:
-    with scripted(turns) as found:
-        yield found
 
 
 def choice(running: Running, text: str = "What does it read?", **fields: Any) -> dict[str, Any]:

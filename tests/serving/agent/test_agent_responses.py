@@ -1,12 +1,11 @@
 """The Responses API of an agent endpoint, as the official client reads it (`openai("model")` of the AI SDK uses it)."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
-from agent_server import ANSWER, LOOK, MODEL, Running, data_url, scripted
+from agent_server import ANSWER, LOOK, MODEL, Running, data_url
 from openai.types.responses import Response
 from support.servers import Body, turn_of
 
@@ -21,12 +20,6 @@ def turns(body: Body) -> str:
     if "no answer" in question:
         return "<think>Too small.</think><answer>unreadable</answer>"
     return "A title" if "Title" in question else [LOOK, ANSWER][turn_of(body)]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Running]:
-    with scripted(turns) as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,21 +1,14 @@
 """Errors as the clients of an agent endpoint read them: in the names of its fields, not of its command's options."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
-from agent_server import Running, chat, scripted
+from agent_server import Running, chat
 
 from virc.core.errors import DataError, UsageError
 from virc.reasoning.opening import pictures
 from virc.serving.agent import request
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Running]:
-    with scripted() as found:
-        yield found
 
 
 def refusal(endpoint: Running, **fields: Any) -> str:

@@ -36,12 +36,6 @@ def test_a_cancelled_problem_ends_its_request_alone(image: Path, how: str) -> No
         assert len(server.chats()) == 1  # neither tried again nor sampled
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of Python name files below this folder."""
-    monkeypatch.chdir(tmp_path)
-
-
 def test_a_cancelled_model_of_this_process_stops() -> None:
     heard = list[object]()
     triangle = ROOT / "tests" / "pictures" / "triangle.png"

@@ -27,12 +27,6 @@ from virc.solving.python.many import batch
 Pair = namedtuple("Pair", "image question")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of Python name files below this folder."""
-    monkeypatch.chdir(tmp_path)
-
-
 def _asked(body: Body) -> str:
     """The question of a request."""
     found = re.search(r"Say [\w :]+", json.dumps(body["messages"][-1]))
