@@ -183,7 +183,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0, for_vllm: boo
     model.generation_config.eos_token_id = named if len(named) > 1 else named[0]
     model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder, save_original_format=family != "qwen3_5_moe")  # it has its experts in one tensor
-    if family in ("gemma3", "lfm2_vl") or (family == "qwen3_vl_moe" and for_vllm):
+    if family in ("gemma3", "lfm2_vl", "qwen3_vl_moe"):
         _named_as_published(folder / "model.safetensors")
     words.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
@@ -275,14 +275,7 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object],
             audio_token_id=ids["<|audio|>"],
         )
         return transformers.Gemma4ForConditionalGeneration(config).eval()
-    tower = {
-        "depth": 2,
-        "hidden_size": 32,
-        "num_heads": 2,
-        "intermediate_size": 64,
-        "out_hidden_size": 128,
-        "image_size": 112,
-    }
+    tower = {"depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 128}
     text |= WIDE | {"pad_token_id": ids["<|endoftext|>"]}
     text["rope_parameters"] = HYBRID["rope_parameters"]
     name = {"glm4v": "Glm4v", "glm46v": "Glm46V"}.get(family, "Glm4vMoe")
@@ -299,7 +292,7 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object],
         }
     config = getattr(transformers, f"{name}Config")(
         text_config=text,
-        vision_config=tower,
+        vision_config=tower | {"image_size": 112},
         image_token_id=ids["<|image|>"],
         video_token_id=ids["<|video|>"],
         image_start_token_id=ids["<|begin_of_image|>"],

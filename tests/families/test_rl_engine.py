@@ -8,7 +8,6 @@ from backends import tiny_factory
 from engines.verl import rl_engine
 from support import workspaces
 
-from virc.backends.checkpoint import tensors
 from virc.families import registry as families
 from virc.models import sizes
 from virc.stages.sft import Lora
@@ -56,9 +55,9 @@ def test_one_step_changes_the_parts_that_are_not_frozen(kind: str, tmp_path: Pat
     assert found["vision"]["equal"] == found["vision"]["weights"] > 0
     assert found["projector"]["equal"] == 0 < found["projector"]["weights"]
     assert found["language"]["equal"] < 0.2 * found["language"]["weights"]
-    if kind.startswith(("gemma", "lfm2")):  # whose names in memory are none that vLLM reads
+    if kind.startswith(("gemma", "lfm2")) or kind.endswith("moe"):  # of which vLLM does not read what is in memory
         assert workspaces.run(tmp_path, "merge", "long-rl", "--to", "merged").returncode == 0
-        assert tensors(tmp_path / "merged" / "model.safetensors").keys() == tensors(base / "model.safetensors").keys()
+        assert workspaces.shapes(tmp_path / "merged") == workspaces.shapes(base)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,13 +1,12 @@
 """An adapter on a model with experts, recurrent layers or other names: merged, it is what both are in this process."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import small_lora
+from backends import tiny_factory
+from support import small_lora, workspaces
 
 from virc.backends import local
 from virc.engines.merge import adapter as merging
@@ -29,8 +28,7 @@ def logits(network: Any) -> Any:
 def test_a_merged_model_says_what_base_and_adapter_say(tmp_path: Path, family: str) -> None:
     import torch
 
-    sys.path.insert(0, str(Path(__file__).parents[1] / "backends"))
-    base = importlib.import_module("tiny_factory").build(tmp_path / "base", family)
+    base = tiny_factory.build(tmp_path / "base", family)
     network = local.read_network(base, "auto")
     factors: dict[str, Any] = {}
     for name, weight in network.named_parameters():
@@ -42,6 +40,7 @@ def test_a_merged_model_says_what_base_and_adapter_say(tmp_path: Path, family: s
     adapter = small_lora.write(tmp_path / "lora", factors, base_model_name_or_path=str(base))
     (tmp_path / "merged").mkdir()
     merging.merge([str(base), str(adapter), str(tmp_path / "merged")])
+    assert workspaces.shapes(tmp_path / "merged") == workspaces.shapes(base)
     merged = logits(local.read_network(tmp_path / "merged", "auto"))
     assert json.loads((tmp_path / "merged" / "config.json").read_bytes())["model_type"] == family
     assert torch.equal(merged, logits(local.load(base, "cpu", adapter=adapter).cached.network))

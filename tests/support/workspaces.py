@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from virc.backends.checkpoint import tensors
 from virc.systems import registry as systems
 
 _CPU = (
@@ -161,6 +162,11 @@ def weights(run_folder: Path, step: int, name: str = "model.safetensors") -> dic
     from safetensors.torch import load_file
 
     return dict(load_file(run_folder / "checkpoints" / f"checkpoint-{step}" / name))
+
+
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a model's weights."""
+    return {name: shape for name, (_, shape, _) in tensors(folder / "model.safetensors").items()}
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

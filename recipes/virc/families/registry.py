@@ -78,6 +78,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         marks: the special tokens of its chat template.
         images: its image processor.
         is_renamed: whether transformers has other names for its weights than the published files, which vLLM reads.
+        joined: model types whose files have one tensor for all experts of a layer, where transformers may write each.
         is_packed: whether rows may follow one another in a sequence of verl.
         unstated: sizes of the language model that a config.json may leave out, by their names there.
         parts: part of a model -> pieces of the names of its weights; all others are the language model.
@@ -111,6 +112,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     marks: ChatMarks = CHATML
     images: ImageProcessor = ImageProcessor()
     is_renamed: bool = False
+    joined: tuple[str, ...] = ()
     is_packed: bool = True
     unstated: Mapping[str, int] = {}
     parts: Mapping[Part, tuple[str, ...]] = {}

@@ -23,6 +23,7 @@ from transformers.integrations import integration_utils
 
 from virc.core.orphans import end_with_parent
 from virc.engines.environment import check_finite, refuse_missing_weights
+from virc.engines.merge import common as merging
 from virc.families import registry as families
 
 _MORE = {
@@ -87,7 +88,11 @@ class EndsWhereDiverged(TrainerCallback):
 
 
 class Prepares(TrainerCallback):
-    """Makes the model faster and smaller to train than LLaMA-Factory and peft leave it."""
+    """Makes the model faster and smaller to train than LLaMA-Factory and peft leave it, and its files vLLM's."""
+
+    def on_init_end(self, *_: Any, model: Any = None, **__: Any) -> None:
+        merging.turn_back()
+        model.register_load_state_dict_pre_hook(turn)  # to resume, the trainer loads tensors as they lie in the files
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
@@ -97,6 +102,13 @@ class Prepares(TrainerCallback):
             # LLaMA-Factory makes the trained weights float32 and leaves the frozen ones as they are in their files:
             # a CPU that emulates bfloat16 takes seventeen times as long for those
             model.float()
+
+
+def turn(model: Any, state: dict[str, Any], *_: Any) -> None:
+    """Turn experts that are to be loaded as `merging.turn_back` had them written."""
+    for name, weight in model.named_parameters():
+        if name in state and weight.dim() == 3 and weight.shape == state[name].mT.shape != state[name].shape:
+            state[name] = state[name].mT
 
 
 def keep_gradients_out(model: Any) -> None:

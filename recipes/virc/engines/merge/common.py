@@ -101,6 +101,7 @@ def save(network: Any, folder: Path) -> int:
     from safetensors import SafetensorError
 
     tell("writing the weights")
+    turn_back()
     with errors_as(VircError, "the merged model cannot be written", caught=(OSError, SafetensorError)):
         network.save_pretrained(folder, max_shard_size=_FILE)
         for file in folder.glob("*.safetensors"):  # safetensors lets nobody else read them
@@ -108,6 +109,13 @@ def save(network: Any, folder: Path) -> int:
             with file.open("rb") as opened:  # or a folder that is renamed could lose its weights with the power
                 os.fsync(opened.fileno())
     return sum(weight.numel() for weight in network.parameters())
+
+
+def turn_back() -> None:
+    """Have transformers write experts of Qwen3-VL as it read them: it leaves them turned, and vLLM reads none so."""
+    from transformers.core_model_loading import Transpose
+
+    Transpose.reverse_op = property(lambda each: Transpose(each.dim1, each.dim0))  # type: ignore[assignment, method-assign]
 
 
 def same(one: "torch.Tensor", other: "torch.Tensor") -> bool:

@@ -43,8 +43,11 @@ def merge(words: Sequence[str]) -> int:
     _check_tied(weights, network, actor)
     network.load_state_dict(weights, strict=True, assign=True)
     network.tie_weights()
-    if families.of(network.config.model_type).is_renamed:  # as it was not loaded, transformers would keep its own names
+    family = families.of(network.config.model_type)
+    if family.is_renamed:  # as it was not loaded, transformers would keep its own names
         network._weight_conversions = get_model_conversion_mapping(network, add_legacy=False)
+    elif network.config.model_type in family.joined:
+        network._weight_conversions = []
     return merging.save(network, folder)
 
 
