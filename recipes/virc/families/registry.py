@@ -198,7 +198,7 @@ def _trained(model_type: str, is_rl: bool = False, is_vllm: bool = False) -> Fam
     family = by_model_type(model_type)
     if family and model_type in (family.rl if is_rl else family.sft) and not (is_vllm and model_type in family.refused):
         return family
-    sentence = f"models of type {plain(model_type, 60)!r} are not trained here"
+    sentence = f"models of type {plain(model_type, 60)!r} are not trained here by {'RL' if is_rl else 'SFT or DPO'}"
     if family and model_type in family.refused:
         raise ConfigError(sentence, family.refused[model_type])
     known = (kind for each in discover().values() for kind in (each.rl if is_rl else each.sft))
