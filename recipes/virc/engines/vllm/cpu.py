@@ -20,6 +20,7 @@ _METHOD = "VLLM_WORKER_MULTIPROC_METHOD"
 def main() -> None:
     """Run vLLM's server; the garbage collector pauses until vLLM is imported and configured."""
     gc.disable()
+    import torch
     from vllm.model_executor.models import ModelRegistry  # type: ignore[import-not-found, unused-ignore]
     from vllm.platforms.cpu import CpuPlatform  # type: ignore[import-not-found, unused-ignore]
 
@@ -27,6 +28,9 @@ def main() -> None:
         if name in ModelRegistry.models:  # a class, in the place of where it is: it needs no process to be read
             ModelRegistry.register_model(name, ModelRegistry.models[name].load_model_cls())
     CpuPlatform.check_and_update_config = staticmethod(_configuring(CpuPlatform.check_and_update_config))
+    # vLLM takes back what a seeded request draws between parts of its prompt, by an offset that a CPU's has not
+    begun = {"get_offset": lambda _: 0, "set_offset": lambda drawn, _: drawn.manual_seed(drawn.initial_seed())}
+    torch.Generator = type("Generator", (torch.Generator,), begun)  # type: ignore[misc, assignment]
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alter_sys=True)
 
 
