@@ -6,7 +6,7 @@
 #   rolled by one row before it is converted, it is as transformers has it.
 # A guess: what llama.cpp's own tools convert and run is the model that was published, but for rounding.
 # Hurts: who runs InternVL as GGUF, and most where places count: reading, counting, boxes. Nothing fails, and replies look like replies.
-# It takes two minutes of a processor and 1.5 GB, if PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings the torch of CPUs.
+# It takes two minutes of a processor and 1.5 GB with a build of torch for CPUs.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

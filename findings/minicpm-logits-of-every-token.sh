@@ -5,7 +5,7 @@
 # A guess: to read a prompt costs a model's logits once, as in most families of pictures and text.
 # Hurts: who gives it long prompts, many pictures or large batches: of 32,768 tokens the logits alone are 16 GB in bfloat16 where the
 #   vocabulary has 248,320 tokens (Qwen 3.5's), in place of half a megabyte.
-# It takes a minute of a processor and 1 GB, if PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu brings the torch of CPUs.
+# It takes a minute of a processor and 1 GB with a build of torch for CPUs.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
