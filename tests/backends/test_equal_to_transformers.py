@@ -40,7 +40,7 @@ class Whole:
         config: Any = transformers.AutoConfig.from_pretrained(folder)
         name = {"internvl": "InternVLProcessor", "glm4v": "Glm4vProcessor", "glm4v_moe": "Glm4vProcessor"}
         name |= {"glm46v": "Glm46VProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor"}
-        name |= {"gemma4": "Gemma4Processor", "minicpmv4_6": "MiniCPMV4_6Processor"}
+        name |= {"glm_ocr": "Glm46VProcessor", "gemma4": "Gemma4Processor", "minicpmv4_6": "MiniCPMV4_6Processor"}
         name |= {"minicpmv4_7": "MiniCPMV4_7Processor", "ovis2": "Ovis2Processor"}
 
         class Processor(getattr(transformers, name.get(config.model_type, "Qwen3VLProcessor"))):  # type: ignore[misc]  # its part for videos needs torchvision

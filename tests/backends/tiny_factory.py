@@ -29,7 +29,7 @@ MORE = {
 """Beginning of a family's name -> its special tokens, where they are not those of Qwen-VL alone."""
 PROCESSORS = {"internvl": "InternVLProcessor", "gemma3": "Gemma3Processor", "lfm2_vl": "Lfm2VlProcessor",
               "minicpmv4_6": "MiniCPMV4_6Processor", "minicpmv4_7": "MiniCPMV4_7Processor",
-              "ovis2": "Ovis2Processor"}  # fmt: skip
+              "ovis2": "Ovis2Processor", "glm_ocr": "Glm46VProcessor"}  # fmt: skip
 TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -80,6 +80,7 @@ _TEMPLATES = {
     "glm4v": GLM_TEMPLATE,
     "glm4v_moe": GLM_TEMPLATE,
     "glm46v": GLM_TEMPLATE,
+    "glm_ocr": GLM_TEMPLATE,
     "qwen3_5": THINKING,
     "qwen3_5_moe": THINKING,
 }
@@ -278,7 +279,10 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object],
     tower = {"depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 128}
     text |= WIDE | {"pad_token_id": ids["<|endoftext|>"]}
     text["rope_parameters"] = HYBRID["rope_parameters"]
-    name = {"glm4v": "Glm4v", "glm46v": "Glm46V"}.get(family, "Glm4vMoe")
+    text["tie_word_embeddings"] = is_tied = family not in ("glm4v_moe", "glm_ocr")
+    name = {"glm4v": "Glm4v", "glm46v": "Glm46V", "glm_ocr": "GlmOcr"}.get(family, "Glm4vMoe")
+    if family == "glm_ocr":
+        text["intermediate_size"] = 3 * 128  # as wide as the projector, where vLLM reads its width
     if family == "glm4v_moe":
         text |= {
             "moe_intermediate_size": 96,
@@ -299,7 +303,7 @@ def _of_another_tower(family: str, ids: dict[str, int], text: dict[str, object],
         image_end_token_id=ids["<|end_of_image|>"],
         video_start_token_id=ids["<|begin_of_video|>"],
         video_end_token_id=ids["<|end_of_video|>"],
-        tie_word_embeddings=family != "glm4v_moe",
+        tie_word_embeddings=is_tied,
     )
     return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
 
@@ -429,7 +433,7 @@ def _preprocessor(family: str) -> dict[str, object]:
         of_lfm = statistics | few | {"image_processor_type": "Lfm2VlImageProcessorFast"}
         return {"lfm2_vl": of_lfm, "gemma4": of_gemma}.get(family, of_minicpm)
     if family.startswith("glm"):
-        kind = "Glm46VImageProcessor" if family == "glm46v" else "Glm4vImageProcessor"
+        kind = "Glm46VImageProcessor" if family in ("glm46v", "glm_ocr") else "Glm4vImageProcessor"
         size = {"shortest_edge": 4 * 2 * 28 * 28, "longest_edge": 4096 * 2 * 28 * 28}
         return shared | statistics | {"image_processor_type": kind, "patch_size": 14, "size": size}
     if family.startswith("qwen3"):

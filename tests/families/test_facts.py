@@ -30,6 +30,7 @@ FACTS = {
     "qwen3.5": Facts(THOUSAND, "corners", 16, 2, 64, 16_384, 8192),
     # 12544 and 9633792 pixels, of which its processor counts those of a picture twice
     "glm-4v": Facts(THOUSAND, "corners", 14, 2, 8, 6144, 8192),
+    "glm-ocr": Facts(None, "corners", 14, 2, 8, 6144, 8192),
     # tiles of 448 pixels with 256 tokens each, 1 to 12 of them
     "internvl3": Facts(THOUSAND, "corners", 14, 2, 256, 12 * 256, 2048),
     "gemma3": Facts(None, "corners", 14, 2, 4, 1024, 2048),

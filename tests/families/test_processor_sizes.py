@@ -31,6 +31,7 @@ def drawn(count: int = 200) -> list[tuple[int, int]]:
 def processors() -> dict[str, tuple[Any, dict[str, Any]]]:
     """Family -> the processor's class, and the settings that its makers publish."""
     from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
+    from transformers.models.glm46v.image_processing_pil_glm46v import Glm46VImageProcessorPil
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     of_qwen2 = {"min_pixels": 3136, "max_pixels": 12_845_056}
@@ -43,10 +44,11 @@ def processors() -> dict[str, tuple[Any, dict[str, Any]]]:
         "qwen3.5": (Qwen2VLImageProcessorPil, of_qwen3),
         "llava-onevision": (Qwen2VLImageProcessorPil, {"min_pixels": 3136, "max_pixels": 2_560_000}),
         "glm-4v": (Glm4vImageProcessorPil, of_glm),
+        "glm-ocr": (Glm46VImageProcessorPil, of_glm),
     }
 
 
-@each_case("family", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "glm-4v", "llava-onevision"])
+@each_case("family", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3.5", "glm-4v", "glm-ocr", "llava-onevision"])
 def test_sizes_are_those_of_the_family_processor(family: str) -> None:
     kind, settings = processors()[family]
     processor, patch = kind(**settings), settings.get("patch_size", 14)
