@@ -156,7 +156,7 @@ def _settings() -> Iterator[str]:
     yield "`--set KEY=VALUE`, a file for `--config`, or `settings` of a stage in a system's YAML.\n"
     yield from _tables(sft.Config, dpo.Config, rl.Config, sft.Lora, Reward, Judging)
     yield "## Files of families\n"
-    yield "`--family FILE`, or `recipes/virc/families/NAME.yaml`, which may be `like` another.\n"
+    yield "`--family FILE`, or `recipes/virc/families/NAME.yaml`, whose levels (`here` to `rl`) alone count.\n"
     yield from _tables(Family, ChatMarks, ImageProcessor, Grid)
 
 

@@ -70,6 +70,7 @@ OF_KINDS = [
     # a layer for drafts, and experts of which a token passes two and one that all pass
     ("qwen3_5_moe", {"moe_intermediate_size": 4, "num_experts_per_tok": 2, "shared_expert_intermediate_size": 6},
      EXPERTS | {"mtp.fc.weight": (8, 16)}, 480, 0, 480 - 2 * 96, 14),
+    ("glm4v", {"intermediate_size": 16}, {f"{LAYERS}.2.mlp.down_proj.weight": (8, 16)}, 0, 0, 0, 16),  # for drafts too
     ("internvl", {"intermediate_size": 16}, {"language_model.lm_head.weight": (10, 8)}, 80, 0, 0, 16),
     ("gemma4", {"intermediate_size": 16, "num_kv_shared_layers": 1},  # the second layer has the keys of the first
      {f"{LAYERS}.{at}.self_attn.k_proj.weight": (4, 8) for at in range(2)}, 32, 4 * (8 + 4), 0, 16),

@@ -30,6 +30,7 @@ from virc.systems import speech
 from virc.tools import registry as tools
 
 _FOLDER = Path(__file__).parent
+_OF_TYPES = {"names", "model_types", "notes", "joined", "here", "towers", "sft", "liger", "rl", "refused"}
 _OFFERED = ("crop_image", "scale_image")
 _ACCEPTED = ("crop_image", "scale_image", "display_image")
 _SYSTEM = (
@@ -60,7 +61,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         name: as `--family` takes it.
         about: what it is, one line.
-        like: another family, for values that this one leaves out.
+        like: another family, for what this one leaves out, but names, types and notes.
         sources: where these facts were read.
         model_types: `model_type` in the `config.json` of its models.
         names: a regular expression that is found in the names that servers give its models, in lower case.
@@ -299,7 +300,8 @@ def _read(path: Path) -> Family:
         known = [file.stem for file in _FOLDER.glob("*.yaml")]
         if like not in known:
             raise ConfigError(f"{path}: there is no family {plain(like, 60)!r} to be `like`", did_you_mean(like, known))
-        content = {**plain_yaml.read_mapping(_FOLDER / f"{like}.yaml"), **content}
+        other = plain_yaml.read_mapping(_FOLDER / f"{like}.yaml")
+        content = {**{key: value for key, value in other.items() if key not in _OF_TYPES}, **content}
     for fault in validation.faults(content, Family):
         raise ConfigError(f"{path} is no family of models: {fault.message}", fault.hint)
     family = msgspec.convert(content, Family, strict=False)

@@ -287,6 +287,7 @@ def of_base(name: str, workspace: Path) -> Shape | None:
 
 _UNUSED = re.compile(r"^mtp\.|(?:e_score_correction_bias|layer_scalar|std_bias|std_scale|put_min|put_max)$")
 """Tensors in files of weights that no training counts: of layers for drafts, and those that are no parameters."""
+_BLOCK = re.compile(r"language_model\.layers\.(\d+)\.")
 _SHARED = re.compile(r"language_model\..*\.(\d+)\.self_attn\.(?:k_proj|v_proj|k_norm)\.")
 _LOOKUP = re.compile(r"(?:embed_tokens|_per_layer|pos_embed|position_embeddings?|\.gate)$|\.experts\.")
 _DIGITS = re.compile(r"\.\d+(?=\.)")
@@ -299,6 +300,7 @@ def _of_weights(shape: Shape, folder: Path) -> Shape:
     tensors = {
         name: size for file in files for name, (_, size, _) in file.items()
         if not _UNUSED.search(name) and not ((of := _SHARED.search(name)) and int(of[1]) >= own)
+        and not ((of := _BLOCK.search(name)) and int(of[1]) >= text.num_hidden_layers)  # for drafts, of GLM
     }  # fmt: skip
     counts: dict[Part, int] = dict.fromkeys(PARTS, 0)
     layers: Counter[Linear] = Counter()
