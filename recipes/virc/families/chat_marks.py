@@ -66,10 +66,12 @@ class ChatMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         (before, _, behind), (first, column, row_end, last) = self.image, self.tiles or ("",) * 4
         written: list[str | int] = [before.format(number=number), sum(map(sum, counts)), behind]
         if self.tiles and len(counts) > 1:
-            tiles = [each for row in counts[1:] for count in row for each in (count, column)]
-            written[1:] = [*counts[0], first, *tiles[:-1], last]
-            width = 2 * len(counts[1])
-            written[2 + width : -1 : width] = [row_end] * (len(counts) - 2)
+            written[1:] = [*counts[0], first]
+            for row in counts[1:]:
+                for count in row:
+                    written += [count, column]
+                written[-1] = row_end
+            written[-1] = last
         for each in written:
             yield from [each] if isinstance(each, int) else filter(None, _MARK.split(each))
 

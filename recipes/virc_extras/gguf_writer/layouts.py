@@ -224,9 +224,8 @@ def _gemma4(of: Config, vision: Config) -> Layout:
         text["feed_forward_length"] = [of["intermediate_size"] * (1 + is_wide) for is_wide in wider]
     # without `use_gelu`, which its converter leaves out, llama.cpp computes another GELU; the size is not used
     tower = {"vision.image_size": 224, "vision.projector.scale_factor": vision["pooling_kernel_size"], "use_gelu": True}
-    still = [1.0] * turned + [1e30] * (
-        far // 2 - turned
-    )  # what the frequencies of layers without a window are divided by
+    # what the frequencies of layers without a window are divided by
+    still = [1.0] * turned + [1e30] * (far // 2 - turned)
     weights: dict[str, Parts] = {
         r"^model\.norm\.weight": {
             r"\g<0>": None,

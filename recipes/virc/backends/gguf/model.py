@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends.checkpoint import image_grid
 from virc.backends.gguf import header
 from virc.backends.gguf.header import Value
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
 from virc.core.text import plain
 from virc.families import registry as families
+from virc.families import sizing
 from virc.reasoning import resize
 from virc.reasoning.resize import Grid
 
@@ -21,8 +21,6 @@ PROTOCOL, MIN_PIXELS, MAX_PIXELS = "virc.protocol", "virc.min_pixels", "virc.max
 """Keys of ours: the chat protocol as JSON, and the smallest and largest area of an image in pixels."""
 _VISION = "clip"
 _MERGED = 2  # patches a side that become one token, if the file does not say
-_PROCESSORS = {"gemma3": "Gemma3", "gemma4v": "Gemma4", "internvl": "GotOcr2", "lfm2": "Lfm2Vl"}
-"""Vision tower -> what an image processor of transformers is called that sees other sizes than Qwen-VL's."""
 
 
 class GGUF(msgspec.Struct, frozen=True):
@@ -119,16 +117,17 @@ def _files(folder: Path) -> list[Path]:
 
 def _grid(values: Mapping[str, Value], tower: Mapping[str, Value]) -> Grid | None:
     smallest, largest = _number(values, MIN_PIXELS), _number(values, MAX_PIXELS)
-    if named := _PROCESSORS.get(_projector(tower) or ""):
+    sized = families.of(_type_of_tower(tower)).images.sizing
+    if sized not in ("area", "frames"):
         side = _number(tower, "clip.vision.image_size")
         tiles = _number(tower, "clip.vision.preproc_max_tiles") or 12
         settings: dict[str, object] = {"size": {"height": side, "width": side}, "max_patches": tiles}
         if smallest and largest:
             settings |= {"min_image_tokens": smallest // 32**2, "max_image_tokens": largest // 32**2}
             settings |= {"max_soft_tokens": largest // 48**2}
-        grid = image_grid(settings | {"image_processor_type": named})
+        grid = sizing.grid(settings, sized)
         # a longer one llama.cpp would cut into tiles
-        return msgspec.structs.replace(grid, longest=1024) if named == "Lfm2Vl" else grid
+        return msgspec.structs.replace(grid, longest=1024) if sized == "tokens" else grid
     patch = _number(tower, "clip.vision.patch_size")
     if not (smallest and largest and patch) or smallest > min(largest, resize.MAX_PIXELS):
         return None
@@ -138,12 +137,13 @@ def _grid(values: Mapping[str, Value], tower: Mapping[str, Value]) -> Grid | Non
 def _model_type(architecture: str, tower: Mapping[str, Value]) -> str | None:
     if architecture.startswith("qwen35"):  # its vision tower is Qwen3-VL's
         return "qwen3_5"
+    return _type_of_tower(tower)
+
+
+def _type_of_tower(tower: Mapping[str, Value]) -> str | None:
+    projector = _text(tower, "clip.vision.projector_type") or _text(tower, "clip.projector_type")
     named = (each for family in families.discover().values() for each in family.towers.items())
-    return next((kind for kind, name in named if name == _projector(tower)), None)
-
-
-def _projector(tower: Mapping[str, Value]) -> str | None:
-    return _text(tower, "clip.vision.projector_type") or _text(tower, "clip.projector_type")
+    return next((kind for kind, name in named if name == projector), None)
 
 
 def _text(values: Mapping[str, Value], key: str) -> str | None:
