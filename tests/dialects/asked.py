@@ -38,11 +38,6 @@ class Asked:
         """Whether the answer alone is on stdout, after one look at the right place."""
         return self.done.code == 0 and self.done.out == "73\n" and not self.faults
 
-    @property
-    def is_silently_wrong(self) -> bool:
-        """Whether something else was given as the answer, as if nothing were wrong."""
-        return not self.is_right and (self.done.code == 0 or bool(self.done.out))
-
 
 def ask(scene: Scene, picture: Path, *words: object) -> Asked:
     """Ask a scene's model with `virc solve`."""

@@ -12,6 +12,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty config and cache, and a working folder without models."""
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv("VIRC_OWN_WORDS", raising=False)  # models are asked as on a new machine
     empty_workspace(monkeypatch, tmp_path)
 
 

@@ -92,7 +92,7 @@ def written(block: Block, number: int, folder: Path, ports: Mapping[str, str]) -
     return f"echo {block.place} >&2\n{program} {kept} >{kept}.out </dev/null\n"
 
 
-@pytest.mark.parametrize("page", ["evaluation", "strategies", "concepts", "publish", "own-figures", "remote-tools"])
+@pytest.mark.parametrize("page", ["evaluation", "strategies", "concepts", "extras/push", "own-figures", "remote-tools"])
 def test_the_first_commands_need_no_files(page: str, tmp_path: Path, environment: dict[str, str]) -> None:
     first, empty = blocks(f"docs/{page}.md")[0], tmp_path / "empty"
     empty.mkdir()

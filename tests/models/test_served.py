@@ -1,21 +1,27 @@
 """Which model a served name means, and which chat protocol of this machine it is spoken to in."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
+from PIL import Image
+from support.called import virc
 from support.made import make, save
+from support.servers import serve
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol, provenance
 from virc.models import registry as models
 from virc.models.chat_protocol import ServedModel
+from virc.models.load import Choice, prompt_setup_here
 from virc.models.provenance import Origin
 from virc.reasoning.protocol import FILE_NAME, Protocol, own_protocol
 from virc.systems import registry as systems
 from virc.systems.registry import System
+from virc.systems.texts import AbsentTextError
 from virc.tools import registry as tools
 
 VIRC = systems.get("virc")
@@ -70,6 +76,54 @@ def test_protocols_that_differ_leave_open_which_is_meant(tmp_path: Path) -> None
 def test_a_served_name_means_the_model_with_the_longest_name_in_it(name: str, short: str | None) -> None:
     system = with_models(**{"X": "pixel", "X-large": "permille"})
     assert models.served(name, None, system)[1] == (system.models[short] if short else None)
+
+
+@pytest.mark.parametrize(
+    ("short", "kind", "system", "asked"),
+    [
+("GLM-4.1V-9B-Thinking", "glm4v", None, "glm-4v"),
+("InternVL3_5-8B", "internvl", "internvl3.5", "own words"),
+("Skywork-R1V3-38B", "internvl", None, "internvl3"),
+("Skywork-R1V3-38B", "internvl", "skywork-r1v3", "system"),
+("OpenVLThinker-7B", "qwen2_5_vl", None, "qwen2.5-vl"),
+("DeepEyes-7B", "qwen2_5_vl", None, "own words"),
+("VisReason-7B", "qwen2_5_vl", None, "system"),
+],
+)  # fmt: skip
+def test_a_folder_is_asked_with_tools_unless_a_system_is_chosen(
+    short: str, kind: str, system: str | None, asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VIRC_OWN_WORDS")
+    (tmp_path / "models" / short).mkdir(parents=True)
+    (tmp_path / "models" / short / "config.json").write_text(json.dumps({"model_type": kind}))
+    choice = Choice(short, system=system)
+    found = prompt_setup_here(models.find(short, tmp_path, system), choice)
+    assert (found.family or found.chat_protocol.name) == asked
+    assert bool(found.chat_protocol.tools) == (system is None)
+    if found.family:
+        assert "; as its authors ask it: «--system " in found.why
+    if asked == "own words":
+        (warning,) = found.warnings
+        assert f"`virc download texts --system {system or 'deepeyes'}` brings those" in warning
+        exact = msgspec.structs.replace(choice, exact_words=True)
+        with pytest.raises(AbsentTextError, match="is not on this machine"):
+            prompt_setup_here(models.find(short, tmp_path, system), exact)
+
+
+def test_an_evaluation_asks_in_the_words_of_the_authors_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VIRC_OWN_WORDS")
+    Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
+    (tmp_path / "rows.jsonl").write_text('{"image": "a.png", "question": "?", "answer": "1"}\n')
+    monkeypatch.chdir(tmp_path)
+    with serve(["<answer>1</answer>"], models=["ChenShawn/DeepEyes-7B"]) as server:
+        asked = virc("solve", "a.png", "?", "--endpoint", server.url)
+        assert (asked.code, asked.out) == (0, "1\n")
+        assert asked.err.count("in our own words") == 1
+        refused = virc("eval", "rows.jsonl", "--endpoint", server.url, "--model", "ChenShawn/DeepEyes-7B")
+    assert refused.code == 3
+    assert "of deepeyes's authors is not on this machine" in refused.err
 
 
 def test_the_protocol_of_a_checkpoint_goes_before_that_of_its_run(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_missing_program_is_found_at_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_the_server_ends_with_its_parent(tmp_path: Path) -> None:
-    over_stdio(tmp_path)
+    over_stdio(tmp_path, more="seconds: 200\n")
     program = (
         "import sys; from pathlib import Path; from PIL import Image; from virc.remote.tool import read_tool;"
         "from virc.reasoning.calls import Call;"

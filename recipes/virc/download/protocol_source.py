@@ -41,7 +41,7 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     if is_file(target):
         return target
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
-    if system is None or model is None:
+    if system is None or model is None or not system.takes(model):
         return None
     by_texts = texts.of(system.file.parent) is not None and system.worded
     if texts.own_words() if by_texts else coordinates not in system.protocol_source:

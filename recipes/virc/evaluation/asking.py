@@ -114,6 +114,7 @@ class ModelProgress(Progress):
 def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
     """Ask a model the problems that it has not answered yet in each arm; one on this machine is loaded for them."""
     request, report = arms[0].request, arms[0].report
+    setup = setup.with_exact_words()
     unloaded = _if_answered(setup, arms)
     opened = unloaded or open_setup(setup, report, lambda _: None)[0]
     arms[0].warn_of(assumed_of(opened.name, Path.cwd(), setup.choice.system))

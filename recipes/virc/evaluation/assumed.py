@@ -35,7 +35,7 @@ def origin(name: str, workspace: Path, asked: str | None) -> tuple[System | None
     found: Weights | None = None
     with suppress(ConfigError):  # it was asked on an endpoint
         found = models.find(name, workspace, asked)
-    system, model = (found.system, found.model) if found else models.known(name, asked)
+    system, model = (found.system, found.model) if found else models.asked_as(*models.known(name, asked), asked)
     run = models.run_of(found.adapter or found.folder) if found else None
     short = next((each for each, known in system.models.items() if known is model), None) if system else None
     return system, None if run else short, run

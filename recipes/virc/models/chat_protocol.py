@@ -27,8 +27,11 @@ DEFAULT = "default"
 """What `--protocol` says to insist on our own chat protocol."""
 
 
-def of_weights(weights: Weights, option: str | None = None) -> Protocol:
+def of_weights(weights: Weights, option: str | None = None, *, exact_words: bool = True) -> Protocol:
     """The chat protocol of a model on this machine: that next to its weights, or of the run that made them.
+
+    Args:
+        exact_words: refuse a system whose authors' texts are not on this machine; else our own words stand for them.
 
     Raises:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
@@ -39,7 +42,7 @@ def of_weights(weights: Weights, option: str | None = None) -> Protocol:
     trained = _inside(weights) if uses_trained else None
     file = trained_with(weights) if uses_trained and not trained else None
     trained = read_protocol(file) if file else trained
-    spoken = _spoken(option, trained, weights.system, weights.model)
+    spoken = _spoken(option, trained, weights.system, weights.model, exact_words)
     if spoken is None and weights.system:
         raise _absent(weights, weights.system)
     return spoken or _own(None, weights.model)
@@ -60,9 +63,14 @@ class ServedModel(msgspec.Struct, frozen=True):
     model: Model | None = None
 
 
-def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None) -> tuple[Protocol | None, str]:
+def of_endpoint(
+    served: ServedModel, workspace: Path, option: str | None = None, *, exact_words: bool = True
+) -> tuple[Protocol | None, str]:
     """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
     `virc download` left on this machine, the words of its system; None for a model of no system.
+
+    Args:
+        exact_words: as of `of_weights`.
 
     Raises:
         ConfigError: the file of `--protocol` is wrong; or the model was trained with a protocol that is not on this
@@ -72,7 +80,7 @@ def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None)
     speech.load_tools(system)
     uses_downloaded = not option and not served.published and not _in_own_words(system)
     downloaded, place = _downloaded(served, workspace) if uses_downloaded else (None, "")
-    spoken = _spoken(option, served.published or downloaded, system, model)
+    spoken = _spoken(option, served.published or downloaded, system, model, exact_words)
     if option:
         place = "--protocol"
     elif served.published:
@@ -242,20 +250,26 @@ def trained_with(weights: Weights) -> Path | None:
 
 
 def _spoken(
-    option: str | None, trained: Protocol | None, system: System | None, model: Model | None
+    option: str | None, trained: Protocol | None, system: System | None, model: Model | None, exact_words: bool
 ) -> Protocol | None:
     """The first of: what `--protocol` says, what the model was trained with, the words of its system."""
     if option == DEFAULT:
         return _own(system, model)
     given = read_protocol(expanded(option)) if option else trained
     if given is None:
-        return _of_system(system, model)
+        return _of_system(system, model, exact_words)
     kind = given.name if given.name in ("stock", speech.OWN_WORDS) else "trained"
     return speech.drawn(msgspec.structs.replace(given, name=kind), system)
 
 
-def _of_system(system: System | None, model: Model | None) -> Protocol | None:
-    return speech.worded_by(system, model.coordinates if model else None)
+def _of_system(system: System | None, model: Model | None, exact_words: bool = True) -> Protocol | None:
+    coordinates = model.coordinates if model else None
+    try:
+        return speech.worded_by(system, coordinates)
+    except texts.AbsentTextError:
+        if exact_words:
+            raise
+        return speech.worded_by(system, coordinates, own_words=True)
 
 
 def _own(system: System | None, model: Model | None) -> Protocol:

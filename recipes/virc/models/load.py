@@ -34,6 +34,7 @@ from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.systems.registry import System
 from virc.systems.speech import OWN_WORDS
+from virc.systems.texts import own_words
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Choice(msgspec.Struct, frozen=True):
         num_ctx: tokens of context to ask Ollama for.
         extra_body: further fields of requests to that endpoint, a JSON object; from Python, also a mapping.
         thinking: `on` or `off`, where the endpoint's server can be told.
+        exact_words: as of `chat_protocol.of_weights`.
     """
 
     model: str | None = None
@@ -84,6 +86,7 @@ class Choice(msgspec.Struct, frozen=True):
     num_ctx: int | None = None
     extra_body: str | None = None
     thinking: Switch | None = None
+    exact_words: bool = False
 
 
 class PromptSetup(msgspec.Struct, frozen=True):
@@ -356,7 +359,7 @@ def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) 
             own_protocol = chat_protocol.offering(own_protocol, added.values(), system.file.parent)
             also = (f"{backend.model} is offered the tools of {system.name} too: {', '.join(added)}",)
         protocol = _with_tools(own_protocol, system, choice)
-        return PromptSetup(protocol, why, warnings=(*_untrained(protocol, backend.model, choice), *also))
+        return PromptSetup(protocol, why, warnings=(*_untrained(protocol, backend.model, system, choice), *also))
     from virc.probing.identity import identify
 
     identity = identify(backend)
@@ -375,6 +378,7 @@ def _stock_setup_at(
             batch continues as it began, before its first crop.
     """
     family, why, is_known = _family_at(choice.family, backend, identity)
+    row = _row_of(*identity.names, backend.model)
     probed = earlier if earlier and (settled or not earlier.boxes_alone) else None
     if probed and probed.coordinates:
         way_to_count = (probed.coordinates, probed.box or family.box)
@@ -399,7 +403,7 @@ def _stock_setup_at(
         backend.grid = backend.grid.limited(math.prod(LARGE))  # the question about boxes tells nothing of larger ones
     if unknown:
         backend.grid = _limited_to_unchanged(backend.grid, unknown)
-    return PromptSetup(protocol, why, family.name, warnings, probed.context if probed else None, unknown)
+    return PromptSetup(protocol, why + row, family.name, warnings, probed.context if probed else None, unknown)
 
 
 def _limited_to_unchanged(grid: Grid, probed: Probed) -> Grid:
@@ -420,10 +424,11 @@ def protocol_of(
     backend: "OpenAIBackend", workspace: Path, choice: Choice
 ) -> tuple[System | None, Protocol | None, str]:
     """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither."""
-    system, model = models.served(backend.model, backend.server.weights_name, choice.system)
-    published = backend.published_protocol()
-    served = chat_protocol.ServedModel(backend.model, backend.server.weights_name, published, system, model)
-    return system, *chat_protocol.of_endpoint(served, workspace, choice.protocol)
+    root = backend.server.weights_name
+    system, model = models.asked_as(*models.served(backend.model, root, choice.system), choice.system)
+    served = chat_protocol.ServedModel(backend.model, root, backend.published_protocol(), system, model)
+    found = chat_protocol.of_endpoint(served, workspace, choice.protocol, exact_words=choice.exact_words)
+    return system, *found
 
 
 def _stock_protocol(family: Family, probed: Probed | None) -> Protocol:
@@ -444,14 +449,27 @@ def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity
             if family := families.by_name(part):
                 what = f"by the name {name}" if name == backend.model else f"its server says {name}"
                 return family, what, family.coordinates is not None
-    return *_family_by_name(backend.model), False
+    return *_family_by_name(backend.model, *identity.names), False
 
 
 def _family_by_name(*names: str) -> tuple[Family, str]:
+    """The family that a name tells, or that of the base from which a published model of the name was trained."""
     for name in names:
         if family := families.by_name(name):
             return family, f"by the name {name}"
+    for name in names:
+        system, model = models.served(name)
+        stages = system.stages.values() if system else ()
+        for alike in (model.hub if model else None, *(stage.settings.get("base") for stage in stages)):
+            if family := families.by_name(str(alike)):
+                return family, f"by the name {name}, a model of the system {system and system.name}"
     return families.UNKNOWN, "its name tells nothing"
+
+
+def _row_of(*names: str) -> str:
+    """What is said of a model that is asked as its family: the published system that it is of, if it is of one."""
+    found = (system for system, model in map(models.served, names) if system and model)
+    return next((f"; as its authors ask it: «--system {system.name}»" for system in found), "")
 
 
 def _box_unit(family: Family, probed: Probed | None) -> Coordinates:
@@ -604,16 +622,19 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
 
 def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
     """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
-    protocol = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
+    spoken = chat_protocol.of_weights(weights, choice.protocol, exact_words=choice.exact_words)
+    protocol = _with_tools(spoken, weights.system, choice)
     if choice.protocol or protocol.name != "own":
         why = "--protocol" if choice.protocol else f"{protocol.name}: next to the weights, or of their system"
-        warnings = _untrained(protocol, weights.name, choice, weights.adapter or weights.folder)
+        place = weights.adapter or weights.folder
+        warnings = _untrained(protocol, weights.name, weights.system, choice, place)
         named = weights.system if choice.system and protocol.name == "trained" else None
         if named and not choice.protocol and set(named.offered) != set(protocol.tools):
             why_not = f"the tools and words of {named.name} are not used"
             warnings += (f"{weights.name} is asked in the chat protocol that it was trained with: {why_not}",)
         return PromptSetup(protocol, why, warnings=warnings)
     family, why = _family_here(weights, choice.family)
+    why += _row_of(weights.name)
     protocol = _with_tools(_stock_protocol(family, None), None, choice)
     unknown = None if family.coordinates else _weights_to_ask(weights)
     return PromptSetup(protocol, why, family.name, family.notes, unknown=unknown)
@@ -640,14 +661,17 @@ def _with_tools(protocol: Protocol, system: System | None, choice: Choice) -> Pr
     return chat_protocol.offering(protocol, choice.tools, beside)
 
 
-def _untrained(protocol: Protocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
+def _untrained(
+    protocol: Protocol, name: str, system: System | None, choice: Choice, folder: Path | None = None
+) -> tuple[str, ...]:
     """Warn of a chat protocol that a model was not trained with. Raises ConfigError: a tool of it is missing."""
     run = models.run_of(folder) if folder else None
     tools.check_loaded(protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
     if protocol.name == "trained" and choice.tools and not choice.protocol:
         return (f"«--tools» changes the prompt that {name} was trained with: it may write worse, or call none of them",)
     if protocol.name == OWN_WORDS:
-        return (f"{name} is asked in our own words, which it was not trained with",)
+        brings = f": `virc download texts --system {system.name}` brings those" if system and not own_words() else ""
+        return (f"{name} is asked in our own words, which it was not trained with{brings}",)
     if protocol.name != "own" or choice.protocol:
         return ()
     return (f"{name} gets this project's own chat protocol, not the one it was trained with",)

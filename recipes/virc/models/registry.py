@@ -101,7 +101,7 @@ def _gguf(name: str, chosen: System | None, with_gguf: bool) -> Weights:
     if not with_gguf:
         raise ConfigError(f"{name} is a GGUF file, which llama.cpp alone reads", "name the folder it was made from")
     file = gguf.read_gguf(expanded(name))
-    system, model = served(file.file.stem, file.name, chosen)
+    system, model = asked_as(*served(file.file.stem, file.name, chosen), chosen)
     return Weights(file.file.stem, file.file.parent, system, model, gguf=file)
 
 
@@ -198,6 +198,8 @@ def served(
     keys = {last[: cut.start()] for last in (Path(each).name for each in names) for cut in re.finditer(_ENDING, last)}
     candidates = [chosen] if chosen else list(systems.with_keys(keys))
     for called in names:
+        if (by_hub := known(called, chosen))[1]:
+            return by_hub
         last = Path(called).name.casefold()
         for candidate in candidates:
             for short in sorted(candidate.models, key=len, reverse=True):
@@ -206,8 +208,15 @@ def served(
                 if re.match(re.escape(short.casefold()) + ending, last):
                     return candidate, candidate.models[short]
     alike = (each for each in systems.discover() if each.casefold() == name.casefold())
-    by_name = (found for each in alike if (found := systems.discover()[each]).models)
+    by_name = (found for each in alike if (found := systems.discover()[each]).models and found.offered)
     return chosen or next(by_name, None), None
+
+
+def asked_as(
+    system: System | None, model: Model | None, chosen: str | System | None = None
+) -> tuple[System | None, Model | None]:
+    """The system as which a model of it, found by its name, is asked: none where its family is, and none is chosen."""
+    return (None, None) if system and model and not chosen and not system.takes(model) else (system, model)
 
 
 def judges(name: str, system: str | System | None = None) -> Mapping[str, Model]:
@@ -225,7 +234,7 @@ def _system(system: str | System | None) -> System | None:
 
 def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights | None:
     called = name or EMBEDDED
-    system, model = known(called, system)
+    chosen, (system, model) = system, known(called, system)
     judge = None if model else judges(called, system).get(called)
     if judge:
         folders = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
@@ -235,15 +244,15 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
         for place in places:
             if is_file(place / file):
                 _refuse_ambiguous(called, place, workspace)
-                return Weights(called, place, *_origin(place, system, model))
+                return Weights(called, place, *_origin(place, *asked_as(system, model, chosen)))
     saved = checkpoint_of(called, workspace)
     if saved is None:
         return None
-    run, chosen = saved
-    saved_as = f"{run.name}@{chosen.step}"
-    if not chosen.merged:
+    run, step = saved
+    saved_as = f"{run.name}@{step.step}"
+    if not step.merged:
         raise _in_shards(saved_as, called)
-    return Weights(saved_as, chosen.folder, *_origin(chosen.folder, system, model))
+    return Weights(saved_as, step.folder, *_origin(step.folder, *asked_as(system, model, chosen)))
 
 
 def _origin(folder: Path, system: System | None, model: Model | None) -> tuple[System | None, Model | None]:

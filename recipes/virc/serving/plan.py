@@ -79,7 +79,7 @@ class ServeRequest(msgspec.Struct, frozen=True):
     family: str | None = None
 
     def choice(self, **changes: Any) -> Choice:
-        return Choice(**{"protocol": self.protocol, "family": self.family, **changes})
+        return Choice(**{"protocol": self.protocol, "family": self.family, "exact_words": True, **changes})
 
 
 class VllmPlan(msgspec.Struct, frozen=True):

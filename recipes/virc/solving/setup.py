@@ -49,6 +49,10 @@ class Setup(msgspec.Struct, frozen=True):
     or_here: bool = False
     prices: Prices | None = None
 
+    def with_exact_words(self) -> "Setup":
+        """For training and evaluation: systems are asked in the words of their authors, or not at all."""
+        return msgspec.structs.replace(self, choice=msgspec.structs.replace(self.choice, exact_words=True))
+
     def config_of(self, model: str) -> SolveConfig:
         """The config, with the price of that model. Raises ConfigError: it has none among the prices."""
         return msgspec.structs.replace(self.config, price=self.prices.of(model)) if self.prices else self.config

@@ -321,6 +321,10 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
     def worded(self) -> bool:
         return self.chat_protocol != Words()
 
+    def takes(self, model: Model) -> bool:
+        """Whether a name alone has one of its models asked as it is: a released one is asked with tools, as its family."""
+        return self.tools != "none" or model.hub is None
+
     @property
     def is_own(self) -> bool:
         return self.file.parent != PACKAGE and not plugins.is_of_a_system(self.file)

@@ -49,6 +49,10 @@ TextName = Annotated[str, Meta(pattern=r"^\w+\Z", description="letters, digits a
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 in quotes")]
 
 
+class AbsentTextError(ConfigError):
+    """A text of a system's authors is not on this machine."""
+
+
 class TextSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commit: Commit
     license: str | None = None
@@ -169,7 +173,7 @@ def text(folder: Path, name: str, own: bool = False) -> str:
     source = found.source_of(found.texts[name])
     file = place(source, found.sources[source].commit) / found.texts[name].file
     if not is_file(file):
-        raise ConfigError(
+        raise AbsentTextError(
             f"the text {name!r} of {system_of(folder)}'s authors is not on this machine",
             f"virc download texts --system {system_of(folder)}, or ask in our own words: «--own-words»",
         )

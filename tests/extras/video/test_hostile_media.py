@@ -2,7 +2,9 @@
 
 import io
 import math
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -141,13 +143,15 @@ def test_a_missing_package_is_named_with_its_extra(
 
 @pytest.mark.integration
 def test_a_worker_that_ends_or_is_late_costs_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = KINDS["constant rate"]().data
+    data, big = KINDS["constant rate"]().data, written("mp4", size=(1280, 720)).data
     assert len(parts(data).parts) == 4
     monkeypatch.setattr(worker, "CPU_SECONDS", 0.001)
     with pytest.raises(DataError, match=r"it cannot be decoded: it takes over 0\.001 s"):
-        parts(data, MediaChoice(frames=60))
+        parts(big, MediaChoice(frames=60))  # for many ticks of the clock that counts time of processors
     monkeypatch.undo()
     assert len(parts(data).parts) == 4
+    assert worker.READER.process
+    os.kill(worker.READER.process.pid, signal.SIGSTOP)  # it answers nothing before it is ended
 
     def end_it() -> None:
         if worker.READER.process:
@@ -155,6 +159,5 @@ def test_a_worker_that_ends_or_is_late_costs_one_sentence(monkeypatch: pytest.Mo
 
     medium = medium_of(data)
     assert medium
-    big = written("mp4", size=(1280, 720)).data
     with pytest.raises(DataError, match="it ends the decoder"):
         medium.parts(big, "it", MediaChoice(frames=60), end_it)

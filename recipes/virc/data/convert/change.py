@@ -452,7 +452,7 @@ def learner(
     model: str | None, system: str | None, protocol: str | None, max_pixels: int | None, workspace: Path = Path()
 ) -> Learner:
     """The learner that a user names; without a model the base of the system's stages, without a system `tiny`."""
-    named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
+    named, choice = systems.get(system) if system else None, Choice(protocol=protocol, exact_words=True)
     bases = (each.settings.get("base") for each in (named.stages.values() if named else ()))
     try:
         weights = models.find(model or next((str(base) for base in bases if base), None), workspace, named)
