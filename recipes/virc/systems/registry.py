@@ -322,7 +322,7 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
         return self.chat_protocol != Words()
 
     def takes(self, model: Model) -> bool:
-        """Whether a name alone has one of its models asked as it is: a released one is asked with tools, as its family."""
+        """Whether a name alone has a model of it asked as it: not where it has no tools, which a family has."""
         return self.tools != "none" or model.hub is None
 
     @property
