@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 import pytest
-from PIL import Image
 from support.tables import each_case
-from support.tool_calls import BLUE, RED, SIZE, VIEW, checked, made, of_color
+from support.tool_calls import SIZE, VIEW
 
-from virc.reasoning.calls import Call, Size, ToolError, View
+from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import resolve_point
 
 
@@ -30,20 +29,3 @@ def test_a_point_is_a_pixel_of_the_image_as_shown(point: list[float], coordinate
 def test_what_is_no_point_of_the_image_is_refused(point: object) -> None:
     with pytest.raises(ToolError, match="the point"):
         resolve_point(point, VIEW, 0)
-
-
-# ViGoRL's own function (Gabesarch/grounded-rl, 2025), run on a picture of 200 x 100: point -> its crop, dot at.
-WINDOWS = [([100, 50], (50, 0, 150, 100)), ([3, 98], (0, 48, 53, 100)), ([199, 0], (149, 0, 200, 50))]
-
-
-@each_case(("point", "box"), WINDOWS)
-def test_the_window_is_that_of_vigorl(point: list[int], box: tuple[int, int, int, int]) -> None:
-    assert checked("crop_around_point", point_2d=point).call == Call(
-        "crop_around_point", 0, box=box, points=((point[0], point[1]),)
-    )
-    image = Image.new("RGB", SIZE, BLUE)
-    assert made("crop_around_point", image, point_2d=point).size == (box[2] - box[0], box[3] - box[1])
-    assert not of_color(made("crop_around_point", image, point_2d=point, dot=False), RED)
-    dotted = made("crop_around_point", image, point_2d=point, dot=True)
-    assert dotted.getpixel((point[0] - box[0], point[1] - box[1])) == RED
-    assert made("crop_around_point", image, point_2d=point, size=392).size == (392, 392)

@@ -91,7 +91,7 @@ def test_ls_finds_tools_beside_a_system(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted({*tools.discover()} - {"search"}))  # which needs pages
 def test_check_passes_every_built_in_tool(name: str) -> None:
     done = virc("tools", "check", name, "--json")
-    uncalled = ("mark_boxes", "select_frames", "turn_to", "watch")  # no schema of boxes; no clip or document
+    uncalled = ("select_frames", "turn_to", "watch")  # no clip or document
     assert (done.code, done.json["called"]) == (0, name not in uncalled)
 
 

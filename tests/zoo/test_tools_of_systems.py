@@ -11,10 +11,12 @@ from PIL import Image
 from support import published_pairs
 from support.called import virc
 from support.servers import image_bytes, serve
+from support.tables import each_case
+from support.tool_calls import BLUE, RED, SIZE, checked, made, of_color
 
 from virc.core.errors import ConfigError, DataError
 from virc.models.chat_protocol import of_system
-from virc.reasoning.calls import Box, View
+from virc.reasoning.calls import Box, Call, View
 from virc.reasoning.checking import check_call
 from virc.reasoning.encoded import as_png
 from virc.reasoning.history import boxed
@@ -157,3 +159,21 @@ def test_framethinker_gets_the_frames_and_the_number_that_it_names(
     shown = [Image.open(io.BytesIO(image_bytes(each))) for each in chosen if each["type"] == "image_url"]
     assert [number_of(each) for each in shown] == numbers
     assert chats[2]["messages"][-1]["content"].endswith("00:01 is: 29.")
+
+
+# ViGoRL's own function (Gabesarch/grounded-rl, 2025), run on a picture of 200 x 100: point -> its crop, dot at.
+WINDOWS = [([100, 50], (50, 0, 150, 100)), ([3, 98], (0, 48, 53, 100)), ([199, 0], (149, 0, 200, 50))]
+
+
+@each_case(("point", "box"), WINDOWS)
+def test_the_window_is_that_of_vigorl(point: list[int], box: tuple[int, int, int, int]) -> None:
+    tools.load(["crop_around_point"])
+    assert checked("crop_around_point", point_2d=point).call == Call(
+        "crop_around_point", 0, box=box, points=((point[0], point[1]),)
+    )
+    image = Image.new("RGB", SIZE, BLUE)
+    assert made("crop_around_point", image, point_2d=point).size == (box[2] - box[0], box[3] - box[1])
+    assert not of_color(made("crop_around_point", image, point_2d=point, dot=False), RED)
+    dotted = made("crop_around_point", image, point_2d=point, dot=True)
+    assert dotted.getpixel((point[0] - box[0], point[1] - box[1])) == RED
+    assert made("crop_around_point", image, point_2d=point, size=392).size == (392, 392)

@@ -27,11 +27,8 @@ DEFAULT = "default"
 """What `--protocol` says to insist on our own chat protocol."""
 
 
-def of_weights(weights: Weights, option: str | None = None, *, exact_words: bool = True) -> Protocol:
+def of_weights(weights: Weights, option: str | None = None) -> Protocol:
     """The chat protocol of a model on this machine: that next to its weights, or of the run that made them.
-
-    Args:
-        exact_words: refuse a system whose authors' texts are not on this machine; else our own words stand for them.
 
     Raises:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
@@ -42,7 +39,7 @@ def of_weights(weights: Weights, option: str | None = None, *, exact_words: bool
     trained = _inside(weights) if uses_trained else None
     file = trained_with(weights) if uses_trained and not trained else None
     trained = read_protocol(file) if file else trained
-    spoken = _spoken(option, trained, weights.system, weights.model, exact_words)
+    spoken = _spoken(option, trained, weights.system, weights.model)
     if spoken is None and weights.system:
         raise _absent(weights, weights.system)
     return spoken or _own(None, weights.model)
@@ -63,14 +60,9 @@ class ServedModel(msgspec.Struct, frozen=True):
     model: Model | None = None
 
 
-def of_endpoint(
-    served: ServedModel, workspace: Path, option: str | None = None, *, exact_words: bool = True
-) -> tuple[Protocol | None, str]:
+def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None) -> tuple[Protocol | None, str]:
     """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
     `virc download` left on this machine, the words of its system; None for a model of no system.
-
-    Args:
-        exact_words: as of `of_weights`.
 
     Raises:
         ConfigError: the file of `--protocol` is wrong; or the model was trained with a protocol that is not on this
@@ -80,7 +72,7 @@ def of_endpoint(
     speech.load_tools(system)
     uses_downloaded = not option and not served.published and not _in_own_words(system)
     downloaded, place = _downloaded(served, workspace) if uses_downloaded else (None, "")
-    spoken = _spoken(option, served.published or downloaded, system, model, exact_words)
+    spoken = _spoken(option, served.published or downloaded, system, model)
     if option:
         place = "--protocol"
     elif served.published:
@@ -250,26 +242,20 @@ def trained_with(weights: Weights) -> Path | None:
 
 
 def _spoken(
-    option: str | None, trained: Protocol | None, system: System | None, model: Model | None, exact_words: bool
+    option: str | None, trained: Protocol | None, system: System | None, model: Model | None
 ) -> Protocol | None:
     """The first of: what `--protocol` says, what the model was trained with, the words of its system."""
     if option == DEFAULT:
         return _own(system, model)
     given = read_protocol(expanded(option)) if option else trained
     if given is None:
-        return _of_system(system, model, exact_words)
+        return _of_system(system, model)
     kind = given.name if given.name in ("stock", speech.OWN_WORDS) else "trained"
     return speech.drawn(msgspec.structs.replace(given, name=kind), system)
 
 
-def _of_system(system: System | None, model: Model | None, exact_words: bool = True) -> Protocol | None:
-    coordinates = model.coordinates if model else None
-    try:
-        return speech.worded_by(system, coordinates)
-    except texts.AbsentTextError:
-        if exact_words:
-            raise
-        return speech.worded_by(system, coordinates, own_words=True)
+def _of_system(system: System | None, model: Model | None) -> Protocol | None:
+    return speech.worded_by(system, model.coordinates if model else None)
 
 
 def _own(system: System | None, model: Model | None) -> Protocol:

@@ -32,9 +32,9 @@ from virc.models.calibration import Calibration
 from virc.probing.result import Probed, kept_probe, shortcomings
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
-from virc.systems.registry import System
-from virc.systems.speech import OWN_WORDS
-from virc.systems.texts import own_words
+from virc.systems.registry import Model, System
+from virc.systems.speech import OWN_WORDS, worded_by
+from virc.systems.texts import AbsentTextError, own_words
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Choice(msgspec.Struct, frozen=True):
         num_ctx: tokens of context to ask Ollama for.
         extra_body: further fields of requests to that endpoint, a JSON object; from Python, also a mapping.
         thinking: `on` or `off`, where the endpoint's server can be told.
-        exact_words: as of `chat_protocol.of_weights`.
+        exact_words: refuse a model of a system whose authors' texts are not on this machine, as with `system`.
     """
 
     model: str | None = None
@@ -427,8 +427,10 @@ def protocol_of(
     root = backend.server.weights_name
     system, model = models.asked_as(*models.served(backend.model, root, choice.system), choice.system)
     served = chat_protocol.ServedModel(backend.model, root, backend.published_protocol(), system, model)
-    found = chat_protocol.of_endpoint(served, workspace, choice.protocol, exact_words=choice.exact_words)
-    return system, *found
+    try:
+        return system, *chat_protocol.of_endpoint(served, workspace, choice.protocol)
+    except AbsentTextError:
+        return system, _in_own_words(system, model, choice), f"the system {system and system.name}"
 
 
 def _stock_protocol(family: Family, probed: Probed | None) -> Protocol:
@@ -622,8 +624,11 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
 
 def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
     """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
-    spoken = chat_protocol.of_weights(weights, choice.protocol, exact_words=choice.exact_words)
-    protocol = _with_tools(spoken, weights.system, choice)
+    try:
+        protocol = chat_protocol.of_weights(weights, choice.protocol)
+    except AbsentTextError:
+        protocol = _in_own_words(weights.system, weights.model, choice)
+    protocol = _with_tools(protocol, weights.system, choice)
     if choice.protocol or protocol.name != "own":
         why = "--protocol" if choice.protocol else f"{protocol.name}: next to the weights, or of their system"
         place = weights.adapter or weights.folder
@@ -638,6 +643,15 @@ def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
     protocol = _with_tools(_stock_protocol(family, None), None, choice)
     unknown = None if family.coordinates else _weights_to_ask(weights)
     return PromptSetup(protocol, why, family.name, family.notes, unknown=unknown)
+
+
+def _in_own_words(system: System | None, model: Model | None, choice: Choice) -> Protocol:
+    """Our words for those of a system's authors, which are not here; raises that where these are asked for."""
+    if choice.system or choice.exact_words:
+        raise  # noqa: PLE0704 (called where that is handled)
+    protocol = worded_by(system, model.coordinates if model else None, own_words=True)
+    assert protocol
+    return protocol
 
 
 def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, str]:

@@ -27,7 +27,7 @@ from virc.reasoning.opening import pictures as opening
 from virc.reasoning.opening.decoder import DECODER
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import QWEN2, Grid
-from virc.tools.registry import known
+from virc.tools.registry import known, load
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default")
 OF_FILES = msgspec.structs.replace(OURS, crops="file")
@@ -118,6 +118,7 @@ def test_a_large_photograph_is_decoded_small(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_clients_picture_is_cut_in_the_decoder_as_here(
     kind: str, tool: str, size: Size, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    load([tool])
     data, more = picture(kind, size), {"regions": [(0.1, 0.2, 0.3, 0.4)]} if tool == "mark_boxes" else {}
     call = Call(tool, 0, box=(20, 30, 83, 130), arguments=more)
     protocol = msgspec.structs.replace(OURS, images="square_1000" if size == images.SQUARE else "smart")

@@ -15,6 +15,7 @@ from virc.systems import registry as systems
 from virc.tools import registry as tools
 
 FILE = (300, 200)  # px, shown at 308 x 196
+tools.load(["mark_boxes"])
 TOOL = tools.get("mark_boxes")
 
 
