@@ -35,7 +35,7 @@ _TURNS: dict[tuple[int, ...], Image.Transpose] = {
 _MATRIX = "DISPLAYMATRIX"  # the kind of side data
 _NO_PROTOCOL = "none"  # is the name of no protocol: FFmpeg opens nothing further
 _TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-"""Tags that are not in UTF-8: before version 19 PyAV raises at them unless told otherwise; that has no such argument."""
+"""Tags may be in any encoding: PyAV raises at others than UTF-8 before version 19, which has no such argument."""
 
 
 class Clip:
