@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, many, tar, tree
+from archives import PACKED, contents, file, folder, gnu, hard_link, link, lz4ed, many, tar, tree
 from support.called import virc
 from support.programs import needs
 from support.tables import each_case
@@ -65,16 +65,6 @@ def test_what_the_programs_make_is_unpacked(options: str, tmp_path: Path) -> Non
     subprocess.run(["sh", "-c", command], check=True, stderr=subprocess.DEVNULL)
     assert virc("unpack", archive, "--to", tmp_path / "to").code == 0
     assert tree(tmp_path / "to") == tree(source)
-
-
-def gnu(name: str, data: bytes, kind: bytes = b"0") -> bytes:
-    """A member with the times of `tar -G` of GNU tar 1.34, where ustar has the first part of a name."""
-    info, _ = file(name, data)
-    head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
-    head[156:157], head[345:369] = kind, b"15074673021\x0015074673004\x00"
-    head[148:156] = b" " * 8
-    head[148:156] = b"%06o\0 " % sum(head)
-    return bytes(head) + data.ljust(-(-len(data) // 512) * 512, b"\0")
 
 
 def test_incremental_and_labelled_archives_of_gnu_tar(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ FFmpeg gets a file object and the format that the content has, never a name: som
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import av
 from av.stream import Disposition
@@ -34,6 +34,8 @@ _TURNS: dict[tuple[int, ...], Image.Transpose] = {
 """How pixels are shown, by the signs of a display matrix: x is ax + cy, and y is bx + dy."""
 _MATRIX = "DISPLAYMATRIX"  # the kind of side data
 _NO_PROTOCOL = "none"  # is the name of no protocol: FFmpeg opens nothing further
+_TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+"""Tags may be in any encoding: PyAV raises at others than UTF-8 before version 19, which has no such argument."""
 
 
 class Clip:
@@ -50,9 +52,7 @@ class Clip:
         self._name = name
         self._format, options = clip_format(head), {"protocol_whitelist": _NO_PROTOCOL, "enable_drefs": "0"}
         try:
-            self._container: Any = av.open(
-                file, format=self._format, container_options=options, metadata_errors="replace"
-            )
+            self._container: Any = cast(Any, av).open(file, format=self._format, container_options=options, **_TAGS)
         except av.FFmpegError as error:
             raise self._damaged(error.strerror) from None
         videos = [each for each in self._container.streams.video if not each.disposition & Disposition.attached_pic]

@@ -152,6 +152,14 @@ def test_frames_that_are_damaged_are_left_out() -> None:
     assert clip.last == pytest.approx(59 * 1001 / 30000, abs=0.002)
 
 
+@each_case(("kind", "tag"), [("constant rate", b"VideoHandler"), ("constant rate", b"Lavf"), ("MKV", b"Lavf")])
+def test_tags_that_are_not_utf8_do_not_matter(kind: str, tag: bytes) -> None:
+    data = KINDS[kind]().data
+    broken = data.replace(tag, b"\xff" * len(tag))
+    assert broken != data
+    assert number_of(Clip(io.BytesIO(broken), broken[:1024], "clip").frame_at(1)[1]) == 29
+
+
 def test_a_clock_that_wraps_goes_on() -> None:
     assert wrong_reads(written("mpegts", start=2**33 / 90000 - 1), 8) == []
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
-from tarfile import BLOCKSIZE, HeaderError, TarInfo
+from tarfile import BLOCKSIZE
 from typing import NamedTuple, Protocol
 
 from virc.core.errors import DataError
 from virc.core.files import POINTER, PULL
+from virc.unpack.archive.headers import header
 
 ENOUGH = 1 << 20
 """Bytes of a chunk, about; smaller ones are joined, since handing each to another thread has a price."""
@@ -137,8 +138,8 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
 
 def is_header(block: bytes) -> bool:
     """Whether the header of a member is there, perhaps a damaged one."""
-    with suppress(HeaderError):
-        TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    with suppress(ValueError):
+        header(block)
         return True
     return block[257:262] == b"ustar"
 

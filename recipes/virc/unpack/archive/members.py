@@ -1,19 +1,19 @@
 """What the members of a tar archive say they are, and which of them nobody should unpack."""
 
 import errno
-import math
 import re
 import tarfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from tarfile import BLOCKSIZE, EOFHeaderError, nti, nts  # type: ignore[attr-defined]
-from typing import BinaryIO, NamedTuple, NoReturn, cast
+from tarfile import BLOCKSIZE
+from typing import Any, NamedTuple, NoReturn
 
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
 from virc.unpack.archive.formats import damaged, is_header
+from virc.unpack.archive.headers import header, pax_fields, text
 from virc.unpack.archive.names import Names
 from virc.unpack.archive.stream import Stream
 
@@ -36,6 +36,8 @@ _LISTED, _LABEL = b"D", b"V"
 _KINDS = {kind.value: kind for kind in Kind} | {
     tarfile.AREGTYPE: Kind.file, tarfile.CONTTYPE: Kind.file, _LISTED: Kind.folder,
 }  # fmt: skip
+_LONG = {tarfile.GNUTYPE_LONGNAME: "name", tarfile.GNUTYPE_LONGLINK: "linkname"}
+_PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _REFUSED = {tarfile.CHRTYPE: "a device", tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a pipe"}
 
 
@@ -53,44 +55,16 @@ class Member(NamedTuple):
     """What a link says it leads to."""
 
 
-class _Info(tarfile.TarInfo):
-    """A header; in those of GNU tar, times (`-G`) stand where others have the first part of a long name."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Info":
-        if buf[156:157] == tarfile.REGTYPE and sum(buf) - sum(buf[148:156]) + 8 * ord(" ") == nti(buf[148:156]):
-            # What the library does for a file, without owners and devices, which nobody reads: in half of the time.
-            info = cls(nts(buf[:100], encoding, errors))
-            info.mode, info.size, info.mtime = nti(buf[100:108]), nti(buf[124:136]), nti(buf[136:148])
-            if prefix := nts(buf[345:500], encoding, errors):
-                info.name = f"{prefix}/{info.name}"
-        else:
-            info = super().frombuf(buf, encoding, errors)
-        if buf[257:265] == tarfile.GNU_MAGIC:
-            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
-            info.name = name.rstrip("/") if info.isdir() else name
-        return info
-
-
 def members(stream: Stream, names: Names) -> Iterator[Member]:
     """The members of a tar archive, and of those behind it; take the content of each before you ask for the next.
 
     Raises:
         DataError: a member that is refused, by name; or the archive is damaged, or cut off.
     """
-    headers = _Headers(stream)
-    # As if it were written: to read, the library would seek, and would end without a word at a damaged header.
-    library = tarfile.TarFile(fileobj=cast(BinaryIO, headers), mode="w", encoding="utf-8", errors="surrogateescape")
-    while True:
-        headers.left = _MAX_EXTRA
-        try:
-            info = _Info.fromtarfile(library)
-        except EOFHeaderError:
-            if not stream.skip_zeros(BLOCKSIZE, is_header):
-                return
+    of_all: dict[str, Any] = {}
+    while (info := _next(stream, of_all)) or stream.skip_zeros(BLOCKSIZE, is_header):
+        if info is None:
             continue
-        except (tarfile.HeaderError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            raise damaged(stream.where(BLOCKSIZE), f"the header of a member is wrong ({clause(error)})") from None
         info.name, info.linkname = (
             names.text(each.encode(errors="surrogateescape"), each) if not each.isascii() else each
             for each in (info.name, info.linkname)
@@ -106,21 +80,32 @@ def members(stream: Stream, names: Names) -> Iterator[Member]:
         stream.take(-member.size % BLOCKSIZE)
 
 
-class _Headers:
-    def __init__(self, stream: Stream) -> None:
-        self._stream, self._at = stream, 0
-        self.left = _MAX_EXTRA
-        """Bytes that the next member may be described by."""
-
-    def read(self, count: int) -> bytes:
-        self.left -= count
-        if self.left < 0:
-            raise damaged(self._stream.where(BLOCKSIZE), f"a member is described by more than {_MAX_EXTRA} bytes")
-        self._at += count
-        return self._stream.take(count)
-
-    def tell(self) -> int:
-        return self._at
+def _next(stream: Stream, of_all: dict[str, Any]) -> tarfile.TarInfo | None:
+    """The header of the next member, with what those before it say of it, or `of_all`; None: zeros are there."""
+    own: dict[str, Any] = {}
+    left = _MAX_EXTRA
+    while True:
+        block = stream.take(BLOCKSIZE)
+        if not own and not block.strip(b"\0"):
+            return None
+        try:
+            info = header(block)
+            if info.type not in _LONG and info.type not in _PAX:
+                break
+            left -= BLOCKSIZE + info.size
+            if info.size < 0 or left < 0:
+                raise damaged(stream.where(BLOCKSIZE), f"a member is described by more than {_MAX_EXTRA} bytes")
+            content = stream.take(info.size)
+            said = {_LONG[info.type]: text(content)} if info.type in _LONG else pax_fields(content)
+        except ValueError as error:
+            raise damaged(stream.where(BLOCKSIZE), f"the header of a member is wrong ({clause(error)})") from None
+        (of_all if info.type == tarfile.XGLTYPE else own).update(said)
+        stream.take(-info.size % BLOCKSIZE)
+    for attribute, value in (of_all | own).items():
+        setattr(info, attribute, value)
+    if info.type == tarfile.AREGTYPE and info.name.endswith("/"):
+        info.type = tarfile.DIRTYPE  # as v7 wrote a folder
+    return info
 
 
 def refuse(name: str, why: str, hint: str | None = None) -> NoReturn:
@@ -169,7 +154,7 @@ def member_of(info: tarfile.TarInfo) -> Member:
     raw, size = info.name, info.size
     name = plain_name(raw, raw)
     kind = _KINDS.get(info.type)
-    if info.issparse() or any(field.startswith("GNU.sparse") for field in info.pax_headers):
+    if info.type == tarfile.GNUTYPE_SPARSE:
         refuse(raw, "it is a sparse file", "mkdir FOLDER && tar -xf ARCHIVE -C FOLDER unpacks it")
     if kind is None:
         refuse(raw, f"it is {_REFUSED.get(info.type, f'of a kind that is not unpacked ({info.type!r})')}")
@@ -181,6 +166,5 @@ def member_of(info: tarfile.TarInfo) -> Member:
         refuse(raw, "it has no name")
     if kind is Kind.file and info.mode & 0o6000:
         refuse(raw, "it would run as another user (setuid or setgid)")
-    mtime = info.mtime if math.isfinite(info.mtime) else 0
-    mtime_ns = int(min(max(mtime, 0), _LATEST) * 1e9)
+    mtime_ns = int(min(max(info.mtime, 0), _LATEST) * 1e9)
     return Member(name, kind, size, info.mode & 0o777, mtime_ns, info.linkname)
