@@ -4,7 +4,6 @@ import os
 import pty
 import select
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 import regenerate
 from support.entry import ROOT, Env, Run
+from support.programs import needs
 
 COMPLETIONS = ROOT / "completions"
 QUOTED = shlex.quote(str(COMPLETIONS))
@@ -30,12 +30,6 @@ def test_generated_files_are_fresh() -> None:
 @pytest.mark.integration
 def test_every_completion_file_is_a_generated_one() -> None:
     assert set(COMPLETIONS.iterdir()) == {path for path in regenerate.generated() if path.parent == COMPLETIONS}
-
-
-def program(shell: str) -> str:
-    found = shutil.which(shell)
-    assert found, f"apt-get install {shell}"
-    return found
 
 
 @pytest.fixture
@@ -81,7 +75,7 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=pytest.mark.integration)])
+@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=[pytest.mark.integration, needs("zsh")])])
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
@@ -93,17 +87,17 @@ STARTS = {
 )
 def test_the_tab_key_completes(shell: str, keys: str, expected: str, with_virc: Env, tmp_path: Path) -> None:
     options, load = STARTS[shell]
-    with terminal([program(shell), *options], with_virc, tmp_path) as screen:
+    with terminal([shell, *options], with_virc, tmp_path) as screen:
         assert "ready" in types(screen, load, "ready\r\n")
         assert expected in types(screen, keys, expected)
 
 
+@needs("zsh")
 @pytest.mark.integration
 def test_the_installed_zsh_completion_answers_the_first_tab(with_virc: Env, tmp_path: Path) -> None:
-    shell = program("zsh")
-    install = [shell, "-c", "virc --install-completion; true"]  # Typer asks which program runs it
+    install = ["zsh", "-c", "virc --install-completion; true"]  # Typer asks which program runs it
     subprocess.run(install, env=with_virc, check=True, capture_output=True)
-    with terminal([shell, "-i"], {**with_virc, "ZDOTDIR": with_virc["HOME"]}, tmp_path) as screen:
+    with terminal(["zsh", "-i"], {**with_virc, "ZDOTDIR": with_virc["HOME"]}, tmp_path) as screen:
         types(screen, "echo rea''dy\n", "ready\r\n")
         assert "virc config" in types(screen, "virc conf\t", "virc config")
 
@@ -142,9 +136,10 @@ def test_values_are_completed(line: str, virc_here: Run, tmp_path: Path, monkeyp
     assert (sorted(done.stdout.split()), done.stderr) == (VALUES[line], "")
 
 
+@needs("fish")
 @pytest.mark.integration
 @pytest.mark.parametrize(("words", "expected"), [("virc conf", "config"), ("virc config show --js", "--json")])
 def test_fish_completes(words: str, expected: str, with_virc: Env, tmp_path: Path) -> None:
-    command = [program("fish"), "--no-config", "-c", f"source {QUOTED}/virc.fish; complete -C '{words}'"]
+    command = ["fish", "--no-config", "-c", f"source {QUOTED}/virc.fish; complete -C '{words}'"]
     done = subprocess.run(command, env=with_virc, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [expected]

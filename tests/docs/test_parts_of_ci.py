@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 from code_blocks import ROOT
+from support.programs import needs
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform == "win32", reason="bash")]
+pytestmark = [pytest.mark.integration, needs("git"), pytest.mark.skipif(sys.platform == "win32", reason="bash")]
 
 PASSES, FAILS, SKIPPED = "def test_{}(): pass\n", "def test_{}(): assert 0\n", "@skip\ndef test_{}(): pass\n"
+WANTING = "@needs('no such program')\ndef test_{}(): pass\n"
 FLAKY = "def test_{}():\n    if not (tried := Path('tried')).exists():\n        tried.touch()\n        assert 0\n"
-HEAD = "from pathlib import Path\nfrom pytest import mark\nskip = mark.skip('why')\n"
+HEAD = f"""import sys
+from pathlib import Path
+from pytest import mark
+sys.path.append({str(ROOT / "tests")!r})
+from support.programs import needs
+skip = mark.skip('why')
+"""
 Done = subprocess.CompletedProcess[str]
 
 
@@ -23,7 +31,7 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / ".ci").mkdir()
-        (folder / "pytest.ini").write_text("[pytest]\n")
+        (folder / "pytest.ini").write_text("[pytest]\naddopts = -ra\n")
         (folder / "python").write_text(
             '#!/bin/sh\ncase "$1 $2" in\n"-m venv") mkdir -p "$3/bin" && ln -s "$0" "$3/bin/python" ;;\n'
             f"*) exec '{sys.executable}' \"$@\" ;;\nesac\n"
@@ -75,10 +83,21 @@ def remarks(done: Done) -> dict[str, str]:
         ([PASSES, FLAKY], "", ["b"]),
         ([FLAKY, FAILS, PASSES], ", failed (1)", ["a"]),
         ([SKIPPED, SKIPPED], ", failed (1)", []),
+        ([PASSES, SKIPPED], "", []),
+        ([PASSES, WANTING], ", failed (1)", []),
         ([], ", failed (5)", []),
         ([PASSES, "1 / 0\n"], ", failed (2)", []),
     ],
-    ids=["fails twice", "passes the second time", "both", "all are skipped", "no test", "cannot be collected"],
+    ids=[
+        "fails twice",
+        "passes the second time",
+        "both",
+        "all are skipped",
+        "one is",
+        "for want of a program",
+        "no test",
+        "cannot be collected",
+    ],
 )
 def test_a_suite_fails_if_a_test_fails_twice_or_none_passes(
     repository: Repository, tests: list[str], remark: str, flaky: list[str]

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 
 import pytest
 from code_blocks import ROOT
-from support.browser import CHROMIUM, Tab
+from support.browser import Tab, in_browser
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+    in_browser,
     pytest.mark.skipif(find_spec("material") is None, reason="needs the extra docs"),
 ]
 

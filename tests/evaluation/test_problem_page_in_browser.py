@@ -4,10 +4,10 @@ from pathlib import Path
 
 import paged
 import pytest
-from support.browser import CHROMIUM, Tab
+from support.browser import Tab, in_browser
 from support.parsed import HOSTILE
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+pytestmark = [pytest.mark.integration, in_browser]
 LINES = ["RR", "rW", "wR", "WW", "uf", "RR"]
 LISTED = "[...document.querySelectorAll('#rows b')].map(each => each.textContent)"
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from support.browser import CHROMIUM, Tab
+from support.browser import Tab, in_browser
 from support.evaluations import outcomes, summary_of
 
 from virc.evaluation.pages.report import render
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+pytestmark = [pytest.mark.integration, in_browser]
 NAMES = ("one", "other")
 SHOWN = "[...document.querySelectorAll('.list tbody tr')].filter(row => row.offsetHeight).map(row => row.id)"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PIL
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 from support.picture_kinds import KINDS
@@ -287,6 +288,7 @@ def test_files_are_as_damaged_for_training_as_for_solving(name: str) -> None:
     assert len(set(verdicts.values())) > 2
 
 
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="Pillow 12 opens no such file")
 def test_a_premultiplied_grey_that_engines_cannot_open_is_written_again() -> None:
     data = bytearray(encoded(Image.new("LA", (30, 20), (90, 128)), "TIFF"))
     data[data.index(struct.pack("<HH", 338, 3)) + 8] = 1  # its alpha is premultiplied

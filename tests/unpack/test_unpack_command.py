@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from archives import PACKED, contents, file, folder, gnu, hard_link, link, lz4ed, many, tar, tree
 from support.called import virc
+from support.programs import needs
 from support.tables import each_case
 
 from virc.core.locks import held
@@ -50,6 +51,7 @@ def test_every_form_of_archive_becomes_its_folder(packed: str, dialect: int, tmp
     assert not archive.exists()
 
 
+@needs("lz4")
 @pytest.mark.integration
 @pytest.mark.parametrize("options", ["-B4", "-B7 -BD -BX", "-B5 --no-frame-crc", "-12 --content-size"])
 def test_what_the_programs_make_is_unpacked(options: str, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import random
-import shutil
 import stat
 import struct
 import subprocess
@@ -14,6 +13,7 @@ from struct import pack
 import pytest
 from archives import file, tar, tree
 from support.called import virc
+from support.programs import needs
 from support.tables import each_case
 from support.volumes import in_volumes
 
@@ -210,7 +210,7 @@ def test_an_archive_that_leaves_all_numbers_to_its_record_of_zip64(tmp_path: Pat
     }
 
 
-@pytest.mark.skipif(not shutil.which("zip"), reason="no zip")
+@needs("zip")
 @pytest.mark.integration
 def test_volumes_that_zip_wrote_are_joined(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(random.Random(0).randbytes(200_000))

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from virc.core.errors import UNREADABLE, ConfigError, UsageError, VircError, errors_as
 from virc.core.locks import lock, unlock
-from virc.core.text import clause, nearest
+from virc.core.text import nearest
 
 Kind = TypeVar("Kind")
 
@@ -179,6 +179,8 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is there whole or not at all; through a link, the file it leads to."""
     try:
         path = path.resolve()
+        if path.is_symlink():
+            raise RuntimeError("a loop of links")  # as `resolve` says before Python 3.13
         new = path.with_name(f".{path.name}.new")  # always the same: what a killed run left is written over
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -267,9 +269,6 @@ def fresh_folder(to: Path, hint: str | None = None, option: str = "to") -> Itera
         unlock(file)
 
 
-@contextmanager
-def _disk(to: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
-        raise VircError(f"cannot make the folder {to}: {clause(error)}") from error
+def _disk(to: Path) -> AbstractContextManager[None]:
+    caught = (OSError, RuntimeError, ValueError)  # a loop of links; a NUL
+    return errors_as(VircError, f"cannot make the folder {to}", caught=caught)

@@ -64,7 +64,7 @@ def wait_until_stopped(watch: Watch) -> None:
     ("code", "says"),
     [
         *((f"open('{place}/x', 'w')", "Read-only file system") for place in ("", "/usr/lib", "/python", "/dev")),
-        ("open(os.path.dirname(os.__file__) + '/site-packages/x', 'w')", "Read-only file system"),
+        ("open(os.path.dirname(os.__file__) + '/x', 'w')", "Read-only file system"),
         ("open('/runner.py', 'a')", "Error: [Errno "),
         ("os.fork()", "PermissionError"),
         ("os.execv('/python/bin/python', ['python'])", "PermissionError"),

@@ -11,6 +11,7 @@ import pytest
 from evaluation.test_published_benchmarks import CASES, write
 from PIL import Image
 from support.called import Done, virc
+from support.programs import needs
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
@@ -366,7 +367,7 @@ def test_answers_that_a_model_did_not_give_verify(here: Path) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+@needs("ssh-keygen", package="openssh-client")
 def test_a_signature_is_checked_and_an_edit_breaks_it(file: Path, made: Path, here: Path) -> None:
     import subprocess
 

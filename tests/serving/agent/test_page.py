@@ -9,14 +9,13 @@ import pytest
 from agent_process import serving
 from agent_server import scripted
 from openai import OpenAI
-from support.browser import CHROMIUM, Tab
+from support.browser import Tab, in_browser
 from support.parsed import HOSTILE
 from support.servers import MODEL
 
 from virc.serving.agent import page
 
 PICTURE = Path(__file__).resolve().parents[2] / "pictures" / "triangle.png"
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 def test_policy_allows_nothing_that_the_page_does_not_need() -> None:

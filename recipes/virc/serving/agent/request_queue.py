@@ -239,6 +239,7 @@ class RequestQueue:
         done.add_done_callback(lambda _: call_in_loop(self._turns.release))
         try:
             failure = await asyncio.wrap_future(done)
+            await asyncio.sleep(0)  # reports first: Python 3.14 does not wait here for a thread that has ended
         finally:
             job.left.set()
         if failure:
