@@ -110,11 +110,9 @@ def reader(
         if sides is not None and rejected is not None:
             extra = {key: each for key, each in record.extra.items() if key != sides[1]}
             record = msgspec.structs.replace(record, rejected=rejected[columns.content], extra=extra)
-        keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
-        ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
         names = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
         flaws = kinds.flaws(number, value)
-        return (read_row(number, value, names, record, folder, left_out, flaws, ignored),)
+        return (read_row(number, value, names, record, folder, left_out, flaws, (columns.role, columns.content)),)
 
     return read
 

@@ -10,7 +10,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.rows.record import Record, check_texts
-from virc.data.rows.unread import ANSWERS, BOXES, unread
+from virc.data.rows.unread import ANSWERS, BOXES, left_in_messages, unread
 
 _REWRITING = {
     BOXES: "rename {} to `boxes`, a list of boxes, or `box`, one",
@@ -24,7 +24,8 @@ class NumberedRow(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
     `flaws` are faults at which a training engine stops, though the record can be read. `ignored` are keys of messages
-    that neither engines nor the record use. `unread` are columns that are not read, each with what it holds.
+    that neither engines nor the record use. `unread` are columns that are not read, and keys of messages without which
+    the row would be wrong, each with what it holds.
     """
 
     number: int
@@ -74,14 +75,21 @@ def read_row(
     folder: Path,
     left_out: Collection[str] = (),
     flaws: Iterable[str] = (),
-    ignored: tuple[str, ...] = (),
+    tags: Collection[str] = (),
 ) -> NumberedRow:
-    """A row whose columns `named` are read, and those `left_out` are not to be; a dot leads into an object."""
+    """A row whose columns `named` are read, and those `left_out` are not to be; a dot leads into an object.
+
+    Args:
+        tags: further names under which messages have their role and their text.
+    """
     check_texts(record)
     if left_out:
         record = msgspec.structs.replace(record, extra=_without(record.extra, left_out, ""))
     found = tuple(flaws)
     lost = unread(fields, {*named, *left_out} if left_out else named, record, folder)
+    in_messages = left_in_messages(fields, named, tags)
+    lost |= {name: "of messages" for name, is_needed in in_messages.items() if is_needed and name not in left_out}
+    ignored = tuple(plain(name.rpartition(".")[2], 60) for name in in_messages if name not in lost)
     return NumberedRow(number, record, None, found, ignored, lost)
 
 

@@ -5,12 +5,13 @@
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from virc.core import taken
 from virc.core.files import as_named, is_file
 from virc.data.rows.record import Record
 from virc.solving.rows import LETTERS
@@ -56,6 +57,9 @@ _MEANINGS: Mapping[str, re.Pattern[str]] = {
 """Meaning -> the names of its columns, written small and without spaces, dashes, dots and underscores."""
 _OF_CHOICES = re.compile(r"option|choice|candidate|distractor")
 _NUMBERS = re.compile(r"\s*[\[(<{\s]{0,4}[^\d\[\](){}<>]{0,20}(?:-?\d[\d.]*[\s,]+){3}-?\d")
+_CONTENTS = ("content", "value", "text")
+_OF_MESSAGES = frozenset(("role", "from", *_CONTENTS))
+_OF_PARTS = frozenset(("type", "text", "image", "image_url", "path", "url"))
 _MAX_SEEN = 64  # elements of a list that are looked at
 _MAX_DEPTH = 2  # objects within each other that are looked into
 
@@ -77,6 +81,28 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
         letters = []  # the columns a, b and so on are no choices, such as q and a for question and answer
     return found | dict.fromkeys((each for each in letters if each not in named and _has_value(row[each])), CHOICES)
+
+
+def left_in_messages(row: Mapping[str, Any], named: Collection[str], tags: Collection[str] = ()) -> dict[str, bool]:
+    """What messages in these columns have and nothing reads, by dotted name: whether the row is wrong without it."""
+    found: dict[str, bool] = {}
+    for column in named:
+        value = row.get(column)
+        turns = listed(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
+        for turn in turns if isinstance(turns, list) else [turns]:
+            if isinstance(turn, dict) and not turn.keys().isdisjoint(("role", "from", *tags)):
+                for edge, name in _left_in(turn, tags):
+                    found[f"{column}.{name}"] = taken.is_refused(edge, name)
+    return found
+
+
+def _left_in(turn: Mapping[str, Any], tags: Collection[str]) -> Iterator[tuple[str, str]]:
+    for name in taken.left("message", turn, {*_OF_MESSAGES, *tags}):
+        yield "message", name
+    content = next((turn[name] for name in _CONTENTS if isinstance(turn.get(name), list)), ())
+    for part in content:
+        for name in taken.left("part", part, _OF_PARTS) if isinstance(part, dict) else ():
+            yield "part", name
 
 
 def meaning(name: str, value: Any, folder: Path) -> str | None:
