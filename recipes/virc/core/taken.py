@@ -6,7 +6,7 @@ say nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -29,12 +29,14 @@ class Edge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         refused: those without which the result would be wrong.
         harmless: those without an effect on it -> where that was read.
         like: another edge, whose fields are those of this one, too.
+        says: what the sentence says of names that are left; None: that they are not read.
     """
 
     of: str
     refused: tuple[str, ...] = ()
     harmless: Mapping[str, str] = {}
     like: str | None = None
+    says: str | None = None
 
 
 class Taken(NamedTuple, Generic[Kind]):
@@ -69,6 +71,15 @@ def is_refused(edge: str, name: str) -> bool:
     return name in own.refused or (own.like is not None and is_refused(own.like, name))
 
 
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for `json.loads`. Raises ValueError: a key of it comes twice, so that one value is lost."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {plain(repeated, 60)!r} comes twice")
+    return fields
+
+
 @cache
 def _harmless(edge: str) -> frozenset[str]:
     own = edges()[edge]
@@ -92,7 +103,7 @@ class Left:
             names = [name for other, name in self.counts if other == edge]
             said = ", ".join(self._said(edge, name) for name in names[:_MAX_NAMED])
             more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-            yield f"not read, of {edges()[edge].of}: {said}{more}"
+            yield f"{edges()[edge].says or f'not read, of {edges()[edge].of}'}: {said}{more}"
 
     def _said(self, edge: str, name: str) -> str:
         count, place = self.counts[edge, name], self._first[edge, name]

@@ -159,6 +159,7 @@ def as_error(error: StatusError, server: AskedServer) -> VircError:
     """The error to raise. Each sentence ends with `quote`: the status and the quoted message of the server."""
     message = server.quoted(title(str(error.body)) if is_page(error.body) else error.quoted)
     quote = f" ({error.code}): {message}" if message else f" ({error.code})"
+    quote += f" ({server.quoted(error.further)})" if error.further else ""
     if error.is_filtered:
         return NoAnswerError(f"the server's content filter refuses the prompt{quote}")
     explained = (

@@ -6,7 +6,7 @@ what the error means for another try; `causes` makes errors of virc of it.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 
 from virc.backends.chat.providers import says
 from virc.core.http.waiting import seconds_asked
+from virc.core.taken import left
 
 _MAX_WRAPS = 6
 _SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)
@@ -59,6 +60,7 @@ class StatusError(WireError):
 
     Attributes:
         fields: of the error in the body.
+        further: the texts of the body that its sentence does not have.
         wait: seconds that the server asks to wait before another try; 0 if it asks for none.
         is_quota: the quota or credit is used up, which waiting does not change.
         is_limited: the text reports a rate limit, in spite of a status that does not.
@@ -70,6 +72,7 @@ class StatusError(WireError):
     def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
         super().__init__("failed", error_text(body), True)
         self.code, self.headers, self.body, self.fields = code, headers, body, error_fields(body)
+        self.further = further_text(body)
         self.wait = seconds_asked(headers, str(body)) or 0.0
         fields = self.fields
         text = " ".join(map(str, (self.quoted, fields.get("code"), fields.get("type"), fields.get("status"))))
@@ -123,6 +126,27 @@ def error_text(body: object) -> str:
     return "" if _PAGE.match(text) else text
 
 
+def further_text(body: object) -> str:
+    """The texts of an error body that its sentence does not contain: the reason often stands beside it."""
+    said = error_text(body)
+    texts = dict.fromkeys(text for text in _texts(body) if text not in said) if isinstance(body, dict | list) else {}
+    return "; ".join(texts)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts and numbers of nested objects, also of those that are JSON in a text, without what is harmless."""
+    if isinstance(value, dict):
+        for name in left("error", value, ()):
+            is_number = type(value[name]) in (int, float) and name not in _CODES
+            yield from [f"{name} {value[name]}"] if is_number else _texts(value[name])
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        inner = parsed(value.encode(errors="replace")) if value[:1] in "{[" else None
+        yield from _texts(inner) if isinstance(inner, dict | list) else [value.strip()]
+
+
 def reported(body: object) -> bool:
     """Whether what came in place of a part of a reply reports an error; `{"code": 0, "message": "OK"}` does not."""
     fields = error_fields(body)
@@ -151,6 +175,8 @@ def failed(body: object) -> WireError:
         return StatusError(status, {}, body)
     if isinstance(body, dict) and text == str(body):
         text = msgspec.json.encode(body).decode()
+    elif further := further_text(body):
+        text += f" ({further})"
     return WireError("failed", text, True)
 
 
