@@ -12,6 +12,7 @@ import typer
 from protocol_page import code, value
 
 from virc.config import user
+from virc.core import taken
 from virc.families.chat_marks import ChatMarks
 from virc.families.registry import Family
 from virc.families.sizing import ImageProcessor
@@ -25,41 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference.md"
 SCHEMAS = ROOT / "recipes" / "virc" / "core" / "schemas"
 
-VARIABLES = {
-    "VIRC_MODEL": "the model, like the setting `model`",
-    "VIRC_ENDPOINT": "the endpoint, like the setting `endpoint`",
-    "VIRC_API_KEY": "the key that is sent to the endpoint",
-    "VIRC_HEADERS": "further headers of requests to the endpoint, `NAME: VALUE`, one a line",
-    "VIRC_EXTRA_BODY": "further fields of requests to the endpoint, a JSON object",
-    "OPENAI_API_KEY": "the same, when `VIRC_API_KEY` is not set",
-    "VIRC_JUDGE_KEY": "the key that is sent to a judge",
-    "VIRC_ALLOWED_TOOLS": "digests of files allowed as by `virc tools allow`, a comma between two",
-    "VIRC_SERVE_KEY": "the key that clients of `virc serve` must send, like `--api-key`; several with spaces between",
-    "VIRC_CONFIG": "the config file; default: `virc/config.yaml` in the platform's folder for settings",
-    "VIRC_CACHE": "the cache: environments, probes, verdicts, images that open, the last answer; default: `virc` in "
-    "the platform's folder for caches",
-    "VIRC_OWN_WORDS": "set: our own words stand in place of the texts of systems' authors, as with `--own-words`",
-    "VIRC_PATH": "folders of your own systems, rewards, tools and operators, separated as in `PATH`",
-    "VIRC_PAGES": "the folder of pages that the tool `search` searches",
-    "VIRC_TOOL_CONTROLLER": "URL of the controller of OpenThinkIMG's tool servers",
-    "VIRC_SILENT_MINUTES": "minutes without a sign of life after which `virc train` ends an engine; 0: never",
-    "VIRC_IMAGE_MEMORY": "MiB that all pictures of a process take at their full size; default: 256, more for a single "
-    "file of your own ([many clients](serving.md#many-clients))",
-    "VIRC_PYTHON_AT_ONCE": "programs of the tool `python` that a process runs at a time; default: one for each core",
-    "VIRC_UNSAFE_PYTHON": "`1` runs code of models without a sandbox, with all your rights",
-    "VIRC_DEBUG": "`1` prints the traceback of an error, and lets the system write core files, which hold keys",
-    "NO_COLOR": "prints without colours",
-    "HF_ENDPOINT": "another hub",
-    "HF_TOKEN": "the key that is sent to the hub, and to no other host",
-    "HF_HUB_OFFLINE": "`1` fetches nothing from the hub",
-    "RAY_API_SERVER_ADDRESS": "where a Ray cluster takes jobs, like `--ray-address`",
-}
-"""Variables that a user sets. The test of this page compares the `VIRC_` ones with the code."""
-
-INTERNAL = {"VIRC_RUN", "VIRC_JOB", "VIRC_FROZEN", "VIRC_PUBLISHED", "VIRC_ROLLOUTS", "VIRC_TOKEN_WEIGHTS",
-            "VIRC_CPU_VISIBLE_DEVICES",
-            "VIRC_CREDENTIALS", "VIRC_HIDDEN", "VIRC_JUDGE_PORT"}  # fmt: skip
-"""Variables that virc sets for processes that it starts."""
+VARIABLES, INTERNAL = (taken.edges()[name].harmless for name in ("variable", "internal variable"))
+"""Variables that a user sets, and those that virc sets for processes that it starts. The test of this page compares the
+`VIRC_` ones with the code."""
 
 
 def app() -> Any:

@@ -50,7 +50,7 @@ class PromptCounts:
         read = (reply.prompt_tokens or 0) + cached
         # no server drops the system message, the tools and the last text
         undropped = (*(each.text for each in ask.messages if each.role == "system"), ask.messages[-1].text)
-        min_read = min(_SMALLEST_CONTEXT, _min_tokens(*undropped, json.dumps(list(ask.schemas))))
+        min_read = min(_SMALLEST_CONTEXT, min_tokens(*undropped, json.dumps(list(ask.schemas))))
         if reply.prompt_tokens and min_read <= read < SLACK * least:
             dropped = EngineError(
                 f"the server dropped part of the conversation: {server} read {read:,} tokens of at least {least:,}",
@@ -83,10 +83,10 @@ class PromptCounts:
         # Templates of thinking models drop the thoughts of earlier turns.
         texts = (thought_closes().split(m.text)[-1] if m.role == "assistant" else m.text for m in messages)
         max_tokens = math.inf if self.most is None else self.most
-        return _min_tokens(*texts) + sum(int(min(count, max_tokens)) for count in tokens)
+        return min_tokens(*texts) + sum(int(min(count, max_tokens)) for count in tokens)
 
 
-def _min_tokens(*texts: str) -> int:
+def min_tokens(*texts: str) -> int:
     return sum(len(text.split()) // 2 for text in texts)
 
 

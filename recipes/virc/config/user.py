@@ -15,6 +15,7 @@ from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError, VircError, errors_as
 from virc.core.files import expanded
 from virc.core.options import marked
+from virc.core.taken import edges, left
 from virc.core.text import did_you_mean
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
@@ -189,6 +190,15 @@ def resolve(flags: Mapping[str, Value | None], env: Mapping[str, str], file: Map
 def chosen(flags: Mapping[str, Value | None] = {}) -> dict[str, Setting]:
     """Every setting of this process, by flags, its environment and this user's file; errors as of both readers."""
     return resolve(flags, os.environ, read_settings(config_path(os.environ)))
+
+
+def unread_variables(env: Mapping[str, str]) -> tuple[str, str] | None:
+    """The sentence and the hint on variables whose names begin like ours, and are none; None: there are none."""
+    ours = {name: text for name, text in env.items() if name.startswith("VIRC_") and "_KEY_" not in name}
+    if not (names := left("variable", ours, ())):
+        return None
+    known = [name for name in edges()["variable"].harmless if name.startswith("VIRC_")]
+    return f"not read, of environment variables: {', '.join(names)}", did_you_mean(names[0], known, "virc config show")
 
 
 def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mapping[str, Value]) -> Setting:

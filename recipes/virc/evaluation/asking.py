@@ -225,7 +225,7 @@ def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fie
         try:
             solve(ledger, on_row)
         finally:
-            work.report.note(str(progress))
+            progress.tell()
     return progress
 
 

@@ -24,6 +24,7 @@ from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.extras import install
+from virc.core.taken import Left
 from virc.families import registry as families
 from virc.families.registry import Family
 from virc.models import chat_protocol, provenance
@@ -335,11 +336,15 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
     if not backend.is_listed:
         here = "; it is on this machine: «--endpoint none»" if _is_here(choice) else ""
         warnings = (f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}{here}", *warnings)
+    if backend.server.is_blind:
+        warnings = (f"by its list {backend.endpoint} serves {backend.model} without sight of pictures", *warnings)
+    unused = Left()
+    unused.add("listed model", backend.server.left)
     return Opened(
         backend.model,
         backend,
         setup.chat_protocol,
-        warnings=warnings,
+        warnings=(*warnings, *unused.sentences()),
         at_once=backend.at_once,
         answers=backend.link.answers,
         context=backend.context or setup.context,

@@ -235,5 +235,5 @@ def write_answers(
         finally:
             if table:
                 table.write(file, places, answers.outdated)
-            report.note(str(progress))
+            progress.tell()
     progress.check(kept)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 from PIL import Image
 
-from virc.backends.interface import Backend, Calibrate, Sampling
+from virc.backends.interface import Backend, Calibrate, Sampling, ScoredReply
 from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc.core.options import spelled
 from virc.core.seeds import derived
@@ -148,8 +148,8 @@ class ToolResult(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct, frozen=True):
     """One sample: its trace, finished or not, the images shown, and the exception that ended it early, if one did.
 
-    `replies` counts all replies to the last question, and `seconds` has the time for those of each of its units, the
-    rejected ones included.
+    `replies` counts all replies to the last question, `seconds` has the time for those of each of its units, the
+    rejected ones included, and `left` what is not used of them.
     """
 
     trace: Trace
@@ -161,6 +161,7 @@ class Attempt(msgspec.Struct, frozen=True):
     seconds: tuple[float, ...] | None = None
     notices: tuple[str, ...] = ()
     cost: float | None = None
+    left: tuple[tuple[str, str], ...] = ()
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -359,6 +360,7 @@ class Sampler:
 
     Attributes:
         replies: all replies so far, the rejected ones included.
+        left: edges and names (`core.taken`) of what is not used of them.
         seconds: the time for each of these.
     """
 
@@ -369,6 +371,7 @@ class Sampler:
         self._backend, self._sample, self._deadline, self._on_event = backend, sample, deadline, on_event
         self._stream = TurnStream()
         self._repeated = Repeated()
+        self.left = list[tuple[str, str]]()
         self._dropped, self.notices = set[int](), list[str]()  # indices of images that are no longer sent
         self._server_limit = ""  # why they are not, or are sent with fewer pixels
 
@@ -449,6 +452,7 @@ class Sampler:
         if price := self.config.price:
             reply = msgspec.structs.replace(reply, cost=price.of(reply))
         self.replies.append(reply)
+        self.left += reply.left if isinstance(reply, ScoredReply) else ()
         return reply
 
     def _on_text(self, text: str) -> None:
@@ -515,6 +519,7 @@ def draw_attempt(session: Session, sampler: Sampler) -> Attempt:
         tuple(round(sum(islice(seconds, 1 + len(unit.rejected))), 3) for unit in trace.turns),
         tuple(sampler.notices),
         spent_on(sampler.replies).cost,
+        tuple(sampler.left),
     )
 
 

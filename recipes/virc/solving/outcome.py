@@ -13,6 +13,7 @@ import msgspec
 
 from virc.core.errors import VircError
 from virc.core.files import write_whole, writing
+from virc.core.taken import Left
 from virc.core.text import counted
 from virc.core.web import html
 from virc.models.load import Opened
@@ -99,6 +100,8 @@ def outcome(solved: Solved) -> Fields:
     }
     if solved.cost is not None:
         fields["cost"] = solved.cost
+    if left := left_of(solved).fields():
+        fields["left"] = left
     if any(call.box for unit in sample.trace.turns for call in unit.calls):  # it may have been found out on the way
         fields["coordinates"] = sample.trace.protocol.coordinates
     if len(solved.attempts) > 1:
@@ -118,6 +121,13 @@ def over_limit(opened: Opened, images: Sequence[Shown]) -> str | None:
     if not fits or all(math.prod(each.original or each.size) <= most for each in images):
         return None
     return f"images with more than the {most:,} pixels that {opened.name} sees are shown smaller"
+
+
+def left_of(solved: Solved) -> Left:
+    left = Left()
+    for edge, name in (each for attempt in solved.attempts for each in attempt.left):
+        left.add(edge, [name])
+    return left
 
 
 def notices(solved: Solved) -> list[str]:

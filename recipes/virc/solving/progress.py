@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
+from virc.core.taken import Left
 from virc.core.text import counted, duration
 from virc.models.costs import Budget, amount
 from virc.solving.batch import RowDone
@@ -20,6 +21,7 @@ class Progress:
         self._hints = set[str | None]()
         self.remedies = dict[str, None]()  # of the rows that are wrong, in their order
         self.faults = dict[str, VircError]()  # by their messages
+        self._left = Left()
 
     def add(self, done: RowDone) -> None:
         self.done += 1
@@ -41,6 +43,8 @@ class Progress:
         warnings = [*done.fields.get("warnings", ()), *([done.untraced.message] if done.untraced else [])]
         for sentence in warnings:
             self._report.warn(f"row {done.row.id!r}: {sentence}")
+        for each in done.fields.get("left", ()):
+            self._left.add(each["edge"], [each["name"]] * each["count"], f"row {done.row.id!r}")
         if "answer" in done.fields:
             self._report.log(f"row {done.row.id!r}: {done.fields['answer']}")
         self.tokens += sum(count or 0 for count in (done.fields.get("tokens") or {}).values())
@@ -64,6 +68,11 @@ class Progress:
         parts += [f"{self.tokens:,} tokens"] if self.tokens else []
         parts += [f"cost {amount(self.budget.cost)}"] if self.budget.cost is not None else []
         return ", ".join(parts)
+
+    def tell(self) -> None:
+        """Say what was not used of all replies, and how the rows went."""
+        for sentence in (*self._left.sentences(), str(self)):
+            self._report.note(sentence)
 
     def check(self, kept: bool = True) -> None:
         rows = f"{self.resumed + self.done} rows are done"

@@ -26,6 +26,7 @@ OnFacts = Callable[[Fields], None]
 """Gets fields of the output as soon as they are known, also of a call that fails later."""
 
 _RANKS = ("default", "file", "env", "flag")
+_PLACES = ("", "the config file", "the environment")
 # The hub's library reads them once, when it is imported.
 _OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 
@@ -38,6 +39,7 @@ class Setup(msgspec.Struct, frozen=True):
         or_here: whether a model that the endpoint does not list is loaded in this process, if it is on this machine.
         graders: what grades solutions, if the strategy has them graded.
         prices: by which replies are paid; None: as their server says.
+        notes: sentences and hints on settings that are not used.
     """
 
     choice: Choice
@@ -48,6 +50,7 @@ class Setup(msgspec.Struct, frozen=True):
     graders: Graders = NO_GRADERS
     or_here: bool = False
     prices: Prices | None = None
+    notes: tuple[tuple[str, str], ...] = ()
 
     def with_exact_words(self) -> "Setup":
         """For training and evaluation: systems are asked in the words of their authors, or not at all."""
@@ -81,15 +84,21 @@ def set_up(
     ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
     shared = fields_given(Choice, msgspec.structs.asdict(values))
     own = {"timeout": values.timeout or REPLY_SECONDS, "protocol": protocol, "tools": chat_protocol.added(tools)}
-    if values.endpoint and ranks["model"] < ranks["endpoint"]:
+    notes = [config.unread_variables(os.environ)]
+    if values.endpoint and values.model and ranks["model"] < ranks["endpoint"]:
         own["model"] = None
+        sentence = (
+            f"the model {values.model} of {_PLACES[ranks['model']]} is not asked for: the endpoint is named nearer"
+        )
+        notes.append((sentence, f"«--model {values.model}»"))
     choice = Choice(**shared | own)
     solving = strategies.resolved(solving, graders)
     solving = msgspec.structs.replace(
         solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
     )
     paid = read_prices(prices) if prices else None
-    return Setup(choice, solving, Path(trace) if trace else None, offline, graders=graders, prices=paid)
+    unused = tuple(filter(None, notes))
+    return Setup(choice, solving, Path(trace) if trace else None, offline, graders=graders, prices=paid, notes=unused)
 
 
 def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:
@@ -139,6 +148,8 @@ def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts, settled: bool 
         report.note(f"{opened.name} is asked by the chat protocol {opened.why}")
     for warning in opened.warnings:
         report.warn(warning)
+    for sentence, hint in setup.notes:
+        report.warn(sentence, hint)
     known = facts(opened, setup.config)
     on_facts(known)
     return opened, known

@@ -5,7 +5,6 @@ the next to what the server refused (`_adapt`). What the server is comes from it
 come in its place, it is asked again (`_identify_again`). HTTP is in `link`.
 """
 
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from virc.backends.chat import ollama
+from virc.backends.chat.balance import balanced
 from virc.backends.chat.causes import RefusedError, halved, shortened
 from virc.backends.chat.images import AsPart, SentImages, SizeLimits, whole
 from virc.backends.chat.link import GarbageError, Link, names_hint
@@ -36,14 +36,11 @@ _GRID_FAMILIES = ("qwen", "virc")
 _STREAM_INTERVAL = 16
 """Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs time."""
 _IDENTIFY_SECONDS = 5.0  # longest wait for a list of models between two replies
-_BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
-"""Names of models that take no pictures, which some servers list next to the one that does."""
 _MAX_REQUESTS = 12  # for one reply
 _MAX_HALVINGS = 6  # of the limit of tokens
 _SCALED_TOKENS = 64
 """Fewest tokens that a picture takes behind a server that scales it down to 500 pixels a side, as some do."""
 _OLLAMA_PORT = 11434
-_FEW_TOKENS = 16
 
 
 class _Attempt(msgspec.Struct):
@@ -54,6 +51,7 @@ class _Attempt(msgspec.Struct):
     halvings: int = 0  # of the limit of tokens, which the server refused without naming its own
     was_broken: bool = False  # a reply broke off, and was requested again
     sent: dict[str, Any] = {}  # the body of the latest request
+    wanted: Mapping[str, Any] = {}  # what it would be if the server took all parameters
 
     def limit(self, max_tokens: int) -> None:
         self.sampling = msgspec.structs.replace(self.sampling, max_tokens=max_tokens)
@@ -283,7 +281,7 @@ class OpenAIBackend:
                 if attempt.halvings:
                     self._longest = attempt.sampling.max_tokens
                 if not reply.is_doubtful or not attempt.streams or not attempt.sent.get("stream"):
-                    return _marked_as_cut(reply, attempt.sent)
+                    return balanced(reply, fitted, attempt.wanted, attempt.sent)
                 on_text, attempt.streams = None, False
             except NetworkError as error:
                 # A server that cannot be reached at all was tried again already.
@@ -332,12 +330,12 @@ class OpenAIBackend:
             if self._native:
                 address = ollama.root_of(self.link.endpoint) + ollama.CHAT
                 request = self._with_extra(ollama.request(ask, sampling, self.model, self._native))
-                attempt.sent = request | {"stream": attempt.streams}
+                attempt.wanted = attempt.sent = request | {"stream": attempt.streams}
             else:
                 request = self._with_extra(self._body(ask, sampling, as_part))
                 if not attempt.streams:
                     del request["stream"]
-                attempt.sent = self._habits.fitted(request)
+                attempt.wanted, attempt.sent = _chosen(sampling) | request, self._habits.fitted(request)
             return self.link.complete(attempt.sent, sampling.max_tokens, on_text or _unheard, deadline, address)
 
         return self._images.reply(ask.images, complete) if self.server.virc_image_ids is True else complete(whole)
@@ -401,7 +399,7 @@ class OpenAIBackend:
                 self.link.is_ollama = "version" in self.json_object("/api/version")
         if model is not None:
             return next((served for served in listed if served.id in (model, f"{model}:latest")), ListedModel(model))
-        seeing = [served for served in listed if not _BLIND.search(served.id)]
+        seeing = [served for served in listed if not served.is_blind]
         if len(seeing or listed) == 1:  # or the one model of a server of embeddings
             return (seeing or listed)[0]
         if not listed:
@@ -431,6 +429,12 @@ def _unheard(_: str) -> None:
     """Nobody reads along."""
 
 
+def _chosen(sampling: Sampling) -> dict[str, Any]:
+    """What somebody chose of how a reply is drawn, and some servers do not take."""
+    top_k = None if sampling.is_usual else sampling.top_k
+    return {"top_k": top_k, "repetition_penalty": sampling.repetition_penalty}
+
+
 def _has_answered(error: ConfigError | NetworkError) -> bool:
     """Whether a server that gives no list of models answered at all, so that it may serve the model all the same."""
     if isinstance(error, ConfigError | GarbageError):
@@ -438,19 +442,3 @@ def _has_answered(error: ConfigError | NetworkError) -> bool:
     reports_failure = error.fails_all_requests and not error.broken  # by a status such as 500
     broke_off = error.broken and not error.fails_all_requests
     return reports_failure or broke_off
-
-
-def _marked_as_cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedReply:
-    """The reply, marked as cut if it is as long as the request allows, though the server says that it stopped.
-
-    The token that ends a reply may count too, so a word that fills a limit of a few tokens is taken for whole. What
-    passes the limit by more than one token was not cut by it.
-    """
-    options = sent.get("options") or {}
-    most = sent.get("max_tokens") or sent.get("max_completion_tokens") or options.get("num_predict") or 0
-    drawn = reply.completion_tokens or 0
-    is_word = most <= _FEW_TOKENS and len(reply.text.split()) == 1
-    reaches_limit = most > 0 and most <= drawn <= most + 1
-    if reply.finish != "stop" or not reaches_limit or is_word or reply.refusal:
-        return reply
-    return msgspec.structs.replace(reply, finish="length")

@@ -10,16 +10,17 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from virc.backends.chat.chunks import JsonObject, as_chunk, json_values, objects
 from virc.backends.chat.errors import StatusError, WireError, error_text, failed, parsed, reported
-from virc.backends.chat.providers import CACHED, DRAWN, FILTERED, FINISHES, NUMBERED_FINISHES, READ, THOUGHTS, WRITTEN
+from virc.backends.chat.providers import FILTERED, FINISHES, NUMBERED_FINISHES, THOUGHTS
+from virc.backends.chat.usage import Usage, usage_of
 from virc.backends.interface import Likeliest, ScoredReply
+from virc.core.taken import left
 from virc.reasoning.bodies import Called
 
-_MAX_COUNT = 2**40
 _MAX_NESTED = 20  # lists within each other in a thought
 _SILENT_SECONDS = 5.0
 """Longest wait for each piece after the finish reason; the client library of OpenAI waits as long as for a reply."""
@@ -29,6 +30,9 @@ _PENDING = frozenset({"", "null", "none", "not_finished"})  # finish reasons of 
 _ENUM_PREFIX = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # `finish_reason_` of `finish_reason_stop`
 _THOUGHT_KIND, _CALL_KIND = re.compile("think|reason", re.IGNORECASE), re.compile("tool|function", re.IGNORECASE)
 """The `type` of content parts that are a thought, or a call in the server's own form."""
+_OF_CHUNK = ("choices", "usage", "error", "model")
+_OF_CHOICE = ("index", "finish_reason", "delta", "message", "text", "logprobs", "error")
+_OF_MESSAGE = ("role", "content", "refusal", "tool_calls", "function_call", *THOUGHTS)
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Half of a surrogate pair; those from U+DC80 to U+DCFF are left out, as they are escaped bytes (PEP 383)."""
 
@@ -38,6 +42,9 @@ class ReceivedReply(ScoredReply, frozen=True):
 
     cached_tokens: int = 0  # prompt tokens read from a cache or written to one; `prompt_tokens` may not include them
     is_doubtful: bool = False  # the pieces can be joined in two ways; false for a reply that is not streamed
+    usage: Usage = Usage()
+    model: str = ""  # which one answered, as the server calls it
+    has_logprobs: bool = False
 
 
 def read_reply(
@@ -130,8 +137,7 @@ class ReplyBuilder:
         self.done = self.has_choice = self.has_message = False
         self._most, self._on_text = most, on_text
         self._index = math.inf
-        self._read = self._drawn = self._cached = 0
-        self._cost: float | None = None
+        self._usage, self._model, self._left = JsonObject(), "", dict[tuple[str, str], None]()
         self._begin()
 
     def _begin(self) -> None:
@@ -144,6 +150,7 @@ class ReplyBuilder:
         self._is_in_thought = self._has_unread_call = False
         self._finish: str | None = None
         self._likeliest: Likeliest | None = None
+        self._has_logprobs = False
 
     @property
     def is_finished(self) -> bool:
@@ -152,7 +159,10 @@ class ReplyBuilder:
     def add(self, chunk: Mapping[str, Any]) -> None:
         if is_given(chunk.get("error")):
             raise failed({"error": chunk["error"]})
-        self._add_usage(chunk.get("usage"))
+        self._leave("reply", chunk, _OF_CHUNK)
+        self._model = str(chunk.get("model") or self._model)
+        if isinstance(usage := chunk.get("usage"), Mapping):  # what the server leaves out now stays as it was
+            self._usage |= {name: count for name, count in usage.items() if count or name == "cost"}
         seen = set[float]()
         for position, choice in enumerate(_listed(chunk.get("choices"))):
             if choice is None:
@@ -165,12 +175,19 @@ class ReplyBuilder:
                 self._index = index
             if index == self._index and index not in seen:
                 self._add_choice(choice)
+            elif choice.get("delta") or choice.get("message") or choice.get("text"):
+                self._left["reply", "choices"] = None
             seen.add(index)
+
+    def _leave(self, edge: str, sent: Mapping[str, Any], used: Collection[str]) -> None:
+        self._left |= dict.fromkeys((edge, name) for name in left(edge, sent, used))
 
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         if is_given(choice.get("error")):
             raise failed({"error": choice["error"]})
         finish, delta, message = (choice.get(name) for name in ("finish_reason", "delta", "message"))
+        self._leave("choice", choice, _OF_CHOICE)
+        self._has_logprobs |= is_given(choice.get("logprobs"))
         self.add_finish(finish.get("type") or "stop" if isinstance(finish, dict) else finish)
         self._likeliest = self._likeliest or _likeliest(choice.get("logprobs"))  # of the first token alone
         self.has_message |= message is not None
@@ -185,22 +202,6 @@ class ReplyBuilder:
         """Note that a choice has arrived and, if it has ended, the finish reason."""
         self.has_choice = True
         self._finish = self._finish if str(finish or "").lower() in _PENDING else str(finish)
-
-    def _add_usage(self, sent: object) -> None:
-        """Note counts of tokens; what the server leaves out now stays as it was. Servers give one under several names.
-
-        Those of a cache, read or written, OpenAI's API counts in the prompt, and Anthropic's next to it.
-        """
-        if not isinstance(sent, Mapping):
-            return
-        details = [sent, *(sent.get(name) for name in ("prompt_tokens_details", "input_tokens_details"))]
-        counts = [sent, sent.get("tokens")]  # Cohere's
-        self._read = _largest(counts, READ) or self._read
-        self._drawn = _largest(counts, DRAWN) or self._drawn
-        self._cached = _largest(details, CACHED) + _largest(details, WRITTEN) or self._cached
-        cost = sent.get("cost")  # Perplexity sends an object
-        if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf:
-            self._cost = float(cost)
 
     def _add_message(self, sent: object, is_whole: bool) -> None:
         """Add a message, a piece of one, or its content as a text. Raises WireError: it is not a message."""
@@ -226,6 +227,8 @@ class ReplyBuilder:
                 self._has_unread_call |= bool(_CALL_KIND.search(kind))
                 self._add_refusal(element.get("refusal"))
                 text += _text_of(element, "text")
+                if not (element.keys() & {"text", "refusal"} or _CALL_KIND.search(kind)):
+                    self._leave("content", {kind: element}, ())
         if thought and (new := self._thought.add(thought, is_whole)):
             self._count(new, new if self._is_in_thought else f"<think>{new}")
             self._is_in_thought = True
@@ -298,17 +301,24 @@ class ReplyBuilder:
         called, message = tuple(pieces.call() for pieces in calls), self._message(text, thought, calls)
         if channels := _harmony(text):
             thought, text, called, message = thought + channels[0], channels[1], called + channels[2], None
+        if message is None:  # else all of it is sent back
+            self._leave("reply message", self._sent, _OF_MESSAGE)
+        usage = usage_of(self._usage)
         return ReceivedReply(
             text=text,
             finish="call" if self._has_unread_call and not calls else FINISHES.get(end, "stop"),
-            prompt_tokens=(self._read + self._cached if self._cached > self._read else self._read) or None,
-            completion_tokens=self._drawn or None,
+            prompt_tokens=usage.read or None,
+            completion_tokens=usage.drawn or None,
             thought=thought or None,
             calls=called,
             refusal="".join(self._refusal) or FILTERED.get(end),
-            cached_tokens=self._cached,
-            cost=self._cost,
+            cached_tokens=usage.cached,
+            cost=usage.cost,
             likeliest=self._likeliest,
+            left=(*self._left, *usage.left),
+            usage=usage,
+            model=self._model,
+            has_logprobs=self._has_logprobs,
             is_doubtful=self._text.is_doubtful,
             message=message,
         )
@@ -460,22 +470,6 @@ def _harmony(text: str) -> tuple[str, str, tuple[Called, ...]] | None:
         else:
             thought += message["body"]
     return thought, answer, tuple(calls)
-
-
-def _largest(counts: list[object], names: tuple[str, ...]) -> int:
-    """The largest count of tokens by one of the names, also as text or with a fraction; 0 for what is none."""
-    found = [each.get(name) for each in counts if isinstance(each, Mapping) for name in names]
-    return max((_count(each) for each in found), default=0)
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return 0
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return 0
-    return int(number) if 0 <= number <= _MAX_COUNT else 0
 
 
 def _likeliest(logprobs: object) -> Likeliest | None:

@@ -216,8 +216,8 @@ def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str,
     """Raise UsageError where a user's `fields` contradict the switch: they do the opposite by the server's own way."""
     if switch is None:
         return
-    off = _values(ways_to_think(endpoint, kind)[1])
-    given = _values(fields)
+    off = values_of(ways_to_think(endpoint, kind)[1])
+    given = values_of(fields)
     for path, value in off.items():
         # Null takes the field out; of values that are not those of `off` a server may have many, as of an effort.
         if given.get(path) is not None and (given[path] == value) != (switch == "off"):
@@ -225,12 +225,12 @@ def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str,
             raise UsageError(sentence, "leave out one of the two")
 
 
-def _values(fields: Mapping[str, Any], place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+def values_of(fields: Mapping[str, Any], place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     """Return the values of nested objects by the names on the way to each."""
     values: dict[tuple[str, ...], Any] = {}
     for name, value in fields.items():
         path = (*place, name)
-        values |= _values(value, path) if isinstance(value, Mapping) else {path: value}
+        values |= values_of(value, path) if isinstance(value, Mapping) else {path: value}
     return values
 
 

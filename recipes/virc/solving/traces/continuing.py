@@ -16,6 +16,7 @@ import msgspec
 from virc.config.user import cache_folder
 from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.files import contents, is_file, is_folder, write_whole
+from virc.core.taken import Left, is_refused, left, once
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
@@ -23,7 +24,7 @@ from virc.models.registry import EMBEDDED
 from virc.reasoning.media import USUAL_MEDIA, MediaChoice
 from virc.reasoning.trace import Trace
 from virc.solving.image_source import STREAM, Picture, Source, sources_of
-from virc.solving.traces.files import document
+from virc.solving.traces.files import SCHEMA, document
 
 _MAX_BYTES = 256 * 2**20
 _ANOTHER_MODEL = "virc solve IMAGE 'QUESTION' --model NAME asks another model, from the first question on"
@@ -71,6 +72,7 @@ class Conversation(msgspec.Struct, frozen=True):
     chat_protocol: str | None
     pictures: tuple[TracedPicture, ...]
     trusted: bool = True
+    unused: tuple[str, ...] = ()
 
     @property
     def media(self) -> MediaChoice:
@@ -171,6 +173,7 @@ def read_conversation(name: str | None, trusted: bool = True) -> Conversation:
     hint = "virc solve IMAGE 'QUESTION' --trace DIR writes one"
     try:
         raw = contents(path, _MAX_BYTES)
+        unused = _unused(json.loads(raw, object_pairs_hook=once))
         trace, meta = msgspec.json.decode(raw, type=Trace), msgspec.json.decode(raw, type=_Meta)
     except FileNotFoundError:
         sentence = "there is no answer to ask on from" if name is None else f"there is no trace {path}"
@@ -185,7 +188,21 @@ def read_conversation(name: str | None, trusted: bool = True) -> Conversation:
         raise DataError(sentence, "virc solve IMAGE 'QUESTION' --trace DIR asks again")
     folder = path.parent.resolve()
     found = tuple(_at(each, lambda source: os.path.normpath(folder / source)) for each in meta.pictures)
-    return Conversation(trace, meta.model, meta.sampling.chat_protocol, found, trusted)
+    return Conversation(trace, meta.model, meta.sampling.chat_protocol, found, trusted, unused)
+
+
+def _unused(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sentences on fields of a record that are not used. Raises ValueError: it cannot be understood without them."""
+    if record.get("schema", SCHEMA) != SCHEMA:
+        raise ValueError(f"it is of the form {plain(record['schema'], 40)}, and this version reads {SCHEMA}")
+    names = left("record", record, Trace.__struct_fields__)
+    for each in record.get("pictures") or ():
+        names += left("record", each, TracedPicture.__struct_fields__)
+    if refused := [name for name in names if is_refused("record", name)]:
+        raise ValueError(f"its {refused[0]} is not read")
+    unused = Left()
+    unused.add("record", names)
+    return tuple(unused.sentences())
 
 
 def names_of(conversation: Conversation, given: Sequence[str]) -> list[str]:
@@ -207,9 +224,8 @@ def names_of(conversation: Conversation, given: Sequence[str]) -> list[str]:
 
 
 def in_words(conversation: Conversation) -> str:
-    return (
-        f"going on after {plain(conversation.trace.question, 80)!r}, answered {plain(conversation.trace.answer, 80)!r}"
-    )
+    question, answer = (plain(text, 80) for text in (conversation.trace.question, conversation.trace.answer))
+    return "; ".join((f"going on after {question!r}, answered {answer!r}", *conversation.unused))
 
 
 def keep_last(conversation: Conversation) -> None:

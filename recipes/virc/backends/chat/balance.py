@@ -1,0 +1,94 @@
+"""What came of a request: names what a server left out, ignored or did otherwise, which no field of its reply says."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from virc.backends.chat.causes import LENGTHS
+from virc.backends.chat.errors import parsed
+from virc.backends.chat.reply import ReceivedReply
+from virc.backends.chat.request import values_of
+from virc.backends.prompt_count import min_tokens
+from virc.core.taken import left
+from virc.core.text import plain
+from virc.reasoning.session import Ask
+
+_FEW_TOKENS = 16
+_LIMITS = (*LENGTHS, "num_predict")
+_OF_THOUGHT = re.compile("think|reason")
+_OFF = (False, 0, "none", "off", "disabled")
+_VERSION = re.compile(r"(?:[-_:@.](?:v?\d+|latest|preview|free|exp|beta|gguf))*")
+"""What may stand behind the name of a model that is the same one."""
+
+_IGNORED: Mapping[str, Callable[[Any, ReceivedReply], bool]] = {
+    **dict.fromkeys(_LIMITS, lambda most, reply: type(most) is int and (reply.completion_tokens or 0) > most + 1),
+    **dict.fromkeys(
+        ("response_format", "format", "guided_json"),
+        lambda asked, reply: asked != {"type": "text"} and reply.finish == "stop" and not _is_json(reply.text),
+    ),
+    "stop": lambda stop, reply: any(
+        each in reply.text.rstrip()[: -len(each)] for each in ([stop] if isinstance(stop, str) else stop) if each
+    ),
+    "logprobs": lambda asked, reply: bool(asked) and not reply.has_logprobs,
+    "tool_choice": lambda choice, reply: choice not in ("auto", "none") and not reply.calls,
+}
+"""Parameter -> whether a reply shows that it had no effect, by its value."""
+
+
+def balanced(reply: ReceivedReply, ask: Ask, wanted: Mapping[str, Any], sent: Mapping[str, Any]) -> ReceivedReply:
+    """The reply with what came otherwise than asked in `left`, and marked as cut if it is.
+
+    Args:
+        wanted: the parameters of the request, of which only those in the body that was `sent` were.
+    """
+    reply = _marked_as_cut(reply, sent)
+    drawn_by_chance = {name: value for name, value in wanted.items() if name != "seed" or wanted.get("temperature")}
+    missing = {name: value for name, value in drawn_by_chance.items() if name not in sent}
+    names = [*(("unsent", name) for name in left("unsent", missing, LENGTHS if sent.keys() & {*LENGTHS} else ()))]
+    if not reply.refusal:
+        names += [("ignored", name) for name in _ignored(sent, reply)]
+    if ask.images and reply.prompt_tokens:
+        if reply.usage.of_pictures == 0:
+            names.append(("unseen", "image_tokens"))
+        elif reply.prompt_tokens + reply.cached_tokens < min_tokens(*(each.text for each in ask.messages)):
+            names.append(("unseen", "prompt_tokens"))
+    if reply.model and not _is_same(str(sent.get("model")), reply.model):
+        names.append(("model", plain(reply.model, 60)))
+    return msgspec.structs.replace(reply, left=(*reply.left, *names))
+
+
+def _ignored(sent: Mapping[str, Any], reply: ReceivedReply) -> Iterator[str]:
+    """The parameters that had no effect."""
+    parameters = {**sent, **(sent.get("options") or {})}
+    yield from (name for name, fails in _IGNORED.items() if parameters.get(name) and fails(parameters[name], reply))
+    if reply.thought or reply.usage.thought:
+        given = values_of({name: value for name, value in sent.items() if name not in ("messages", "tools")})
+        paths = {".".join(path): value for path, value in given.items()}
+        yield from (path for path, value in paths.items() if _OF_THOUGHT.search(path) and value in _OFF)
+
+
+def _is_json(text: str) -> bool:
+    return isinstance(parsed(text.encode(errors="replace")), dict | list)
+
+
+def _is_same(asked: str, came: str) -> bool:
+    """Whether two names are of one model, with and without its publisher and its version."""
+    short, long = sorted((name.lower().rpartition("/")[2] for name in (asked, came)), key=len)
+    return long.startswith(short) and bool(_VERSION.fullmatch(long[len(short) :]))
+
+
+def _marked_as_cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedReply:
+    """The reply, marked as cut if it is as long as the request allows, though the server says that it stopped.
+
+    The token that ends a reply may count too, so a word that fills a limit of a few tokens is taken for whole. What
+    passes the limit by more than one token was not cut by it.
+    """
+    limits = {**sent, **(sent.get("options") or {})}
+    most, drawn = next((limits[name] for name in _LIMITS if limits.get(name)), 0), reply.completion_tokens or 0
+    is_word = most <= _FEW_TOKENS and len(reply.text.split()) == 1
+    reaches_limit = most > 0 and most <= drawn <= most + 1
+    if reply.finish != "stop" or not reaches_limit or is_word or reply.refusal:
+        return reply
+    return msgspec.structs.replace(reply, finish="length")
