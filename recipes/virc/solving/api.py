@@ -39,18 +39,8 @@ from virc.solving.image_source import (
     unfolded,
     with_scales,
 )
-from virc.solving.one import OnEvent, Solved, check_time
-from virc.solving.outcome import (
-    chosen,
-    facts,
-    failure_of,
-    left_of,
-    notices,
-    outcome,
-    over_limit,
-    trace_folders,
-    write_traces,
-)
+from virc.solving.one import OnEvent, check_time
+from virc.solving.outcome import chosen, facts, failure_of, outcome, over_limit, told, trace_folders, write_traces
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution, view_of
 from virc.solving.solver import SolverSetup, open_solver
@@ -120,7 +110,7 @@ def solve_images(
             if opened is not setup.opened:
                 opened.close()
     seconds = round(time.monotonic() - began, 3)
-    fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + _told(solved, report)}
+    fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + told(solved, report)}
     on_facts(fields)
     traced = traced_pictures(images, sources, choice)
     untraced = write_traces(
@@ -144,13 +134,6 @@ def solve_images(
         )  # fmt: skip
 
     return msgspec.structs.replace(solution, conversation=talk, asked_on=ask)
-
-
-def _told(solved: Solved, report: Reporter) -> list[str]:
-    sentences = [*left_of(solved).sentences()]
-    for sentence in sentences:
-        report.note(sentence)
-    return notices(solved) + sentences
 
 
 def _sources(

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import VircError
+from virc.core.events import Reporter
 from virc.core.files import write_whole, writing
 from virc.core.taken import Left
 from virc.core.text import counted
@@ -100,7 +101,7 @@ def outcome(solved: Solved) -> Fields:
     }
     if solved.cost is not None:
         fields["cost"] = solved.cost
-    if left := left_of(solved).fields():
+    if left := _left(solved).fields():
         fields["left"] = left
     if any(call.box for unit in sample.trace.turns for call in unit.calls):  # it may have been found out on the way
         fields["coordinates"] = sample.trace.protocol.coordinates
@@ -123,11 +124,19 @@ def over_limit(opened: Opened, images: Sequence[Shown]) -> str | None:
     return f"images with more than the {most:,} pixels that {opened.name} sees are shown smaller"
 
 
-def left_of(solved: Solved) -> Left:
+def _left(solved: Solved) -> Left:
     left = Left()
     for edge, name in (each for attempt in solved.attempts for each in attempt.left):
         left.add(edge, [name])
     return left
+
+
+def told(solved: Solved, report: Reporter) -> list[str]:
+    """The notices, and the sentences on what is not used of replies, which are reported here."""
+    sentences = [*_left(solved).sentences()]
+    for sentence in sentences:
+        report.note(sentence)
+    return notices(solved) + sentences
 
 
 def notices(solved: Solved) -> list[str]:

@@ -335,7 +335,9 @@ class OpenAIBackend:
                 request = self._with_extra(self._body(ask, sampling, as_part))
                 if not attempt.streams:
                     del request["stream"]
-                attempt.wanted, attempt.sent = _chosen(sampling) | request, self._habits.fitted(request)
+                top_k = None if sampling.is_usual else sampling.top_k  # nobody chose it
+                chosen = {"top_k": top_k, "repetition_penalty": sampling.repetition_penalty}
+                attempt.wanted, attempt.sent = chosen | request, self._habits.fitted(request)
             return self.link.complete(attempt.sent, sampling.max_tokens, on_text or _unheard, deadline, address)
 
         return self._images.reply(ask.images, complete) if self.server.virc_image_ids is True else complete(whole)
@@ -427,12 +429,6 @@ class OpenAIBackend:
 
 def _unheard(_: str) -> None:
     """Nobody reads along."""
-
-
-def _chosen(sampling: Sampling) -> dict[str, Any]:
-    """What somebody chose of how a reply is drawn, and some servers do not take."""
-    top_k = None if sampling.is_usual else sampling.top_k
-    return {"top_k": top_k, "repetition_penalty": sampling.repetition_penalty}
 
 
 def _has_answered(error: ConfigError | NetworkError) -> bool:

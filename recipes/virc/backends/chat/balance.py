@@ -26,7 +26,7 @@ _IGNORED: Mapping[str, Callable[[Any, ReceivedReply], bool]] = {
     **dict.fromkeys(_LIMITS, lambda most, reply: type(most) is int and (reply.completion_tokens or 0) > most + 1),
     **dict.fromkeys(
         ("response_format", "format", "guided_json"),
-        lambda asked, reply: asked != {"type": "text"} and reply.finish == "stop" and not _is_json(reply.text),
+        lambda asked, reply: asked != {"type": "text"} and reply.finish == "stop" and not _is_json(reply.text or "{}"),
     ),
     "stop": lambda stop, reply: any(
         each in reply.text.rstrip()[: -len(each)] for each in ([stop] if isinstance(stop, str) else stop) if each
@@ -44,16 +44,14 @@ def balanced(reply: ReceivedReply, ask: Ask, wanted: Mapping[str, Any], sent: Ma
         wanted: the parameters of the request, of which only those in the body that was `sent` were.
     """
     reply = _marked_as_cut(reply, sent)
-    drawn_by_chance = {name: value for name, value in wanted.items() if name != "seed" or wanted.get("temperature")}
-    missing = {name: value for name, value in drawn_by_chance.items() if name not in sent}
-    names = [*(("unsent", name) for name in left("unsent", missing, LENGTHS if sent.keys() & {*LENGTHS} else ()))]
-    if not reply.refusal:
-        names += [("ignored", name) for name in _ignored(sent, reply)]
+    without_effect = {"seed": not wanted.get("temperature"), **dict.fromkeys(LENGTHS, sent.keys() & {*LENGTHS})}
+    needed = {name: value for name, value in wanted.items() if not (name in sent or without_effect.get(name))}
+    names = [("unsent", name) for name in left("unsent", needed, ())]
+    names += [("ignored", name) for name in _ignored(sent, reply)]
     if ask.images and reply.prompt_tokens:
-        if reply.usage.of_pictures == 0:
-            names.append(("unseen", "image_tokens"))
-        elif reply.prompt_tokens + reply.cached_tokens < min_tokens(*(each.text for each in ask.messages)):
-            names.append(("unseen", "prompt_tokens"))
+        read, texts = reply.prompt_tokens + reply.cached_tokens, min_tokens(*(each.text for each in ask.messages))
+        unseen = {"image_tokens": reply.picture_tokens == 0, "prompt_tokens": read < texts}
+        names += [("unseen", name) for name, holds in unseen.items() if holds]
     if reply.model and not _is_same(str(sent.get("model")), reply.model):
         names.append(("model", plain(reply.model, 60)))
     return msgspec.structs.replace(reply, left=(*reply.left, *names))
@@ -63,7 +61,7 @@ def _ignored(sent: Mapping[str, Any], reply: ReceivedReply) -> Iterator[str]:
     """The parameters that had no effect."""
     parameters = {**sent, **(sent.get("options") or {})}
     yield from (name for name, fails in _IGNORED.items() if parameters.get(name) and fails(parameters[name], reply))
-    if reply.thought or reply.usage.thought:
+    if reply.thought or reply.thought_tokens:
         given = values_of({name: value for name, value in sent.items() if name not in ("messages", "tools")})
         paths = {".".join(path): value for path, value in given.items()}
         yield from (path for path, value in paths.items() if _OF_THOUGHT.search(path) and value in _OFF)

@@ -16,7 +16,7 @@ from typing import Any
 from virc.backends.chat.chunks import JsonObject, as_chunk, json_values, objects
 from virc.backends.chat.errors import StatusError, WireError, error_text, failed, parsed, reported
 from virc.backends.chat.providers import FILTERED, FINISHES, NUMBERED_FINISHES, THOUGHTS
-from virc.backends.chat.usage import Usage, usage_of
+from virc.backends.chat.usage import fields_of_usage
 from virc.backends.interface import Likeliest, ScoredReply
 from virc.core.taken import left
 from virc.reasoning.bodies import Called
@@ -42,7 +42,8 @@ class ReceivedReply(ScoredReply, frozen=True):
 
     cached_tokens: int = 0  # prompt tokens read from a cache or written to one; `prompt_tokens` may not include them
     is_doubtful: bool = False  # the pieces can be joined in two ways; false for a reply that is not streamed
-    usage: Usage = Usage()
+    thought_tokens: int = 0
+    picture_tokens: int | None = None
     model: str = ""  # which one answered, as the server calls it
     has_logprobs: bool = False
 
@@ -303,24 +304,20 @@ class ReplyBuilder:
             thought, text, called, message = thought + channels[0], channels[1], called + channels[2], None
         if message is None:  # else all of it is sent back
             self._leave("reply message", self._sent, _OF_MESSAGE)
-        usage = usage_of(self._usage)
+        usage = fields_of_usage(self._usage)
         return ReceivedReply(
             text=text,
             finish="call" if self._has_unread_call and not calls else FINISHES.get(end, "stop"),
-            prompt_tokens=usage.read or None,
-            completion_tokens=usage.drawn or None,
             thought=thought or None,
             calls=called,
             refusal="".join(self._refusal) or FILTERED.get(end),
-            cached_tokens=usage.cached,
-            cost=usage.cost,
             likeliest=self._likeliest,
-            left=(*self._left, *usage.left),
-            usage=usage,
+            left=(*self._left, *usage.pop("left")),
             model=self._model,
             has_logprobs=self._has_logprobs,
             is_doubtful=self._text.is_doubtful,
             message=message,
+            **usage,
         )
 
     def _message(self, text: str, thought: str, calls: "list[_CallPieces]") -> Mapping[str, Any] | None:

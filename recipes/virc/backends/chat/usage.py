@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 from virc.backends.chat.providers import CACHED, DRAWN, READ, WRITTEN
 from virc.core.taken import left
@@ -10,40 +11,17 @@ from virc.core.taken import left
 _MAX_COUNT = 2**40
 _PROMPT = ("prompt_tokens_details", "input_tokens_details")
 _REPLY = ("completion_tokens_details", "output_tokens_details")
-_OF_DETAILS = (*CACHED, *WRITTEN, "reasoning_tokens", "image_tokens")
-_USED = (
-    *READ, *DRAWN, *_PROMPT, *_REPLY, *_OF_DETAILS, "total_tokens", "tokens", "cost", "estimated_cost", "cost_details",
-    "is_byok",
-)  # fmt: skip
+_PARTS = (*CACHED, *WRITTEN, "reasoning_tokens", "image_tokens")
+_COSTS = ("cost", "estimated_cost", "cost_details", "is_byok")
+_USED = (*READ, *DRAWN, *_PROMPT, *_REPLY, *_PARTS, *_COSTS, "total_tokens", "tokens")
 _ROUNDING = 2  # tokens: some servers count the first or the last one once
 
 
-class Usage(NamedTuple):
-    """Counts of a reply; 0 and None: the server says nothing.
+def fields_of_usage(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts in a `usage`, as fields of a reply, with what is not used or does not add up in `left`.
 
-    Args:
-        read: tokens of the prompt, those of a cache included.
-        drawn: tokens of the reply, the thought included.
-        cached: tokens of the prompt that were read from a cache or written to one.
-        thought: tokens of the thought.
-        of_pictures: tokens of the prompt that are of pictures.
-        left: edges and names of `taken` that are not used, or do not add up.
-    """
-
-    read: int = 0
-    drawn: int = 0
-    cached: int = 0
-    thought: int = 0
-    of_pictures: int | None = None
-    cost: float | None = None
-    left: tuple[tuple[str, str], ...] = ()
-
-
-def usage_of(sent: Mapping[str, Any]) -> Usage:
-    """The counts in a `usage`; servers give one under several names.
-
-    Tokens of a cache, OpenAI's API counts in the prompt, and Anthropic's next to it; those of a thought, OpenAI's in
-    the reply, xAI's next to it, and Google's in the total alone.
+    Servers give a count under several names. Tokens of a cache, OpenAI's API counts in the prompt, and Anthropic's next
+    to it; those of a thought, OpenAI's in the reply, xAI's next to it, and Google's in the total alone.
     """
     counts = [sent, sent.get("tokens")]  # Cohere's
     prompt, reply = ([sent[name] for name in names if isinstance(sent.get(name), dict)] for names in (_PROMPT, _REPLY))
@@ -52,45 +30,46 @@ def usage_of(sent: Mapping[str, Any]) -> Usage:
     read = read + cached if cached > read else read
     thought, apart = _largest([sent, *reply], ("reasoning_tokens",)), total - read - drawn if total and read else 0
     names = [("usage", name) for name in left("usage", sent, _USED)]
-    names += [("usage", name) for each in (*prompt, *reply) for name in left("usage", _given(each), _OF_DETAILS)]
-    if all(abs(apart - part) > _ROUNDING for part in (0, cached, thought)):
-        names.append(("sums", "total_tokens"))
+    for part in (*prompt, *reply):
+        names += [("usage", name) for name in left("usage", {key: each for key, each in part.items() if each}, _PARTS)]
     drawn += apart if apart > _ROUNDING and abs(apart - cached) > _ROUNDING else 0
-    if thought > drawn:
-        names.append(("sums", "reasoning_tokens"))
-    cost, upstream = (_amount(sent.get(name)) for name in ("cost", "cost_details"))
-    cost = _amount(sent.get("estimated_cost")) if cost is None else cost  # DeepInfra's
-    if upstream and sent.get("is_byok"):  # OpenRouter's: `cost` is its own fee alone
+    # OpenRouter's, which with the user's own key has but its own fee in `cost`
+    cost, fallback, upstream = (_amount(sent.get(name)) for name in _COSTS[:3])
+    cost = fallback if cost is None else cost
+    if upstream and sent.get("is_byok"):
         cost = (cost or 0.0) + upstream
-    elif upstream and cost is not None and upstream > cost:
-        names.append(("sums", "cost_details"))
-        cost = upstream
+    wrong = {
+        "total_tokens": all(abs(apart - part) > _ROUNDING for part in (0, cached, thought)),
+        "reasoning_tokens": thought > drawn,
+        "cost_details": cost is not None and (upstream or 0) > cost,
+    }
     pictures = [each["image_tokens"] for each in prompt if type(each.get("image_tokens")) is int]
-    return Usage(read, max(drawn, thought), cached, thought, max(pictures, default=None), cost, tuple(names))
+    return {
+        "prompt_tokens": read or None,
+        "completion_tokens": max(drawn, thought) or None,
+        "cached_tokens": cached,
+        "thought_tokens": thought,
+        "picture_tokens": max(pictures, default=None),
+        "cost": upstream if wrong["cost_details"] else cost,
+        "left": (*names, *(("sums", name) for name, is_wrong in wrong.items() if is_wrong)),
+    }
 
 
-def _given(counts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: count for name, count in counts.items() if count}
-
-
-def _amount(value: object) -> float | None:
+def _amount(value: Any) -> float | None:
     if isinstance(value, Mapping):  # Perplexity sends an object, and OpenRouter one beside the cost
         value = value.get("total_cost", value.get("upstream_inference_cost"))
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < math.inf else None  # type: ignore[arg-type, operator]
+    is_amount = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return float(value) if is_amount else None
 
 
 def _largest(counts: Iterable[object], names: tuple[str, ...]) -> int:
     """The largest count of tokens by one of the names, also as text or with a fraction; 0 for what is none."""
     found = [each.get(name) for each in counts if isinstance(each, Mapping) for name in names]
-    return max((_count(each) for each in found), default=0)
+    return max(map(_count, found), default=0)
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return 0
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return 0
-    return int(number) if 0 <= number <= _MAX_COUNT else 0
+    with suppress(ValueError, OverflowError):
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
+        return int(number) if 0 <= number <= _MAX_COUNT else 0
+    return 0

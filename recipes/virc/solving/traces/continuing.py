@@ -173,8 +173,8 @@ def read_conversation(name: str | None, trusted: bool = True) -> Conversation:
     hint = "virc solve IMAGE 'QUESTION' --trace DIR writes one"
     try:
         raw = contents(path, _MAX_BYTES)
-        unused = _unused(json.loads(raw, object_pairs_hook=once))
         trace, meta = msgspec.json.decode(raw, type=Trace), msgspec.json.decode(raw, type=_Meta)
+        unused = _unused(json.loads(raw, object_pairs_hook=once))
     except FileNotFoundError:
         sentence = "there is no answer to ask on from" if name is None else f"there is no trace {path}"
         raise DataError(sentence, "virc solve IMAGE 'QUESTION' comes first" if name is None else hint) from None
