@@ -197,8 +197,9 @@ def unread_variables(env: Mapping[str, str]) -> tuple[str, str] | None:
     ours = {name: text for name, text in env.items() if name.startswith("VIRC_") and "_KEY_" not in name}
     if not (names := left("variable", ours, ())):
         return None
-    known = [name for name in edges()["variable"].harmless if name.startswith("VIRC_")]
-    return f"not read, of environment variables: {', '.join(names)}", did_you_mean(names[0], known, "virc config show")
+    key, known = names[0].removeprefix("VIRC_").lower(), edges()["variable"].harmless
+    hint = f"virc config set {key} VALUE" if key in KEPT else did_you_mean(names[0], known, "virc config show")
+    return f"not read, of environment variables: {', '.join(names)}", hint
 
 
 def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mapping[str, Value]) -> Setting:

@@ -1,0 +1,91 @@
+"""What a server counts, leaves out or does otherwise than asked is in `left` of a reply."""
+
+from typing import Any
+
+import pytest
+from asks import ask
+from support import servers
+
+from virc.backends.chat.backend import OpenAIBackend
+from virc.backends.chat.usage import fields_of_usage
+from virc.backends.interface import Sampling
+
+COUNTS = {"prompt_tokens": 100, "completion_tokens": 10}
+USUAL = Sampling(temperature=1.0, max_tokens=64, seed=3, is_usual=True)
+
+
+@pytest.mark.parametrize(
+    ("further", "drawn", "left"),
+    [
+        ({"total_tokens": 110}, 10, []),
+        ({"total_tokens": 111}, 10, []),
+        ({"total_tokens": 410, "completion_tokens_details": {"reasoning_tokens": 300}}, 310, []),  # xAI
+        ({"total_tokens": 170, "cached_tokens": 60}, 10, []),  # Anthropic, of a gateway
+        ({"total_tokens": 410}, 310, ["total_tokens"]),  # Google
+        ({"total_tokens": 60}, 10, ["total_tokens"]),
+        ({"completion_tokens_details": {"reasoning_tokens": 300}}, 300, ["reasoning_tokens"]),
+    ],
+)
+def test_of_counts_that_do_not_add_up_the_larger_is_taken(further: dict[str, Any], drawn: int, left: list[str]) -> None:
+    fields = fields_of_usage(COUNTS | further)
+    assert (fields["completion_tokens"], fields["left"]) == (drawn, tuple(("sums", name) for name in left))
+
+
+@pytest.mark.parametrize(
+    ("bill", "cost"),
+    [
+        ({"cost": 0}, 0),
+        ({"cost": {"total_cost": 0.5}}, 0.5),
+        ({"estimated_cost": 0.5}, 0.5),
+        ({"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}, 0.6),
+        ({"cost": 0.1, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
+    ],
+)
+def test_the_cost_has_all_that_is_paid(bill: dict[str, Any], cost: float) -> None:
+    assert fields_of_usage(bill)["cost"] == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_other"),
+    [
+        ("virc-scripted", False),
+        ("acme/virc-scripted:free", False),
+        ("virc-scripted-2026-05-01", False),
+        ("virc-scripted-mini", True),
+        ("virc", True),
+    ],
+)
+def test_another_model_than_the_one_asked_is_named(name: str, is_other: bool) -> None:
+    def answer(exchange: servers.Exchange) -> None:
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "12"}}
+        exchange.send_json({"model": name, "choices": [choice]})
+
+    assert _left(answer) == ((("model", name),) if is_other else ())
+
+
+@pytest.mark.parametrize("refused", ["seed", "temperature", "stream_options"])
+def test_a_parameter_left_out_is_named_where_it_matters(refused: str) -> None:
+    def answer(exchange: servers.Exchange) -> None:
+        if exchange.body and refused in exchange.body:
+            exchange.send_json(servers.error(f"Unsupported parameter: '{refused}'"), 400)
+        else:
+            exchange.send_events("12", None)
+
+    assert _left(answer) == ((("unsent", refused),) if refused != "stream_options" else ())
+
+
+def test_what_somebody_chose_and_a_server_does_not_take_is_named() -> None:
+    chosen = Sampling(temperature=1.0, top_k=20, repetition_penalty=1.1, max_tokens=64)
+    assert _left(None, chosen, "openai") == (("unsent", "top_k"), ("unsent", "repetition_penalty"))
+    assert _left(None, chosen, "vllm") == ()
+
+
+def _left(
+    fault: servers.Fault | None, sampling: Sampling = USUAL, owner: str = "openai"
+) -> tuple[tuple[str, str], ...]:
+    with servers.serve(["12"], fault=fault, owned_by=owner) as server:
+        backend = OpenAIBackend(server.url, max_retries=0)
+        reply = backend.reply(ask("What is it?"), sampling)
+        backend.close()
+    assert hasattr(reply, "left")
+    return tuple(reply.left)
