@@ -95,12 +95,11 @@ def _next(stream: Stream, of_all: dict[str, Any]) -> tarfile.TarInfo | None:
             left -= BLOCKSIZE + info.size
             if info.size < 0 or left < 0:
                 raise damaged(stream.where(BLOCKSIZE), f"a member is described by more than {_MAX_EXTRA} bytes")
-            content = stream.take(info.size)
+            content = stream.take(info.size + -info.size % BLOCKSIZE)[: info.size]
             said = {_LONG[info.type]: text(content)} if info.type in _LONG else pax_fields(content)
         except ValueError as error:
             raise damaged(stream.where(BLOCKSIZE), f"the header of a member is wrong ({clause(error)})") from None
         (of_all if info.type == tarfile.XGLTYPE else own).update(said)
-        stream.take(-info.size % BLOCKSIZE)
     for attribute, value in (of_all | own).items():
         setattr(info, attribute, value)
     if info.type == tarfile.AREGTYPE and info.name.endswith("/"):
