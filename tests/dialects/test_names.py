@@ -145,9 +145,12 @@ def test_a_model_is_asked_by_its_name_as(wire: Wire, name: str, expected: str, s
         ("Skywork/Skywork-R1V3-38B", "skywork-r1v3"),
     ],
 )
-def test_a_row_of_the_zoo_is_for_the_option_alone_which_is_said(name: str, system: str, server: Player) -> None:
+def test_a_row_of_the_zoo_is_for_the_option_alone_which_is_said(
+    name: str, system: str, server: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.scene = Scene(Vllm(), Listed(name), structured())
     with open_model(Choice(endpoint=server.url)) as opened:
-        assert f"as its authors ask it: «--system {system}»" in opened.why
+        assert f"the system {system} asks it as its authors do" in opened.why
+    monkeypatch.setenv("VIRC_OWN_WORDS", "1")  # for texts of its authors, which are not here
     with open_model(Choice(endpoint=server.url, system=system)) as opened:
         assert (opened.family, opened.chat_protocol.tools, opened.why) == (None, (), f"the system {system}")

@@ -101,7 +101,7 @@ def test_a_folder_is_asked_with_tools_unless_a_system_is_chosen(
     assert (found.family or found.chat_protocol.name) == asked
     assert bool(found.chat_protocol.tools) == (system is None)
     if found.family:
-        assert "; as its authors ask it: «--system " in found.why
+        assert " asks it as its authors do" in found.why
     if asked == "own words":
         (warning,) = found.warnings
         assert "`virc download texts --system deepeyes` brings those" in warning

@@ -476,7 +476,7 @@ def _family_by_name(*names: str) -> tuple[Family, str]:
 def _row_of(*names: str) -> str:
     """What is said of a model that is asked as its family: the published system that it is of, if it is of one."""
     found = (system for system, model in map(models.served, names) if system and model)
-    return next((f"; as its authors ask it: «--system {system.name}»" for system in found), "")
+    return next((f"; the system {system.name} asks it as its authors do" for system in found), "")
 
 
 def _box_unit(family: Family, probed: Probed | None) -> Coordinates:
