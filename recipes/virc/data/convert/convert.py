@@ -14,6 +14,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
+from virc.core.taken import Left
 from virc.core.text import plain
 from virc.core.work.parallel import in_order
 from virc.data.convert.change import Change, Target, change_for, changed
@@ -94,7 +95,7 @@ class Report(msgspec.Struct):
         unshared_bytes: what it would be if every row had its own.
         rows_bytes: size of the files of rows.
         reasons: why columns were taken for fields, where rows alone show that.
-        message_keys: keys of messages that no format has, and are lost.
+        left: what comes with the rows, is not used, and is lost.
         chat_protocols: how many chat protocols are known of the rows; if it is one, its file is written.
     """
 
@@ -102,7 +103,7 @@ class Report(msgspec.Struct):
     lost: str = ""
     faults: list[str] = []
     reasons: list[str] = []
-    message_keys: list[str] = []
+    left: Left = msgspec.field(default_factory=Left)
     boxes: Boxes = msgspec.field(default_factory=Boxes)
     images_bytes: int = 0
     unshared_bytes: int = 0
@@ -280,8 +281,7 @@ class _Stream:
                 if lost := row.lost:
                     self._at = None  # it is not the row that is being written
                     raise part.located(lost)
-                keys = self._report.message_keys
-                keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]
+                self._report.left.add_all(row.left, f"row {row.number}")
                 yield row
 
     def _count(self) -> None:

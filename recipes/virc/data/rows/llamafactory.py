@@ -13,7 +13,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields
 from virc.core.text import plain
-from virc.data.rows.laid_out import check_learnt, message_of, without_text
+from virc.data.rows.laid_out import message_of, without_text
 from virc.data.rows.numbered import NumberedRow, read_row
 from virc.data.rows.record import Message, Picture, Record, Role
 from virc.data.rows.unread import KNOWN
@@ -110,7 +110,7 @@ def reader(
         if sides is not None and rejected is not None:
             extra = {key: each for key, each in record.extra.items() if key != sides[1]}
             record = msgspec.structs.replace(record, rejected=rejected[columns.content], extra=extra)
-        names = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
+        names = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer", *(sides or ()))))
         flaws = kinds.flaws(number, value)
         return (read_row(number, value, names, record, folder, left_out, flaws, (columns.role, columns.content)),)
 
@@ -179,10 +179,9 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
     if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
         raise DataError(f"its {columns.messages} are not a list of objects")
     if any(isinstance(message.get(columns.content), list) for message in turns):
-        # these say what keeps parts from being read
-        check_learnt([message_of(message, number) for number, message in enumerate(turns, 1)], turns)
+        for number, message in enumerate(turns, 1):
+            message_of(message, number)  # which says what keeps parts from being read
     messages = [_message(message, number, columns) for number, message in enumerate(turns, 1)]
-    check_learnt(messages, turns)
     images = rest.pop(columns.images, None) if columns.images else None
     names = [images] if isinstance(images, str) else [] if images is None else images
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

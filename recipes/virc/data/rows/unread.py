@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any
 
 from virc.core import taken
 from virc.core.files import as_named, is_file
+from virc.data.rows.laid_out import CONTENTS, IMAGE_NAMES, is_image
 from virc.data.rows.record import Record
 from virc.solving.rows import LETTERS
 from virc.solving.sources.columns import is_base64_image, lettered, unused_texts
 from virc.solving.sources.picture_files import ENDINGS, is_picture
-from virc.systems.layouts.layout import listed
+from virc.systems.layouts.layout import listed, value_of
 
 KNOWN = frozenset((
     "id", "choices", "answers", "boxes", "box", "crowd_boxes", "counterfactual", "file_sizes", "turn", "tool_info_gt",
@@ -57,9 +58,13 @@ _MEANINGS: Mapping[str, re.Pattern[str]] = {
 """Meaning -> the names of its columns, written small and without spaces, dashes, dots and underscores."""
 _OF_CHOICES = re.compile(r"option|choice|candidate|distractor")
 _NUMBERS = re.compile(r"\s*[\[(<{\s]{0,4}[^\d\[\](){}<>]{0,20}(?:-?\d[\d.]*[\s,]+){3}-?\d")
-_CONTENTS = ("content", "value", "text")
-_OF_MESSAGES = frozenset(("role", "from", *_CONTENTS))
-_OF_PARTS = frozenset(("type", "text", "image", "image_url", "path", "url"))
+_LEARNT = frozenset((
+    "loss", "weight", "train", "training", "trainable", "train_on_turn", "loss_mask", "mask", "learn",
+))  # fmt: skip
+"""Whether a reply is to be learnt, in messages: engines learn every reply, as if all were 1 or true."""
+_ASKING = frozenset(("user", "human", "system"))
+_OF_IMAGES = frozenset(("url", "path", "bytes"))
+_OF_OBJECTS = frozenset(("ref", "bbox", "image_id", "bbox_type"))
 _MAX_SEEN = 64  # elements of a list that are looked at
 _MAX_DEPTH = 2  # objects within each other that are looked into
 
@@ -83,26 +88,44 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
     return found | dict.fromkeys((each for each in letters if each not in named and _has_value(row[each])), CHOICES)
 
 
-def left_in_messages(row: Mapping[str, Any], named: Collection[str], tags: Collection[str] = ()) -> dict[str, bool]:
-    """What messages in these columns have and nothing reads, by dotted name: whether the row is wrong without it."""
-    found: dict[str, bool] = {}
+def left_in_messages(
+    row: Mapping[str, Any], named: Collection[str], tags: Sequence[str] = ()
+) -> dict[str, tuple[str, bool]]:
+    """What messages in these columns have and nothing reads, by dotted name: its edge, and whether the row is wrong
+    without it."""
+    found: dict[str, tuple[str, bool]] = {}
     for column in named:
-        value = row.get(column)
-        turns = listed(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
-        for turn in turns if isinstance(turns, list) else [turns]:
+        value = value_of(row, column)
+        value = listed(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
+        if isinstance(value, dict) and isinstance(value.get("bbox"), list):
+            found |= {f"{column}.{name}": ("objects", False) for name in taken.left("objects", value, _OF_OBJECTS)}
+        for turn in value if isinstance(value, list) else [value]:
             if isinstance(turn, dict) and not turn.keys().isdisjoint(("role", "from", *tags)):
-                for edge, name in _left_in(turn, tags):
-                    found[f"{column}.{name}"] = taken.is_refused(edge, name)
+                for edge, name, is_needed in _left_in(turn, tags):
+                    found[f"{column}.{name}"] = edge, is_needed
     return found
 
 
-def _left_in(turn: Mapping[str, Any], tags: Collection[str]) -> Iterator[tuple[str, str]]:
-    for name in taken.left("message", turn, {*_OF_MESSAGES, *tags}):
-        yield "message", name
-    content = next((turn[name] for name in _CONTENTS if isinstance(turn.get(name), list)), ())
-    for part in content:
-        for name in taken.left("part", part, _OF_PARTS) if isinstance(part, dict) else ():
-            yield "part", name
+def _left_in(turn: Mapping[str, Any], tags: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    role, content = _first(turn, (*tags[:1], "role", "from")), _first(turn, (*tags[1:], *CONTENTS))
+    for name in taken.left("message", turn, (role, content)):
+        if name not in _LEARNT:
+            yield "message", name, taken.is_refused("message", name)
+        elif turn.get(role) not in _ASKING and str(turn[name]).lower() not in ("true", "1", "1.0"):
+            yield "message", name, True
+    parts = turn.get(content)
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, dict):
+            used = _first(part, IMAGE_NAMES) if is_image(part) else "text"
+            names = taken.left("part", part, ("type", used))
+            if isinstance(image := part.get(used), dict):
+                names += taken.left("part", image, _OF_IMAGES)
+            yield from (("part", name, taken.is_refused("part", name)) for name in names)
+
+
+def _first(fields: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The first of the names under which there is a value."""
+    return next((name for name in names if fields.get(name) is not None), "")
 
 
 def meaning(name: str, value: Any, folder: Path) -> str | None:

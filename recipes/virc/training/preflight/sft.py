@@ -249,4 +249,5 @@ def counted_fields(counted: Counted, chosen: Sequence[int], faults: Counter[str]
         "looked_at": len(kept),
         "boxed": sum(any(map(_BOX.search, of_row)) for of_row in texts),
         "faults": dict(faults.most_common()),
+        "left": tuple(counted.found.left.sentences()),
     }
