@@ -88,7 +88,7 @@ def read_row(
     found = tuple(flaws)
     lost = unread(fields, {*named, *left_out} if left_out else named, record, folder)
     in_messages = left_in_messages(fields, named, tags)
-    lost |= {name: "of messages" for name, (_, is_needed) in in_messages.items() if is_needed and name not in left_out}
+    lost |= {name: holds for name, (_, holds) in in_messages.items() if holds and name not in left_out}
     left = tuple((edge, name.rpartition(".")[2]) for name, (edge, _) in in_messages.items() if name not in lost)
     return NumberedRow(number, record, None, found, lost, left)
 

@@ -62,6 +62,7 @@ _LEARNT = frozenset((
     "loss", "weight", "train", "training", "trainable", "train_on_turn", "loss_mask", "mask", "learn",
 ))  # fmt: skip
 """Whether a reply is to be learnt, in messages: engines learn every reply, as if all were 1 or true."""
+_UNLEARNT = "a reply that is not to be learnt"
 _ASKING = frozenset(("user", "human", "system"))
 _OF_IMAGES = frozenset(("url", "path", "bytes"))
 _OF_OBJECTS = frozenset(("ref", "bbox", "image_id", "bbox_type"))
@@ -90,29 +91,30 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
 
 def left_in_messages(
     row: Mapping[str, Any], named: Collection[str], tags: Sequence[str] = ()
-) -> dict[str, tuple[str, bool]]:
-    """What messages in these columns have and nothing reads, by dotted name: its edge, and whether the row is wrong
-    without it."""
-    found: dict[str, tuple[str, bool]] = {}
+) -> dict[str, tuple[str, str]]:
+    """What messages in these columns have and nothing reads, by dotted name: its edge, and what it holds if the row is
+    wrong without it."""
+    found: dict[str, tuple[str, str]] = {}
     for column in named:
         value = value_of(row, column)
         value = listed(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
         if isinstance(value, dict) and isinstance(value.get("bbox"), list):
-            found |= {f"{column}.{name}": ("objects", False) for name in taken.left("objects", value, _OF_OBJECTS)}
+            found |= {f"{column}.{name}": ("objects", "") for name in taken.left("objects", value, _OF_OBJECTS)}
         for turn in value if isinstance(value, list) else [value]:
             if isinstance(turn, dict) and not turn.keys().isdisjoint(("role", "from", *tags)):
-                for edge, name, is_needed in _left_in(turn, tags):
-                    found[f"{column}.{name}"] = edge, is_needed
+                for edge, name in _left_in(turn, tags):
+                    is_mark = edge == "message" and name in _LEARNT
+                    holds = _UNLEARNT if is_mark else "a part of messages" * taken.is_refused(edge, name)
+                    found[f"{column}.{name}"] = edge, holds
     return found
 
 
-def _left_in(turn: Mapping[str, Any], tags: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+def _left_in(turn: Mapping[str, Any], tags: Sequence[str]) -> Iterator[tuple[str, str]]:
     role, content = _first(turn, (*tags[:1], "role", "from")), _first(turn, (*tags[1:], *CONTENTS))
     for name in taken.left("message", turn, (role, content)):
-        if name not in _LEARNT:
-            yield "message", name, taken.is_refused("message", name)
-        elif turn.get(role) not in _ASKING and str(turn[name]).lower() not in ("true", "1", "1.0"):
-            yield "message", name, True
+        is_all = turn.get(role) in _ASKING or str(turn[name]).lower() in ("true", "1", "1.0")
+        if name not in _LEARNT or not is_all:
+            yield "message", name
     parts = turn.get(content)
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, dict):
@@ -120,7 +122,7 @@ def _left_in(turn: Mapping[str, Any], tags: Sequence[str]) -> Iterator[tuple[str
             names = taken.left("part", part, ("type", used))
             if isinstance(image := part.get(used), dict):
                 names += taken.left("part", image, _OF_IMAGES)
-            yield from (("part", name, taken.is_refused("part", name)) for name in names)
+            yield from (("part", name) for name in names)
 
 
 def _first(fields: Mapping[str, Any], names: Iterable[str]) -> str:
