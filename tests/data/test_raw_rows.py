@@ -301,13 +301,16 @@ CLASSES = {
     "answer": {"_type": "ClassLabel", "names": ["cat", "dog"]}, "n": {"_type": "Value", "dtype": "int64"},
     "tags": {"_type": "List", "feature": {"_type": "ClassLabel", "names": ["a", "b"]}},
     "inner": {"kind": {"_type": "ClassLabel", "names": ["x", "y"]}},
+    "old": [{"_type": "ClassLabel", "names": ["a", "b"]}],
+    "parts": {"_type": "Sequence", "feature": {"kind": {"_type": "ClassLabel", "names": ["x", "y"]}}},
 }  # fmt: skip
 NUMBERS = [
-    {"answer": 1, "n": 1, "tags": [1, 0], "inner": {"kind": 0}}, {"answer": -1, "n": 0, "tags": [], "inner": None},
+    {"answer": 1, "n": 1, "tags": [1, 0], "inner": {"kind": 0}, "old": [1], "parts": {"kind": [1, 0]}},
+    {"answer": -1, "n": 0, "tags": [], "inner": None, "old": None, "parts": None},
 ]  # fmt: skip
 NAMES = [
-    {"answer": "dog", "n": 1, "tags": ["b", "a"], "inner": {"kind": "x"}},
-    {"answer": None, "n": 0, "tags": [], "inner": None},
+    {"answer": "dog", "n": 1, "tags": ["b", "a"], "inner": {"kind": "x"}, "old": ["b"], "parts": {"kind": ["y", "x"]}},
+    {"answer": None, "n": 0, "tags": [], "inner": None, "old": None, "parts": None},
 ]  # fmt: skip
 
 

@@ -34,6 +34,7 @@ import msgspec
 from virc.core import plugins
 from virc.core.errors import DataError, SetupError, UnreadError, UsageError, VircError, errors_as
 from virc.core.files import PULL, contents, is_file, is_pointer
+from virc.core.json_stream import once
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
@@ -384,7 +385,7 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
 
 def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
     with errors_as(DataError, f"{place} cannot be read", caught=(ValueError, RecursionError)):
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=once)
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise DataError(f"{place} is not an object with one object per dataset")
     return content
