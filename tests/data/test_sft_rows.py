@@ -165,9 +165,9 @@ def test_a_row_that_cannot_be_understood_is_a_fault(tmp_path: Path, row: object,
 
 
 @pytest.mark.parametrize("mark", [{"loss": False}, {"weight": 0}, {"train": False}, {"loss_mask": 0}, {"weight": 0.5}])
-@pytest.mark.parametrize("shape", [("messages", "role", "assistant", "content"), ("conversations", "from", "gpt", "value")])
-def test_a_reply_that_is_not_to_be_learnt_is_refused(tmp_path: Path, shape: tuple[str, ...], mark: dict[str, Any]) -> None:
-    column, role, name, content = shape
+@pytest.mark.parametrize("shape", ["messages role assistant content", "conversations from gpt value"])
+def test_a_reply_that_is_not_to_be_learnt_is_refused(tmp_path: Path, shape: str, mark: dict[str, Any]) -> None:
+    column, role, name, content = shape.split()
     row = read_one(tmp_path, [{column: [{role: name, content: "a", **mark}]}])
     assert row.unread == {f"{column}.{next(iter(mark))}": "a reply that is not to be learnt"}
 

@@ -22,9 +22,10 @@ from virc.core.text import plain
 from virc.data.formats.published import Proposal
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
-from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
+from virc.data.rows.unread import PASSED, unread
 from virc.scoring.answers import choices_named
 from virc.solving.sources.columns import CONTEXTS, SEVERAL, key_of, lettered
+from virc.solving.sources.meanings import ANSWERS, BOXES, CHOICES, MASKS, holds_pictures, meaning
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, ColumnPart, Layout, elements_of, listed, value_of
 

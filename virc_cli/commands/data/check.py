@@ -149,5 +149,6 @@ def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -
     from virc.core.taken import Left
 
     counts = {name: getattr(report, name) for name in ("rows", "good", "faults", "stops")}
-    listed = {"first": msgspec.to_builtins(found), "datasets": msgspec.to_builtins(report.datasets, enc_hook=Left.fields)}
+    datasets = msgspec.to_builtins(report.datasets, enc_hook=Left.fields)
+    listed = {"first": msgspec.to_builtins(found), "datasets": datasets}
     return {**counts, **listed, "clean": str(clean) if clean else None}

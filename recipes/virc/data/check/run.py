@@ -30,6 +30,7 @@ from virc.data.check.row import check_row
 from virc.data.formats.registry import HELD_OUT, RowsFile, Writing, named_sources, writer
 from virc.data.rows import remembered
 from virc.data.rows.fingerprint import Copies
+from virc.data.rows.llamafactory import INFO
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record, check_column, group_of
@@ -262,6 +263,8 @@ class _Run:
         if other := plain.other_than_system(source, self._system) if self._system else None:
             of_entry.append(Fault("chat_protocol", ": ".join(other), stops=False))
         dataset.add_faults(of_entry)
+        left = (each for each in source.left if not any(each[1] in fault.message for fault in of_entry))
+        dataset.left.add_all(left, f"{source.name} of {INFO}")
         self._report_faults(dataset, None, of_entry)
         survey, references = Survey(left=dataset.left), References()
         for row, result in check_rows(_rows(source), rules, self._config.workers):

@@ -186,6 +186,10 @@ def _part(source: RowsFile, config: ConvertConfig) -> SubsetSource:
     if units and kinds[1] == "solutions":
         hint = "convert the trajectories that they were made of; «--format batch» writes the problems, to be solved"
         raise DataError(f"{source.file} has a row for each reply, not trajectories", hint)
+    if source.unread:
+        sentence = f"nothing reads {' and '.join(source.unread)} of {source.name} in {source.file.parent / INFO}"
+        options = " ".join(f"«--ignore {name}»" for name in source.unread)
+        raise DataError(sentence, f"{options} leaves out what is not to be read")
     part = SubsetSource(source, Change(kinds[1]), units and config.format != rl.NAME, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
     return msgspec.structs.replace(part, change=change_for(source, records, kinds, config.target))
@@ -214,6 +218,8 @@ def _written(
     parts = [part for dataset in datasets for part in dataset.parts]
     learners = [f"{each}; «--model NAME» is for another model" for part in parts if (each := part.change.learner)]
     report.reasons = list(dict.fromkeys([*(line for part in parts for line in part.source.reasons), *learners]))
+    for part in parts:
+        report.left.add_all(part.source.left, f"{part.source.name} of {INFO}")
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):

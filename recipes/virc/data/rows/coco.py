@@ -1,7 +1,7 @@
 """Rows of COCO, and of files in its form: a row for each picture and each category in it, or for each caption."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from virc.core.text import clause, plain
 _HEAD = 2**16
 _MAX_BYTES = 2**31  # of all of it rows are made at once
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_LISTS = ("images", "annotations", "categories")
 _NEUTRAL = {"bbox_mode": 1}  # XYWH_ABS of detectron2; of other fields 0
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -59,11 +60,11 @@ def coco_in(path: Path, file: IO[bytes]) -> Coco | None:
     with suppress(OSError, ValueError, RecursionError):
         members = MEMBERS.decode(contents(path, _MAX_BYTES)) if b'"images"' in head else {}
         if {"images", "annotations"} <= members.keys():
-            lists = [_ELEMENTS.decode(members.get(name, b"[]")) for name in ("images", "annotations", "categories")]
+            lists = [_ELEMENTS.decode(members.get(name, b"[]")) for name in _LISTS]
             for elements, kind in zip(lists, (_Image, _Annotation, _Category), strict=True):
                 _ = [msgspec.json.decode(element, type=kind) for element in elements[:1]]
-            others = {name: msgspec.json.decode(members[name]) for name in members.keys() - Coco.__annotations__.keys()}
-            return Coco(*lists, taken.left("coco", others, ()))
+            others = {name: msgspec.json.decode(members[name]) for name in members.keys() - set(_LISTS)}
+            return Coco(lists[0], lists[1], lists[2], taken.left("coco", others, ()))
     return None
 
 
@@ -75,59 +76,63 @@ def rows_of_coco(found: Coco) -> Iterator[Read]:
     """
     lost = Counter(f"its {name}" for name in found.left)
     categories = [*_read("categories", found.categories, _Category, lost)]
-    names: dict[Any, str] = {each.id: each.name for each, _ in categories}
-    about = {each.name: further for each, further in categories if further}
+    about = {each.name: {"category_info": further} for each, further in categories if further}
     images = [*_read("images", found.images, _Image, lost)]
-    known = {each.id for each, _ in images}
-    marked: dict[Any, dict[Any, list[list[float]]]] = {}
-    crowds: dict[tuple[Any, str | None], list[list[float]]] = {}
-    captions: dict[Any, list[str]] = {}
-    others: dict[tuple[Any, str | None, bool], list[dict[str, Any]]] = {}
+    rows: dict[Any, dict[tuple[str | None, bool], dict[str, list[Any]]]] = {each.id: {} for each, _ in images}
+    names: dict[Any, str] = {each.id: each.name for each, _ in categories}
     for each, further in _read("annotations", found.annotations, _Annotation, lost):
-        name, is_caption = names.get(each.category_id), each.caption is not None
-        if each.image_id not in known:
-            lost["annotations without a picture in it"] += 1
-        elif needed := _needed(further) or ["ignore"] * bool(is_caption and each.ignore):
-            lost[f"annotations with {plain(', '.join(needed), 60)}"] += 1
-        elif each.caption is not None:
-            captions.setdefault(each.image_id, []).append(each.caption)
-        elif each.bbox is None:
-            lost["annotations without a box"] += 1
-        elif names and each.category_id not in names:
-            lost["annotations without a category in it"] += 1
-        elif (each.iscrowd == 1 or each.ignore) and len(each.bbox) == 4:
-            left, top, width, height = each.bbox
-            crowds.setdefault((each.image_id, name), []).append([left, top, left + width, top + height])
-        else:
-            marked.setdefault(each.image_id, {}).setdefault(name, []).append(each.bbox)
-        if further:
-            others.setdefault((each.image_id, name, is_caption), []).append(further)
+        if flaw := _flaw(each, further, rows, names):
+            lost[f"annotations {flaw}"] += 1
+            continue
+        key = (None, True) if each.caption is not None else (names.get(each.category_id), False)
+        for column, value in _columns(each, further):
+            rows[each.image_id].setdefault(key, {}).setdefault(column, []).append(value)
     number = 0
     for image, further in images:
-        questions: list[dict[str, Any]] = [
-            {"question": f"Where is each {name or 'object'}?", "category": name, "bbox_xywh": boxes}
-            | ({"crowd_boxes": crowd} if (crowd := crowds.get((image.id, name))) else {})
-            | ({"category_info": about[name]} if name in about else {})
-            | ({"annotations": more} if (more := others.get((image.id, name, False))) else {})
-            for name, boxes in marked.get(image.id, {}).items()
-        ]
-        if image.id in captions:
-            questions.append(
-                {"question": "What does the picture show?", "answers": captions[image.id]}
-                | ({"annotations": more} if (more := others.get((image.id, None, True))) else {})
-            )
-        for asked in questions:
+        size = {"width": image.width, "height": image.height} if image.width and image.height else {}
+        of_image = rows[image.id].items()
+        for (name, is_caption), columns in sorted(of_image, key=lambda row: row[0][1]):
+            if not is_caption and "bbox_xywh" not in columns:
+                continue  # crowds alone
+            asked: dict[str, Any] = {"question": "What does the picture show?"}
+            if not is_caption:
+                asked = {
+                    "question": f"Where is each {name or 'object'}?",
+                    "category": name,
+                    **about.get(name or "", {}),
+                }
             number += 1
-            size = {"width": image.width, "height": image.height} if image.width and image.height else {}
-            yield number, {**further, "image_id": image.id, "file_name": image.file_name, **size, **asked}
+            yield number, {**further, "image_id": image.id, "file_name": image.file_name, **size, **asked, **columns}
     if lost:
-        listed = ", ".join(what if what.startswith("its ") else f"{count} {what}" for what, count in lost.items())
-        yield (
-            number + 1,
-            DataError(
-                f"row {number + 1}: nothing reads {listed}", "virc data convert with «--skip-faulty» leaves them out"
-            ),
-        )
+        listed = ", ".join(f"{what} ({count})" for what, count in lost.items())
+        hint = "virc data convert with «--skip-faulty» leaves them out"
+        yield number + 1, DataError(f"row {number + 1}: nothing reads {listed}", hint)
+
+
+def _flaw(each: _Annotation, further: Mapping[str, Any], images: Collection[Any], names: Collection[Any]) -> str | None:
+    """Why an annotation belongs to no row, or would be wrong there."""
+    if each.image_id not in images:
+        return "without a picture in it"
+    if needed := _needed(further) or ["ignore"] * bool(each.caption is not None and each.ignore):
+        return f"with {plain(', '.join(needed), 60)}"
+    if each.caption is not None:
+        return None
+    if each.bbox is None:
+        return "without a box"
+    return "without a category in it" if names and each.category_id not in names else None
+
+
+def _columns(each: _Annotation, further: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What an annotation adds to the columns of its row."""
+    if each.caption is not None:
+        yield "answers", each.caption
+    elif (each.iscrowd == 1 or each.ignore) and each.bbox and len(each.bbox) == 4:
+        left, top, width, height = each.bbox
+        yield "crowd_boxes", [left, top, left + width, top + height]
+    else:
+        yield "bbox_xywh", each.bbox
+    if further:
+        yield "annotations", further
 
 
 def _read(
@@ -142,15 +147,15 @@ def _read(
         except (ValueError, RecursionError) as error:
             lost[f"{edge} that cannot be read ({clause(error)})"] += 1
             continue
-        yield value, {name: fields[name] for name in taken.left(edge, fields, kind.__struct_fields__)}
+        yield value, {name: fields[name] for name in taken.left(f"coco.{edge}", fields, kind.__struct_fields__)}
 
 
-def _needed(fields: dict[str, Any]) -> list[str]:
+def _needed(fields: Mapping[str, Any]) -> list[str]:
     """The names of fields without which a box would be another one; those of CVAT are in `attributes`."""
     inner = fields.get("attributes")
     every = {**inner, **fields} if isinstance(inner, dict) else fields
     return [
         name
         for name, value in every.items()
-        if taken.is_refused("annotations", name) and value != _NEUTRAL.get(name, 0)
+        if taken.is_refused("coco.annotations", name) and value != _NEUTRAL.get(name, 0)
     ]

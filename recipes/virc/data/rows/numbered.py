@@ -10,7 +10,8 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.rows.record import Record, check_texts
-from virc.data.rows.unread import ANSWERS, BOXES, left_in_messages, unread
+from virc.data.rows.unread import left_in_messages, unread
+from virc.solving.sources.meanings import ANSWERS, BOXES
 
 _REWRITING = {
     BOXES: "rename {} to `boxes`, a list of boxes, or `box`, one",

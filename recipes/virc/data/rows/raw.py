@@ -5,6 +5,7 @@ Then come files that make one dataset: numbered shards, and folders that `save_t
 """
 
 import json
+import mimetypes
 import os
 import re
 import tarfile
@@ -18,7 +19,7 @@ import msgspec
 
 from virc.core.errors import UNREADABLE, DataError, SetupError, UnreadError, errors_as
 from virc.core.files import contents, is_file
-from virc.core.json_stream import MAX_ROW_BYTES, object_rows, reader_of
+from virc.core.json_stream import MAX_ROW_BYTES, check_keys, object_rows, reader_of
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import open_utf8
@@ -30,6 +31,8 @@ from virc.solving.sources.picture_files import ENDINGS as PICTURES
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".tar")
 _IPC_FILE = b"ARROW1"
 _MAX_TRIED = 100
+_JSON, _ARRAYS = ("json", "jsn"), ("npy", "npz", "pth", "ten", "tb", "pickle", "pyd", "cbor", "mp", "msg")
+"""Endings in shards, as webdataset 1.0.2 decodes them."""
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 _MAX_SHARDS = 10_000
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
@@ -158,14 +161,20 @@ def _sample(shard: tarfile.TarFile, key: str, members: _Members) -> dict[str, An
         if f".{ending.rpartition('.')[2]}" in PICTURES:
             fields[ending] = data
         else:
-            value = msgspec.json.decode(data) if ending in ("json", "jsn") else _text_or_bytes(data)
-            fields |= value if isinstance(value, dict) else {ending: value}
+            name, _, kind = ending.rpartition(".")
+            value = _decoded(kind, data)
+            fields |= value if isinstance(value, dict) and not name else {name or kind: value}
     return fields
 
 
-def _text_or_bytes(data: bytes) -> str | bytes:
+def _decoded(ending: str, data: bytes) -> Any:
+    if ending in _JSON:
+        value = msgspec.json.decode(data)
+        check_keys(data, value)
+        return value
+    kind = mimetypes.guess_type(f"a.{ending}")[0] or ""
     try:
-        return data.decode()
+        return data if kind.startswith(("audio/", "video/")) or ending in _ARRAYS else data.decode()
     except UnicodeDecodeError:
         return data
 

@@ -81,6 +81,7 @@ def checked(
     source, config, counted = request.source, request.config, Counted(request.config.cutoff_len)
     for fault in llamafactory.check_entry(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {shlex.quote(str(source.file))}")
+    counted.found.left.add_all(source.left, f"{source.name} of {INFO}")
     rules = counting(request.base, config.min_pixels, config.max_pixels, config.cutoff_len)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=_unit_of(rules.model_type))
