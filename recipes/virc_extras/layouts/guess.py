@@ -260,7 +260,8 @@ class _Guess:
     def _question_with_context(self, question: str) -> dict[str, Any]:
         """The question, with the texts of columns such as `context` or `hint` before it."""
         contexts = [name for name in self.names if name.lower().removesuffix("s") in CONTEXTS]
-        contexts = [name for name in contexts if all(isinstance(each, str) for each in self._values(name))]
+        texts = {name: self._values(name) for name in contexts}
+        contexts = [name for name, each in texts.items() if each and all(isinstance(text, str) for text in each)]
         if not contexts:
             return self._take("question", question, "it has that name, and holds text")
         text = "\n".join(f"{{{name}}}" for name in (*contexts, question))

@@ -51,6 +51,7 @@ _OF_CHOICES = re.compile(r"option|choice|candidate|distractor")
 _NUMBERS = re.compile(r"\s*[\[(<{\s]{0,4}[^\d\[\](){}<>]{0,20}(?:-?\d[\d.]*[\s,]+){3}-?\d")
 _CORNERS = ({"xmin", "ymin"}, {"x1", "y1"}, {"left", "top"}, {"x", "y", "width", "height"}, {"x", "y", "w", "h"})
 """Keys of an object that is a box."""
+_OF_TEXTS = frozenset(("text", "word", "letter"))
 _OF_QUESTION = frozenset((PICTURES, CHOICES, BOXES, QUESTIONS, MASKS, SYSTEM, TOOLS, VIDEOS, BYTES))
 _BESIDE = re.compile(r"pages|frames|examples|shots|demonstrations")
 """Names of what a question may be asked with, besides those of `_MEANINGS`."""
@@ -122,7 +123,9 @@ def has_value(value: Any) -> bool:
 
 
 def _has_box(fields: Mapping[str, Any]) -> bool:
-    """Whether an object has a box: one by its name (COCO), corners (VOC), or points (labelme)."""
+    """Whether an object has a box: one by its name (COCO), corners (VOC), or points (labelme), and is no text there."""
+    if not _OF_TEXTS.isdisjoint(fields):
+        return False  # where the picture shows which text, as OCR and drawn problems say it, is no answer
     numbers = {name for name, value in fields.items() if type(value) in (int, float)}
     points = fields.get("points")
     return (
