@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from virc.core.text import clause, plain
 _HEAD = 2**16
 _MAX_BYTES = 2**31  # of all of it rows are made at once
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
-_LISTS = ("images", "annotations", "categories")
+_MAX_NAMED = 5
 _NEUTRAL = {"bbox_mode": 1}  # XYWH_ABS of detectron2; of other fields 0
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -44,43 +44,38 @@ class _Category(msgspec.Struct):
     name: str
 
 
-class Coco(NamedTuple):
-    """The elements of its lists as they are written, and the names of what else it has."""
-
-    images: Sequence[msgspec.Raw]
-    annotations: Sequence[msgspec.Raw]
-    categories: Sequence[msgspec.Raw]
-    left: tuple[str, ...]
+Lists = Mapping[str, Sequence[msgspec.Raw]]
+_KINDS: Mapping[str, type[msgspec.Struct]] = {"images": _Image, "annotations": _Annotation, "categories": _Category}
 
 
-def coco_in(path: Path, file: IO[bytes]) -> Coco | None:
-    """The images and annotations in a file that has been opened; None if it is no COCO."""
+def coco_in(path: Path, file: IO[bytes]) -> tuple[Lists, Collection[str]] | None:
+    """The lists of a file that has been opened, and the names of what else it has; None if it is no COCO."""
     head = file.read(_HEAD)
     file.seek(0)
     with suppress(OSError, ValueError, RecursionError):
         members = MEMBERS.decode(contents(path, _MAX_BYTES)) if b'"images"' in head else {}
         if {"images", "annotations"} <= members.keys():
-            lists = [_ELEMENTS.decode(members.get(name, b"[]")) for name in _LISTS]
-            for elements, kind in zip(lists, (_Image, _Annotation, _Category), strict=True):
-                _ = [msgspec.json.decode(element, type=kind) for element in elements[:1]]
-            others = {name: msgspec.json.decode(members[name]) for name in members.keys() - set(_LISTS)}
-            return Coco(lists[0], lists[1], lists[2], taken.left("coco", others, ()))
+            lists = {name: _ELEMENTS.decode(members.get(name, b"[]")) for name in _KINDS}
+            for name, kind in _KINDS.items():
+                _ = [msgspec.json.decode(element, type=kind) for element in lists[name][:1]]
+            others = {name: msgspec.json.decode(members[name]) for name in members.keys() - _KINDS.keys()}
+            return lists, taken.left("coco", others, ())
     return None
 
 
-def rows_of_coco(found: Coco) -> Iterator[Read]:
+def rows_of_coco(lists: Lists, left: Collection[str]) -> Iterator[Read]:
     """A row for each picture and each category in it, with its boxes and those of crowds apart, or for each caption.
 
     What virc does not know of them is in further columns: of annotations in `annotations`. Last comes the fault of what
     belongs to no row, or would be wrong in one.
     """
-    lost = Counter(f"its {name}" for name in found.left)
-    categories = [*_read("categories", found.categories, _Category, lost)]
+    lost = Counter(f"its {name}" for name in left)
+    categories = [*_read("categories", lists["categories"], _Category, lost)]
     about = {each.name: {"category_info": further} for each, further in categories if further}
-    images = [*_read("images", found.images, _Image, lost)]
+    images = [*_read("images", lists["images"], _Image, lost)]
     rows: dict[Any, dict[tuple[str | None, bool], dict[str, list[Any]]]] = {each.id: {} for each, _ in images}
     names: dict[Any, str] = {each.id: each.name for each, _ in categories}
-    for each, further in _read("annotations", found.annotations, _Annotation, lost):
+    for each, further in _read("annotations", lists["annotations"], _Annotation, lost):
         if flaw := _flaw(each, further, rows, names):
             lost[f"annotations {flaw}"] += 1
             continue
@@ -94,17 +89,12 @@ def rows_of_coco(found: Coco) -> Iterator[Read]:
         for (name, is_caption), columns in sorted(of_image, key=lambda row: row[0][1]):
             if not is_caption and "bbox_xywh" not in columns:
                 continue  # crowds alone
-            asked: dict[str, Any] = {"question": "What does the picture show?"}
-            if not is_caption:
-                asked = {
-                    "question": f"Where is each {name or 'object'}?",
-                    "category": name,
-                    **about.get(name or "", {}),
-                }
+            what = "What does the picture show?" if is_caption else f"Where is each {name or 'object'}?"
+            asked = {"question": what, **({} if is_caption else {"category": name, **about.get(name or "", {})})}
             number += 1
             yield number, {**further, "image_id": image.id, "file_name": image.file_name, **size, **asked, **columns}
     if lost:
-        listed = ", ".join(f"{what} ({count})" for what, count in lost.items())
+        listed = ", ".join(f"{what} ({count})" for what, count in lost.most_common(_MAX_NAMED))
         hint = "virc data convert with «--skip-faulty» leaves them out"
         yield number + 1, DataError(f"row {number + 1}: nothing reads {listed}", hint)
 

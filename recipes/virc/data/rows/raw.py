@@ -87,7 +87,7 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
         reader = reader_of(file, path.suffix.lower() in (".jsonl", ".ndjson"))
         coco = coco_in(path, file) if reader is object_rows else None
         if coco:
-            yield from (each for each in rows_of_coco(coco) if each[0] >= start)
+            yield from (each for each in rows_of_coco(*coco) if each[0] >= start)
         else:
             yield from reader(file, start)
 

@@ -12,24 +12,12 @@ from virc.core import taken
 from virc.data.rows.laid_out import CONTENTS, IMAGE_NAMES, is_image
 from virc.data.rows.record import Record
 from virc.solving.rows import LETTERS
+from virc.solving.sources import meanings
 from virc.solving.sources.columns import lettered, unused_texts
-from virc.solving.sources.meanings import (
-    ANSWERS,
-    CHOICES,
-    KNOWN,
-    MAX_SEEN,
-    PICTURES,
-    QUESTIONS,
-    SYSTEM,
-    TEXT,
-    by_name,
-    has_value,
-    meaning,
-)  # fmt: skip
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import listed, value_of
 
-PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
+PASSED = meanings.KNOWN - {"choices", "answers", "boxes", "box"}
 """Columns that a layout of other rows need not name; without one of the rest it would lose a part of the problem."""
 _LEARNT = frozenset((
     "loss", "weight", "train", "training", "trainable", "train_on_turn", "loss_mask", "mask", "learn",
@@ -51,14 +39,16 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
     if record is not None and not record.images:  # a path may be wrong: the name of a picture is enough
         texts = {name: each for name, each in row.items() if name not in named and isinstance(each, str)}
         called = (name for name, text in texts.items() if len(text) < 1024 and Path(text).suffix.lower() in ENDINGS)
-        found = dict.fromkeys(called, PICTURES) | found
+        found = dict.fromkeys(called, meanings.PICTURES) | found
     if record is not None and record.question and not record.messages:
         left = (name for name in unused_texts(row, record.question) if name not in named)
-        found |= dict.fromkeys(left, TEXT)
+        found |= dict.fromkeys(left, meanings.TEXT)
     letters = lettered(row)
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
         letters = []  # the columns a, b and so on are no choices, such as q and a for question and answer
-    return found | dict.fromkeys((each for each in letters if each not in named and has_value(row[each])), CHOICES)
+    return found | dict.fromkeys(
+        (each for each in letters if each not in named and meanings.has_value(row[each])), meanings.CHOICES
+    )
 
 
 def left_in_messages(
@@ -106,11 +96,13 @@ def _unread_in(
     name: str, value: Any, named: Collection[str], record: Record | None, folder: Path, depth: int
 ) -> Mapping[str, str]:
     """The column of that dotted name, or the keys within it, that are not read; see `unread`."""
-    if type(value) in (int, float, bool) and by_name(name) is None:
+    if type(value) in (int, float, bool) and meanings.by_name(name) is None:
         return {}
     if isinstance(value, dict | list) and any(each.startswith(f"{name}.") for each in named):
-        value = {str(at): each for at, each in enumerate(value[:MAX_SEEN])} if isinstance(value, list) else value
-    elif means := meaning(name.rpartition(".")[2], value, folder):
+        value = (
+            {str(at): each for at, each in enumerate(value[: meanings.MAX_SEEN])} if isinstance(value, list) else value
+        )
+    elif means := meanings.meaning(name.rpartition(".")[2], value, folder):
         return {} if _is_read(name, value, means, record) else {name: means}
     if not isinstance(value, dict) or not depth:
         return {}
@@ -123,23 +115,23 @@ def _unread_in(
 
 def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
     """Whether what a column holds stands in the record already."""
-    if record is None or means not in (ANSWERS, QUESTIONS, CHOICES):
-        contents = [each.content for each in record.messages] if record is not None and means == SYSTEM else []
+    if record is None or means not in (meanings.ANSWERS, meanings.QUESTIONS, meanings.CHOICES):
+        contents = [each.content for each in record.messages] if record is not None and means == meanings.SYSTEM else []
         # a problem without messages gets the system message of its chat protocol
-        return value in contents or (means == SYSTEM and not contents)
+        return value in contents or (means == meanings.SYSTEM and not contents)
     answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
-    if answered and means != QUESTIONS:
+    if answered and means != meanings.QUESTIONS:
         # a conversation contains its answers; true or false says how good it is, which it does not contain
         return not isinstance(value, bool)
-    more = record.extra.get("choices" if means == CHOICES else "answers") or ()
-    in_record = {*map(str, more), *(() if means == CHOICES else (record.answer, record.question))}
+    more = record.extra.get("choices" if means == meanings.CHOICES else "answers") or ()
+    in_record = {*map(str, more), *(() if means == meanings.CHOICES else (record.answer, record.question))}
     values = value if isinstance(value, list) else [value]
     are_letters = isinstance(value, list) and len(value) > 1 and value == list(LETTERS[: len(value)])
-    if are_letters or (means == ANSWERS and value == record.extra.get("boxes")):
+    if are_letters or (means == meanings.ANSWERS and value == record.extra.get("boxes")):
         return True  # the letters of choices, or the answer is where something is
     if record.answer is not None and name.lower() == "solution":
         return True  # the steps to the answer
-    if means == QUESTIONS and record.question and _asks(value, record.question):
+    if means == meanings.QUESTIONS and record.question and _asks(value, record.question):
         return True
     return all(isinstance(each, str | int | float) and str(each).strip() in in_record for each in values)
 
