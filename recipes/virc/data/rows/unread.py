@@ -58,7 +58,7 @@ def left_in_messages(
     wrong without it."""
     found: dict[str, tuple[str, str]] = {}
     for column in named:
-        value = value_of(row, column)
+        value = value_of(row, column) if "." in column else row.get(column)
         value = listed(value) if isinstance(value, str) and value[:1] in ("[", "{") else value
         if isinstance(value, dict) and isinstance(value.get("bbox"), list):
             found |= {f"{column}.{name}": ("objects", "") for name in taken.left("objects", value, _OF_OBJECTS)}
