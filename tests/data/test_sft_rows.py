@@ -155,8 +155,6 @@ def test_without_an_info_both_usual_shapes_are_read(tmp_path: Path) -> None:
         ({"messages": [{"role": "tool", "content": ""}]}, "message 1 has the role 'tool', not one of user,"),
         ({"messages": [{"role": "user", "content": None}]}, "message 1 has no text as content"),
         ({"messages": [], "images": [1]}, "its images are not a list of names"),
-        ({"messages": [{"role": "assistant", "content": "a", "loss": False}]}, "message 1 is not to be learnt"),
-        ({"conversations": [{"from": "gpt", "value": "a", "weight": 0}]}, "message 1 is not to be learnt"),
     ],
 )
 def test_a_row_that_cannot_be_understood_is_a_fault(tmp_path: Path, row: object, reason: str) -> None:
@@ -164,6 +162,14 @@ def test_a_row_that_cannot_be_understood_is_a_fault(tmp_path: Path, row: object,
     assert fault
     assert fault.message.startswith("row 1: ")
     assert reason in fault.message
+
+
+@pytest.mark.parametrize("mark", [{"loss": False}, {"weight": 0}, {"train": False}, {"loss_mask": 0}, {"weight": 0.5}])
+@pytest.mark.parametrize("shape", ["messages role assistant content", "conversations from gpt value"])
+def test_a_reply_that_is_not_to_be_learnt_is_refused(tmp_path: Path, shape: str, mark: dict[str, Any]) -> None:
+    column, role, name, content = shape.split()
+    row = read_one(tmp_path, [{column: [{role: name, content: "a", **mark}]}])
+    assert row.unread == {f"{column}.{next(iter(mark))}": "a reply that is not to be learnt"}
 
 
 @pytest.mark.parametrize(

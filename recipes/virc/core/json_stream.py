@@ -29,6 +29,7 @@ _HEAD = 2**16
 _OBJECT_LIST = re.compile(rb"\[\s*\{")
 _BEFORE_ITEM = {"[": re.compile(r"[ \t\r\n]*\[[ \t\r\n]*(\])?"), ",": re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*|(\]))")}
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_KEY_END = b'":'
 _SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)  # where a value ends; what is in it, `_fields` says
 
 KIND_NAMES: Mapping[type, str] = {
@@ -39,14 +40,14 @@ KIND_NAMES: Mapping[type, str] = {
 Fields = dict[str, Any]
 Reader = Callable[[IO[bytes], int], Iterator[tuple[int, Fields | DataError]]]
 _FIELDS = msgspec.json.Decoder(Fields)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects of a file that is one JSON array, numbered from 1; for a row that is wrong, its fault.
 
-    Those before the row `start` are passed over. A row has no NaN or infinity, and at most `MAX_ROW_BYTES`; of a key
-    that comes twice, the last value counts. A file that goes on or ends in another way than an array does gives one
+    Those before the row `start` are passed over. A row has no NaN or infinity, and at most `MAX_ROW_BYTES`, and
+    no key twice with two values. A file that goes on or ends in another way than an array does gives one
     `UnreadError` with the number of the next row, and no more.
     """
     number = 0
@@ -65,7 +66,10 @@ def object_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields |
     its key as `key`. If two values are such lists, it is unknown which is meant: an `UnreadError` names both.
     """
     try:
-        members = _MEMBERS.decode(file.read().removeprefix(_BOM))
+        text = file.read().removeprefix(_BOM)
+        members = MEMBERS.decode(text)
+        if text.count(_KEY_END) != len(members) + sum(bytes(each).count(_KEY_END) for each in members.values()):
+            json.loads(text, object_pairs_hook=once)
     except (OSError, ValueError, RecursionError) as error:
         yield 1, UnreadError(f"row 1: the file is no JSON object: {_reason(error)}")
         return
@@ -207,9 +211,31 @@ def _fields(text: bytes, place: str) -> Fields | DataError:
         # few brackets, as most rows have, nest no deeper than they are many
         if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
             raise RecursionError
+        check_keys(text, value)
         return value
     except (ValueError, RecursionError) as error:
         return DataError(f"{place}: {_reason(error)}")
+
+
+def check_keys(text: bytes, value: Any) -> None:
+    """Raises ValueError: in the JSON of a value a key comes twice in an object, with two values."""
+    if text.count(_KEY_END) != _count_keys(value):  # they may differ for a text with quotes, too
+        json.loads(text, object_pairs_hook=once)
+
+
+def once(pairs: list[tuple[str, Any]]) -> Fields:
+    """The object of some pairs, as `object_pairs_hook`. Raises ValueError: a key comes twice, with two values."""
+    fields: Fields = {}
+    for key, value in pairs:
+        if fields.setdefault(key, value) != value:
+            raise ValueError(f"it has {plain(key, 40)} twice, with two values")
+    return fields
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_count_keys(each) for each in value.values() if type(each) in (dict, list))
+    return sum(_count_keys(each) for each in value if type(each) in (dict, list)) if isinstance(value, list) else 0
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

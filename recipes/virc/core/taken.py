@@ -6,7 +6,7 @@ say nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -96,6 +96,10 @@ class Left:
         for name in names:
             self.counts[edge, name] += 1
             self._first.setdefault((edge, name), place)
+
+    def add_all(self, edges_and_names: Iterable[tuple[str, str]], place: str) -> None:
+        for edge, name in edges_and_names:
+            self.add(edge, [name], place)
 
     def sentences(self) -> Iterator[str]:
         """One for each edge: `not read: tool_calls of 12 messages, first in row 3`."""

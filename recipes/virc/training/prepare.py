@@ -288,7 +288,10 @@ def counted(request: Request, python: Path, recipes: Path, report: Reporter) -> 
     """Check and count the rows in a process of the engine's environment."""
     for line in request.source.reasons:
         report.note(line)
-    return preflight.read_failure(processes.output(preflight.step(request, python, recipes), report.progress))
+    found = preflight.read_failure(processes.output(preflight.step(request, python, recipes), report.progress))
+    for line in found.left:
+        report.note(line)
+    return found
 
 
 def check_machine(prepared: Prepared, machine: Machine, report: Reporter) -> Prepared:

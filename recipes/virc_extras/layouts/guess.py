@@ -22,9 +22,10 @@ from virc.core.text import plain
 from virc.data.formats.published import Proposal
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
-from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
+from virc.data.rows.unread import PASSED, unread
 from virc.scoring.answers import choices_named
 from virc.solving.sources.columns import CONTEXTS, SEVERAL, key_of, lettered
+from virc.solving.sources.meanings import ANSWERS, BOXES, CHOICES, MASKS, holds_pictures, meaning
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, ColumnPart, Layout, elements_of, listed, value_of
 
@@ -259,7 +260,8 @@ class _Guess:
     def _question_with_context(self, question: str) -> dict[str, Any]:
         """The question, with the texts of columns such as `context` or `hint` before it."""
         contexts = [name for name in self.names if name.lower().removesuffix("s") in CONTEXTS]
-        contexts = [name for name in contexts if all(isinstance(each, str) for each in self._values(name))]
+        texts = {name: self._values(name) for name in contexts}
+        contexts = [name for name, each in texts.items() if each and all(isinstance(text, str) for text in each)]
         if not contexts:
             return self._take("question", question, "it has that name, and holds text")
         text = "\n".join(f"{{{name}}}" for name in (*contexts, question))

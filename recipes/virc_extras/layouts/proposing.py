@@ -12,7 +12,7 @@ from virc.core.files import write_whole, writing
 from virc.data.formats import published
 from virc.data.formats.registry import PUBLISHED, LaidOut, RowsFile
 from virc.data.rows import raw
-from virc.data.rows.unread import TEXT
+from virc.solving.sources.meanings import TEXT
 from virc.systems.layouts.layout import ColumnPart, Layout, shown
 
 _HEAD = "# The layout of {name}, as its first rows show it; the page *Data* has all fields.\n"

@@ -189,10 +189,8 @@ REFUSED: list[tuple[Row, str]] = [
         ({"function_call": {"name": "f"}}, "but function_call"), ({}, "message 2 has no text as content: it is null"),
     )),
 (in_parts({"text": "?"}, content=None, tool_calls=[{"id": "a"}]), "message 2 has no text, but tool_calls"),
-*((row, "message 2 is not to be learnt") for row in (
-        {"messages": [turns("?")[0], {"role": "assistant", "content": "a", "loss": False}]},
-        in_parts({"text": "?"}, content="a", weight=0.0),
-    )),
+({"messages": [turns("?")[0], {"role": "assistant", "content": "a", "loss": False}]}, "is not to be learnt"),
+(in_parts({"type": "image", "image": PICTURE}, content="a", weight=0.0), "is not to be learnt"),
 ({**grounded("<image>a <image>", "<bbox>", bbox=[[1, 2, 3, 4]]), "images": [PICTURE]}, "2 <image> marks, and it has 1"),
 *(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
       for side in ("messages", "conversations", "response")),

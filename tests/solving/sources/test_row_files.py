@@ -52,7 +52,7 @@ TABLES: Mapping[str, bytes] = {
     "a separator for Excel": b"sep=;\r\nid;image;question\r\n7;a.png;q\r\n8;b.png;r\r\n",
     "UTF-16": "id\timage\tquestion\r\n7\ta.png\tq\r\n8\tb.png\tr\r\n".encode("utf-16"),
     "empty lines and columns": b"\nid,image,question,,\n7,a.png,q,,\n\n,,,,\n8,b.png,r,,\n\n",
-    "JSON lines with a key twice, and 90 levels": b'{"id":"1","id":"7","image":"a.png","question":"q"}\n'
+    "JSON lines with a key twice, and 90 levels": b'{"id":"7","id":"7","image":"a.png","question":"q"}\n'
     b'{"id":"8","image":"b.png","question":"r","n":' + b"[" * 90 + b"]" * 90 + b"}\n",
     "JSON lines with a byte order mark, blank lines and no last line end": b'\xef\xbb\xbf{"id":"7","image":"a.png",'
     b'"question":"q"}\r\n\n  \n{"id":"8","image":"b.png","question":"r"}',

@@ -136,10 +136,7 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
     yield f"  {counted(counts.images, 'image')}{unseen}; inputs: {sizes}"
     if counts.crowds:
         yield f"  {counted(counts.crowds, 'crowd')} (boxes around many objects), which are no part of answers"
-    if dataset.ignored:
-        listed = ", ".join(f"{key} in {counted(rows, 'row')}" for key, rows in dataset.ignored.items())
-        yield f"  keys of messages that LLaMA-Factory does not read, and --clean does not keep: {listed}"
-    for line in dataset.reasons:
+    for line in (*dataset.left.sentences(), *dataset.reasons):
         yield f"  {line}"
     if dataset.unread_columns:
         listed = ", ".join(f"{name} in {counted(rows, 'row')}" for name, rows in dataset.unread_columns.items())
@@ -149,6 +146,9 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
 def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -> dict[str, Any]:
     import msgspec
 
+    from virc.core.taken import Left
+
     counts = {name: getattr(report, name) for name in ("rows", "good", "faults", "stops")}
-    listed = {"first": msgspec.to_builtins(found), "datasets": msgspec.to_builtins(report.datasets)}
+    datasets = msgspec.to_builtins(report.datasets, enc_hook=Left.fields)
+    listed = {"first": msgspec.to_builtins(found), "datasets": datasets}
     return {**counts, **listed, "clean": str(clean) if clean else None}

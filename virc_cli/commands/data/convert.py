@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from virc.data.convert.convert import Report, Split
 
 FAILURE: dict[str, object] = {
-    "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "reasons": [], "message_keys": [],
+    "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "reasons": [], "left": [],
     "boxes": None,
     "images_bytes": None, "unshared_bytes": None, "rows_bytes": None, "chat_protocols": None,
 }  # fmt: skip
@@ -74,6 +74,7 @@ def command(
     import msgspec
 
     from virc.config import user
+    from virc.core.taken import Left
     from virc.core.work.parallel import cores
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
@@ -96,7 +97,7 @@ def command(
             f"the datasets have {report.chat_protocols} chat protocols, so no virc_protocol.json is written",
             "convert each alone: its own is then written beside its rows",
         )
-    fields = {"to": str(to), "format": format, **msgspec.to_builtins(report)}
+    fields = {"to": str(to), "format": format, **msgspec.to_builtins(report, enc_hook=Left.fields)}
     output.result(as_json, "virc.data.convert/1", fields, [str(to)])
 
 
@@ -107,8 +108,8 @@ def _print(report: "Report", units: options.CoordinatesName | None, shown: optio
         output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")
     if report.lost:
         output.note(f"lost in this format: {report.lost}")
-    if report.message_keys:
-        output.note(f"keys of messages that no format has are lost: {', '.join(report.message_keys)}")
+    for sentence in report.left.sentences():
+        output.note(sentence)
     boxes = report.boxes
     if boxes.written:
         exact = "all exact on the way back"

@@ -210,12 +210,16 @@ def _features(about: bytes) -> Any:
 
 def _with_names(value: Any, feature: Any) -> Any:
     """A value of a feature of `datasets`, with names in place of the numbers of classes; None for no class (-1)."""
+    if isinstance(feature, list):  # as datasets wrote lists before 4.0
+        feature = {"feature": feature[0]}
     if not isinstance(feature, dict):
         return value
-    if isinstance(value, dict):
-        return {key: _with_names(each, feature.get(key)) for key, each in value.items()}
+    inner = feature.get("feature", feature)
+    if isinstance(value, dict):  # a Sequence of objects is an object of lists
+        fields = inner if isinstance(inner, dict) and feature.get("_type") == "Sequence" else feature
+        return {key: _with_names(each, fields.get(key)) for key, each in value.items()}
     if isinstance(value, list):
-        return [_with_names(each, feature.get("feature")) for each in value]
+        return [_with_names(each, inner) for each in value]
     names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
     if not isinstance(names, list) or type(value) is not int:
         return value

@@ -10,7 +10,6 @@ _STOPS = "LLaMA-Factory stops at the first row"
 _TAGS = {"role_tag": _STOPS, "content_tag": _STOPS, "user_tag": _DROPPED, "assistant_tag": _DROPPED}
 """What follows where an entry has tags and leaves one out."""
 _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
-_FOREIGN = ("tools", "videos", "audios", "chosen", "rejected", "kto_tag")
 
 
 def check_entry(source: RowsFile) -> list[Fault]:
@@ -26,7 +25,6 @@ def check_entry(source: RowsFile) -> list[Fault]:
     columns = info["columns"] if has_columns else {}
     said = "formatting openai makes LLaMA-Factory write 'detailed thinking off' into every system message"
     named = f"formatting {plain(form, 40)!r}" if form is not None else "an entry without formatting"
-    unread = [name for name in _FOREIGN if columns.get(name) and not (ranked and name in pairs.SIDES)]
     no_images = "columns name no images: LLaMA-Factory sees none, and stops at the first mark"
     ranking = "ranking is on: LLaMA-Factory stops, as that is for another kind of training"
     checks = [
@@ -45,6 +43,6 @@ def check_entry(source: RowsFile) -> list[Fault]:
         (info.get("ranking") and not ranked, "entry", ranking),
         (ranked and not info.get("ranking"), "entry", f"ranking is not on, which rows of pairs need: {_DROPPED}"),
         (split != "train", "entry", f"there is no split {plain(split, 40)} of a file, only train"),
-        *((True, "entry", f"columns name {name}, which virc does not support") for name in unread),
+        *((name in columns, "entry", f"columns name {name}, which virc does not support") for name in source.unread),
     ]  # fmt: skip
     return [Fault(kind, sentence) for found, kind, sentence in checks if found]

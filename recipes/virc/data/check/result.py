@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 from PIL import Image
 
+from virc.core.taken import Left
 from virc.data.formats.registry import Holds
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import system_of
@@ -132,6 +133,7 @@ class Survey(msgspec.Struct):
         systems: how many rows have each system message, by its hash; "" stands for none.
         doubts: how many rows have each kind of fault that training takes.
         wrong: numbers of the first rows with faults at which training stops, each with the first of these.
+        left: what messages have and nothing uses.
     """
 
     rows: int = 0
@@ -141,6 +143,7 @@ class Survey(msgspec.Struct):
     faults: Counter[str] = msgspec.field(default_factory=Counter)
     doubts: Counter[str] = msgspec.field(default_factory=Counter)
     wrong: list[tuple[int, Fault]] = []
+    left: Left = msgspec.field(default_factory=Left)
     _start: list["_Kept"] = []
     _spread: list["_Kept"] = []
     _last: tuple["_Kept", ...] = ()
@@ -149,6 +152,7 @@ class Survey(msgspec.Struct):
 
     def add(self, row: NumberedRow, faults: Sequence[Fault]) -> None:
         self.rows += 1
+        self.left.add_all(row.left, f"row {row.number}")
         if stops := [each for each in faults if each.stops]:
             self.faulty += 1
             self.faults.update(dict.fromkeys((fault.kind for fault in stops), 1))

@@ -19,6 +19,7 @@ import msgspec
 
 from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
+from virc.core.taken import Left
 from virc.core.text import counted
 from virc.core.work.parallel import LostWorkerError, in_order
 from virc.data.check import plain
@@ -29,6 +30,7 @@ from virc.data.check.row import check_row
 from virc.data.formats.registry import HELD_OUT, RowsFile, Writing, named_sources, writer
 from virc.data.rows import remembered
 from virc.data.rows.fingerprint import Copies
+from virc.data.rows.llamafactory import INFO
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record, check_column, group_of
@@ -89,7 +91,7 @@ class DatasetReport(msgspec.Struct):
     Args:
         reasons: why each of its columns was taken for a field, where its rows alone show that; what problems are for.
         held_out: its inputs must not be among those of the other files.
-        ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep.
+        left: what comes with the rows, is not used, and is not kept by `clean`.
         unread_columns: rows with each column that holds a part of the problem and is not read.
         unread_from: number of the first row that kept others from being read; None where all are.
         unread: number of the others; None where nobody knows how many.
@@ -108,7 +110,7 @@ class DatasetReport(msgspec.Struct):
     faults: Counter[str] = msgspec.field(default_factory=Counter)
     stops: Counter[str] = msgspec.field(default_factory=Counter)
     counts: Counts = Counts()
-    ignored: Counter[str] = msgspec.field(default_factory=Counter)
+    left: Left = msgspec.field(default_factory=Left)
     unread_columns: Counter[str] = msgspec.field(default_factory=Counter)
     reasons: tuple[str, ...] = ()
     unread_from: int | None = None
@@ -261,14 +263,15 @@ class _Run:
         if other := plain.other_than_system(source, self._system) if self._system else None:
             of_entry.append(Fault("chat_protocol", ": ".join(other), stops=False))
         dataset.add_faults(of_entry)
+        left = (each for each in source.left if not any(each[1] in fault.message for fault in of_entry))
+        dataset.left.add_all(left, f"{source.name} of {INFO}")
         self._report_faults(dataset, None, of_entry)
-        survey, references = Survey(), References()
+        survey, references = Survey(left=dataset.left), References()
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, row, result), *self._leaked(number, row, result)]
             survey.add(row, faults)
             dataset.add(result, faults)
             references.add(row.number, result.references)
-            dataset.ignored.update(row.ignored)
             dataset.unread_columns.update(row.unread.keys())
             if isinstance(row.fault, UnreadError):
                 dataset.cut_short(row.number, row.fault)

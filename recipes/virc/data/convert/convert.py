@@ -14,6 +14,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
+from virc.core.taken import Left
 from virc.core.text import plain
 from virc.core.work.parallel import in_order
 from virc.data.convert.change import Change, Target, change_for, changed
@@ -94,7 +95,7 @@ class Report(msgspec.Struct):
         unshared_bytes: what it would be if every row had its own.
         rows_bytes: size of the files of rows.
         reasons: why columns were taken for fields, where rows alone show that.
-        message_keys: keys of messages that no format has, and are lost.
+        left: what comes with the rows, is not used, and is lost.
         chat_protocols: how many chat protocols are known of the rows; if it is one, its file is written.
     """
 
@@ -102,7 +103,7 @@ class Report(msgspec.Struct):
     lost: str = ""
     faults: list[str] = []
     reasons: list[str] = []
-    message_keys: list[str] = []
+    left: Left = msgspec.field(default_factory=Left)
     boxes: Boxes = msgspec.field(default_factory=Boxes)
     images_bytes: int = 0
     unshared_bytes: int = 0
@@ -185,6 +186,10 @@ def _part(source: RowsFile, config: ConvertConfig) -> SubsetSource:
     if units and kinds[1] == "solutions":
         hint = "convert the trajectories that they were made of; «--format batch» writes the problems, to be solved"
         raise DataError(f"{source.file} has a row for each reply, not trajectories", hint)
+    if source.unread:
+        sentence = f"nothing reads {' and '.join(source.unread)} of {source.name} in {source.file.parent / INFO}"
+        options = " ".join(f"«--ignore {name}»" for name in source.unread)
+        raise DataError(sentence, f"{options} leaves out what is not to be read")
     part = SubsetSource(source, Change(kinds[1]), units and config.format != rl.NAME, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
     return msgspec.structs.replace(part, change=change_for(source, records, kinds, config.target))
@@ -213,6 +218,8 @@ def _written(
     parts = [part for dataset in datasets for part in dataset.parts]
     learners = [f"{each}; «--model NAME» is for another model" for part in parts if (each := part.change.learner)]
     report.reasons = list(dict.fromkeys([*(line for part in parts for line in part.source.reasons), *learners]))
+    for part in parts:
+        report.left.add_all(part.source.left, f"{part.source.name} of {INFO}")
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
@@ -280,8 +287,7 @@ class _Stream:
                 if lost := row.lost:
                     self._at = None  # it is not the row that is being written
                     raise part.located(lost)
-                keys = self._report.message_keys
-                keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]
+                self._report.left.add_all(row.left, f"row {row.number}")
                 yield row
 
     def _count(self) -> None:

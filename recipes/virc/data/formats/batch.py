@@ -12,10 +12,10 @@ from virc.data.formats.sft import first_row, opened
 from virc.data.rows.llamafactory import COLUMNS
 from virc.data.rows.numbered import NumberedRow, faulty_row, read_row
 from virc.data.rows.record import Picture, Record, inputs_of
-from virc.data.rows.unread import KNOWN
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import MAX_LINE_BYTES, as_row
 from virc.solving.rows import BatchRow as Problem
+from virc.solving.sources.meanings import KNOWN
 
 NAME = "batch"
 HOLDS: Holds = "problems"

@@ -31,13 +31,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.core import plugins
+from virc.core import plugins, taken
 from virc.core.errors import DataError, SetupError, UnreadError, UsageError, VircError, errors_as
 from virc.core.files import PULL, contents, is_file, is_pointer
+from virc.core.json_stream import once
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
-from virc.data.rows.llamafactory import COLUMNS, INFO, ValuesOfFile
+from virc.data.rows.llamafactory import COLUMNS, INFO, ValuesOfFile, left_in_entry
 from virc.data.rows.numbered import NumberedRow, faulty_row
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, PLACEHOLDERS, not_offered
@@ -122,6 +123,7 @@ class RowsFile(msgspec.Struct, frozen=True):
         shards: the files that it is in, where it is in several, of which `file` is the first.
         ignore: columns that the user leaves out; a dot leads into an object.
         trusted: whether its rows may name images outside of its folder, as the user vouches for them.
+        left: what its entry in `dataset_info.json` names and nothing reads, each with its edge.
     """
 
     file: Path
@@ -132,6 +134,7 @@ class RowsFile(msgspec.Struct, frozen=True):
     shards: tuple[Path, ...] = ()
     ignore: tuple[str, ...] = ()
     trusted: bool = False
+    left: tuple[tuple[str, str], ...] = ()
 
     def rows(self, values: ValuesOfFile | None = None) -> Iterator["NumberedRow"]:
         """The rows of the file; of one that engines read as it is, `values` gets what they say together."""
@@ -142,6 +145,11 @@ class RowsFile(msgspec.Struct, frozen=True):
     @property
     def ignored(self) -> tuple[str, ...]:
         return (*self.ignore, *(self.laid_out.layout.ignore if self.laid_out else ()))
+
+    @property
+    def unread(self) -> list[str]:
+        """What its entry names and its rows would be wrong without."""
+        return [name for edge, name in self.left if taken.is_refused(edge, name) and name not in self.ignored]
 
     @property
     def holds(self) -> Holds:
@@ -384,7 +392,7 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
 
 def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
     with errors_as(DataError, f"{place} cannot be read", caught=(ValueError, RecursionError)):
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=once)
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise DataError(f"{place} is not an object with one object per dataset")
     return content
@@ -507,13 +515,15 @@ def _recognised(
             clips.check_pictures_alone(row, file)
     if given:
         return RowsFile(file, PUBLISHED, name, {}, given)
-    certain = get(PUBLISHED).of_system(file, system)
+    certain, entry = get(PUBLISHED).of_system(file, system), info
     if info and not (certain and certain.rewriting and certain.layout.chosen):
         certain = get(PUBLISHED).of_entry(file, info)
         info = {} if certain else info  # the layout has what the entry says
     format_name = PUBLISHED if certain else recognised(file)
     laid_out = certain or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
-    source = RowsFile(file, format_name, name, info, laid_out) if format_name else None
+    is_pairs = format_name == "pairs" or (certain is not None and certain.holds == "pairs")
+    left = left_in_entry(entry, certain is not None, is_pairs)
+    source = RowsFile(file, format_name, name, info, laid_out, left=left) if format_name else None
     if certain or info or (source and _is_read(source)):
         return source
     guess, all_read = get(PUBLISHED).guessed(file)

@@ -22,10 +22,10 @@ from virc.data.rows import pictures
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.numbered import NumberedRow, read_row
 from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of, inputs_of
-from virc.data.rows.unread import KNOWN, PICTURES
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, parse, printable
 from virc.scoring.boxes import boxes_of_row
+from virc.solving.sources.meanings import KNOWN, PICTURES
 
 NAME = "rl"
 HOLDS: Holds = "prompts"

@@ -49,8 +49,10 @@ _ROLES: Mapping[str, Role] = {
     "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
 }  # fmt: skip
 _MAX_IMAGES = 256
-_CONTENTS = ("content", "value", "text")  # keys under which a message has its text or its parts
+CONTENTS = ("content", "value", "text")  # keys under which a message has its text or its parts
 _IMAGES = ("image", "image_url")
+IMAGE_NAMES = (*_IMAGES, "path", "url")
+"""Keys under which a part has its image."""
 _CALLS = ("tool_calls", "function_call")
 _DIGITS = r"\s{0,9}-?\d[\d.]{0,20}\s{0,9}"
 _NUMBER_LIST = re.compile(rf"[\[(]{_DIGITS}(?:,{_DIGITS}){{1,9}}[\])]")
@@ -437,14 +439,12 @@ def _with_conversation(
     messages = _messages_of(talk.turns)
     if messages is None:
         raise _wrong_kind(talk.turns, talk.column, "a list of messages")
-    if talk.replies is None:
-        check_learnt(messages, talk.turns)
     has_system = _optional(row, layout.system)
     system = _value_as(row, has_system, str | None, "text") if has_system is not None else None
     images = record.images
     if layout.images is None:
-        parts = [part for turn in talk.turns for part in _as_list(_first_of(turn, _CONTENTS))]
-        values = [image_of(part) for part in parts if _is_image(part)]
+        parts = [part for turn in talk.turns for part in _as_list(_first_of(turn, CONTENTS))]
+        values = [image_of(part) for part in parts if is_image(part)]
         sources = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
         images = tuple(_picture(source, talk.column, layout, folder) for source in sources)
     if system:
@@ -465,29 +465,22 @@ def _with_conversation(
 
 def message_of(turn: Mapping[str, Any], number: int) -> Message:
     """The message that an object with a role and a text, or with parts, is; `number` is its place, for errors."""
-    name, content = _first_of(turn, ("role", "from")), _first_of(turn, _CONTENTS)
+    name, content = _first_of(turn, ("role", "from")), _first_of(turn, CONTENTS)
     role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
         raise DataError(f"message {number} has the role {plain(repr(name), 40)}, not one of {', '.join(_ROLES)}")
     if content is None:
         raise DataError(f"message {number} has no text{without_text(turn)}")
     parts = _as_list(content)
-    for part in filter(_is_image, parts):
+    for part in filter(is_image, parts):
         if image_of(part) is None and (others := [key for key in part if key not in ("type", "text") and part[key]]):
             raise DataError(f"message {number} has an image as {', '.join(map(plain, others))}, which nothing reads")
     texts: list[Any] = [
-        MARK if _is_image(part) else part.get("text") if isinstance(part, dict) else part for part in parts
+        MARK if is_image(part) else part.get("text") if isinstance(part, dict) else part for part in parts
     ]
     if not all(isinstance(text, str) for text in texts):
         raise DataError(f"message {number} is neither text nor a list of texts and images")
     return Message(role, "".join(texts))
-
-
-def check_learnt(messages: Sequence[Message], turns: Sequence[Mapping[str, Any]]) -> None:
-    """Raises DataError: a reply is not to be learnt: no format keeps that, and engines learn all replies."""
-    for number, (message, turn) in enumerate(zip(messages, turns, strict=True), 1):
-        if message.role == "assistant" and 0 in (turn.get("loss"), turn.get("weight")):
-            raise DataError(f"message {number} is not to be learnt, by its `loss` or `weight`, and engines learn it")
 
 
 def without_text(turn: Mapping[str, Any]) -> str:
@@ -503,10 +496,10 @@ def _first_of(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 def image_of(part: Any) -> Any:
     """The image of a part: a path, a URL, bytes or an object; None of a part that is no image, or names none."""
-    return _first_of(part, (*_IMAGES, "path", "url")) if _is_image(part) else None
+    return _first_of(part, IMAGE_NAMES) if is_image(part) else None
 
 
-def _is_image(part: Any) -> bool:
+def is_image(part: Any) -> bool:
     if not isinstance(part, dict):
         return False
     kind = part.get("type")

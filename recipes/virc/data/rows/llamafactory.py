@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
+from virc.core import taken
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields
 from virc.core.text import plain
-from virc.data.rows.laid_out import check_learnt, message_of, without_text
+from virc.data.rows.laid_out import message_of, without_text
 from virc.data.rows.numbered import NumberedRow, read_row
 from virc.data.rows.record import Message, Picture, Record, Role
-from virc.data.rows.unread import KNOWN
+from virc.solving.sources.meanings import KNOWN
 
 INFO = "dataset_info.json"
 COLUMNS = ("messages", "conversations")
@@ -110,7 +111,8 @@ def reader(
         if sides is not None and rejected is not None:
             extra = {key: each for key, each in record.extra.items() if key != sides[1]}
             record = msgspec.structs.replace(record, rejected=rejected[columns.content], extra=extra)
-        names = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
+        of_entry = filter(None, (columns.messages, columns.images, columns.system))
+        names = KNOWN.union(of_entry, ("question", "answer"), sides or ())
         flaws = kinds.flaws(number, value)
         return (read_row(number, value, names, record, folder, left_out, flaws, (columns.role, columns.content)),)
 
@@ -161,6 +163,24 @@ def columns_of(entry: Mapping[str, Any]) -> Columns:
     )  # fmt: skip
 
 
+def left_in_entry(entry: Mapping[str, Any], is_alpaca: bool, is_pairs: bool) -> tuple[tuple[str, str], ...]:
+    """What an entry of `dataset_info.json` names and nothing reads, each with its edge."""
+    usual = {name for name, value in (("ranking", False), ("split", "train")) if entry.get(name) == value}
+    sides = ("chosen", "rejected") if is_pairs else ()
+    texts = ("prompt", "query", "response", "history") if is_alpaca else ("messages",)
+    parts = {
+        "entry": (entry, ("file_name", "formatting", "columns", "tags", *usual, *(["ranking"] if is_pairs else ()))),
+        "entry.columns": (entry.get("columns"), ("images", "system", *texts, *sides)),
+        "entry.tags": (entry.get("tags"), _DEFAULT_TAGS),
+    }
+    return tuple(
+        (edge, name)
+        for edge, (fields, used) in parts.items()
+        if isinstance(fields, Mapping)
+        for name in taken.left(edge, fields, used)
+    )
+
+
 def _names(entry: Mapping[str, Any], key: str, default: dict[str, str]) -> dict[str, str]:
     if key not in entry:
         return default
@@ -179,10 +199,9 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
     if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
         raise DataError(f"its {columns.messages} are not a list of objects")
     if any(isinstance(message.get(columns.content), list) for message in turns):
-        # these say what keeps parts from being read
-        check_learnt([message_of(message, number) for number, message in enumerate(turns, 1)], turns)
+        for number, message in enumerate(turns, 1):
+            message_of(message, number)  # which says what keeps parts from being read
     messages = [_message(message, number, columns) for number, message in enumerate(turns, 1)]
-    check_learnt(messages, turns)
     images = rest.pop(columns.images, None) if columns.images else None
     names = [images] if isinstance(images, str) else [] if images is None else images
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -1,7 +1,7 @@
 """A row of a file with its number: its record, or why it has none, and which of its columns nothing reads."""
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.rows.record import Record, check_texts
-from virc.data.rows.unread import ANSWERS, BOXES, left_in_messages, unread
+from virc.data.rows.unread import left_in_messages, unread
+from virc.solving.sources.meanings import ANSWERS, BOXES
 
 _REWRITING = {
     BOXES: "rename {} to `boxes`, a list of boxes, or `box`, one",
@@ -23,17 +24,17 @@ _REWRITING = {
 class NumberedRow(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
-    `flaws` are faults at which a training engine stops, though the record can be read. `ignored` are keys of messages
-    that neither engines nor the record use. `unread` are columns that are not read, and keys of messages without which
-    the row would be wrong, each with what it holds.
+    `flaws` are faults at which a training engine stops, though the record can be read. `unread` are columns that are
+    not read, and keys of messages without which the row would be wrong, each with what it holds. `left` are the other
+    names in messages that nothing uses, each with its edge.
     """
 
     number: int
     record: Record | None = None
     fault: DataError | None = None
     flaws: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
     unread: Mapping[str, str] = {}
+    left: tuple[tuple[str, str], ...] = ()
 
     @property
     def lost(self) -> DataError | None:
@@ -75,12 +76,12 @@ def read_row(
     folder: Path,
     left_out: Collection[str] = (),
     flaws: Iterable[str] = (),
-    tags: Collection[str] = (),
+    tags: Sequence[str] = (),
 ) -> NumberedRow:
     """A row whose columns `named` are read, and those `left_out` are not to be; a dot leads into an object.
 
     Args:
-        tags: further names under which messages have their role and their text.
+        tags: the names under which messages have their role and their text, before the usual ones.
     """
     check_texts(record)
     if left_out:
@@ -88,9 +89,9 @@ def read_row(
     found = tuple(flaws)
     lost = unread(fields, {*named, *left_out} if left_out else named, record, folder)
     in_messages = left_in_messages(fields, named, tags)
-    lost |= {name: "of messages" for name, is_needed in in_messages.items() if is_needed and name not in left_out}
-    ignored = tuple(plain(name.rpartition(".")[2], 60) for name in in_messages if name not in lost)
-    return NumberedRow(number, record, None, found, ignored, lost)
+    lost |= {name: holds for name, (_, holds) in in_messages.items() if holds and name not in left_out}
+    left = tuple((edge, name.rpartition(".")[2]) for name, (edge, _) in in_messages.items() if name not in lost)
+    return NumberedRow(number, record, None, found, lost, left)
 
 
 def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) -> dict[str, Any]:

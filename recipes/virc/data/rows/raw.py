@@ -5,6 +5,7 @@ Then come files that make one dataset: numbered shards, and folders that `save_t
 """
 
 import json
+import mimetypes
 import os
 import re
 import tarfile
@@ -12,25 +13,26 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from virc.core.errors import UNREADABLE, DataError, SetupError, UnreadError, errors_as
-from virc.core.files import contents, is_file, json_or_none
-from virc.core.json_stream import MAX_ROW_BYTES, object_rows, reader_of
+from virc.core.files import contents, is_file
+from virc.core.json_stream import MAX_ROW_BYTES, check_keys, object_rows, reader_of
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import open_utf8
 from virc.core.tables.parquet import Read
 from virc.core.text import clause
+from virc.data.rows.coco import coco_in, rows_of_coco
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".tar")
 _IPC_FILE = b"ARROW1"
 _MAX_TRIED = 100
-_HEAD = 2**16
-_MAX_COCO = 2**31  # bytes: of all of it rows are made at once
+_JSON, _ARRAYS = ("json", "jsn"), ("npy", "npz", "pth", "ten", "tb", "pickle", "pyd", "cbor", "mp", "msg")
+"""Endings in shards, as webdataset 1.0.2 decodes them."""
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 _MAX_SHARDS = 10_000
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
@@ -83,9 +85,9 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
         file = open_utf8(path)
     with file:
         reader = reader_of(file, path.suffix.lower() in (".jsonl", ".ndjson"))
-        coco = _coco_in(path, file) if reader is object_rows else None
+        coco = coco_in(path, file) if reader is object_rows else None
         if coco:
-            yield from (each for each in _of_coco(coco) if each[0] >= start)
+            yield from (each for each in rows_of_coco(*coco) if each[0] >= start)
         else:
             yield from reader(file, start)
 
@@ -159,79 +161,22 @@ def _sample(shard: tarfile.TarFile, key: str, members: _Members) -> dict[str, An
         if f".{ending.rpartition('.')[2]}" in PICTURES:
             fields[ending] = data
         else:
-            value = msgspec.json.decode(data) if ending in ("json", "jsn") else _text_or_bytes(data)
-            fields |= value if isinstance(value, dict) else {ending: value}
+            name, _, kind = ending.rpartition(".")
+            value = _decoded(kind, data)
+            fields |= value if isinstance(value, dict) and not name else {name or kind: value}
     return fields
 
 
-def _text_or_bytes(data: bytes) -> str | bytes:
+def _decoded(ending: str, data: bytes) -> Any:
+    if ending in _JSON:
+        value = msgspec.json.decode(data)
+        check_keys(data, value)
+        return value
+    kind = mimetypes.guess_type(f"a.{ending}")[0] or ""
     try:
-        return data.decode()
+        return data if kind.startswith(("audio/", "video/")) or ending in _ARRAYS else data.decode()
     except UnicodeDecodeError:
         return data
-
-
-class _Image(msgspec.Struct):
-    id: int | str
-    file_name: str
-    width: int | None = None
-    height: int | None = None
-
-
-class _Annotation(msgspec.Struct):
-    image_id: int | str
-    category_id: int | str | None = None
-    bbox: list[float] | None = None
-    iscrowd: Any = 0
-    caption: str | None = None
-
-
-class _Category(msgspec.Struct):
-    id: int | str
-    name: str
-
-
-class _Coco(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category] = []
-
-
-def _coco_in(path: Path, file: IO[bytes]) -> _Coco | None:
-    """The images and annotations in a file that has been opened; None if it is no COCO."""
-    head = file.read(_HEAD)
-    file.seek(0)
-    return json_or_none(path, _Coco, _MAX_COCO) if b'"images"' in head else None
-
-
-def _of_coco(found: _Coco) -> Iterator[Read]:
-    """A row for each picture and each category in it, with its boxes and those of crowds apart, or for each caption."""
-    names: dict[Any, str] = {each.id: each.name for each in found.categories}
-    marked: dict[Any, dict[Any, list[list[float]]]] = {}
-    crowds: dict[tuple[Any, str | None], list[list[float]]] = {}
-    captions: dict[Any, list[str]] = {}
-    for each in found.annotations:
-        if each.caption is not None:
-            captions.setdefault(each.image_id, []).append(each.caption)
-        elif each.bbox is not None and each.iscrowd == 1 and len(each.bbox) == 4:
-            left, top, width, height = each.bbox
-            key = each.image_id, names.get(each.category_id)
-            crowds.setdefault(key, []).append([left, top, left + width, top + height])
-        elif each.bbox is not None:
-            marked.setdefault(each.image_id, {}).setdefault(names.get(each.category_id), []).append(each.bbox)
-    number = 0
-    for image in found.images:
-        questions: list[dict[str, Any]] = [
-            {"question": f"Where is each {name or 'object'}?", "category": name, "bbox_xywh": boxes}
-            | ({"crowd_boxes": crowd} if (crowd := crowds.get((image.id, name))) else {})
-            for name, boxes in marked.get(image.id, {}).items()
-        ]
-        if image.id in captions:
-            questions.append({"question": "What does the picture show?", "answers": captions[image.id]})
-        for asked in questions:
-            number += 1
-            size = {"width": image.width, "height": image.height} if image.width and image.height else {}
-            yield number, {"image_id": image.id, "file_name": image.file_name, **size, **asked}
 
 
 def shards_of(file: Path) -> tuple[Path, ...]:

@@ -66,6 +66,12 @@ class Columns(msgspec.Struct, frozen=True):
     each: tuple[str, ...] = ()
     """The columns with one choice each, if no column has all choices."""
 
+    @property
+    def read(self) -> frozenset[str]:
+        """The names of the columns that are read."""
+        named = (getattr(self, field) for field in OF_PROBLEMS)
+        return frozenset((*OF_PROBLEMS, "images", *filter(None, named), *self.each))
+
     def __str__(self) -> str:
         read = {field: getattr(self, field) for field in OF_PROBLEMS}
         return ", ".join(f"{field} is read from {column!r}" for field, column in read.items() if column)

@@ -6,6 +6,7 @@ Source: OpenAI API reference, "The request input object" of batches.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from virc.core import taken
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.reasoning.turns import MARK
@@ -36,15 +37,29 @@ def of_request(number: int, fields: dict[str, Any] | DataError) -> dict[str, Any
     try:
         _check_url(fields.get("url"))
         texts, images = _read(body)
+        if needed := [plain(name, 40) for edge, name in _left(body) if taken.is_refused(edge, name)]:
+            raise DataError(f"nothing reads {', '.join(needed)} of its messages")
     except DataError as fault:
         return RequestError(f"line {number}: {fault.message}", fault.hint, fields["custom_id"])
     return {"id": fields["custom_id"], "images": images, "question": "\n".join(texts)}
 
 
 def unused_fields(fields: object) -> list[str]:
-    """The fields of a request's body that its row does not have, in order; empty if it is no request."""
+    """The fields of a request that its row does not have, in order; empty if it is no request."""
     body = fields.get("body") if isinstance(fields, dict) and "custom_id" in fields else None
-    return [name for name in body if name not in _USED] if isinstance(body, dict) else []
+    return list(dict.fromkeys(name for _, name in _left(body))) if isinstance(body, dict) else []
+
+
+def _left(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The fields of a body, its messages and their parts that nothing reads, each with its edge."""
+    yield from (("request", name) for name in taken.left("request", body, _USED))
+    messages = body.get("messages", body.get("input"))
+    for message in messages if isinstance(messages, list) else ():
+        yield from (("message", name) for name in taken.left("message", message, ("role", "content", "type")))
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            used = "text" if part.get("type") in _TEXTS else "image_url"
+            yield from (("part", name) for name in taken.left("part", part, ("type", used)))
 
 
 def _check_url(url: object) -> None:

@@ -24,6 +24,7 @@ from virc.core.tables.encodings import encoding_of, recoded
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, BatchRow
 from virc.solving.sources.columns import Columns, has_bytes, listed, odd_choices, read_row, resolve, unused_texts
+from virc.solving.sources.meanings import unasked
 from virc.solving.sources.picture_files import is_picture, pictures_of
 from virc.solving.sources.request_rows import RequestError, of_request, unused_fields
 
@@ -126,10 +127,11 @@ def rows_of(
     say: Callable[[str], None] = lambda _: None,
     file: str = "FILE",
     as_problems: bool = False,
+    folder: Path = Path(),
 ) -> Iterator[BatchRow]:
     """Make rows of their values by column; a wrong row has its `fault`. `as_problems` is as in `read_row`.
 
-    `say` gets sentences, each once: which columns are read, and which columns with texts or choices are not asked.
+    `say` gets sentences, each once: which columns are read, and which that hold a part of a question are not asked.
     """
     columns_of: dict[tuple[str, ...], Columns] = {}  # rows of JSON may have different columns
     noted: list[str] = []
@@ -148,8 +150,10 @@ def rows_of(
                     noted += odd
                     say(f"the question is asked without {' and '.join(odd)}, which are too many or have gaps")
             row = read_row(line, number, fields, columns, question, as_problems)
-            unused = [] if row.fault else [name for name in unused_texts(fields, row.question) if name not in noted]
-            if unused:
+            unused = [] if row.fault else unused_texts(fields, row.question)
+            if not (row.fault or as_problems):  # of those `virc.evaluation` asks what is not read
+                unused += unasked(fields, {*columns.read, *unused}, folder)
+            if unused := [name for name in unused if name not in noted]:
                 noted += unused
                 proposes = f"; virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
                 say(f"the question is asked without {' and '.join(unused)}{proposes if file != 'FILE' else ''}")
@@ -178,7 +182,9 @@ def _open(
         head = _head(file)
     _refuse(source, head)
     name, base = "FILE" if source == STREAM else source, path.parent if path else Path()
-    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=name, as_problems=as_problems)
+    rows_from = partial(
+        rows_of, chosen=chosen, question=question, say=report.note, file=name, as_problems=as_problems, folder=base
+    )
     if head.startswith(b"PAR1"):
         if path is None:
             raise DataError("Parquet is not read from a pipe", "cat > rows.parquet")

@@ -81,6 +81,7 @@ def checked(
     source, config, counted = request.source, request.config, Counted(request.config.cutoff_len)
     for fault in llamafactory.check_entry(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {shlex.quote(str(source.file))}")
+    counted.found.left.add_all(source.left, f"{source.name} of {INFO}")
     rules = counting(request.base, config.min_pixels, config.max_pixels, config.cutoff_len)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=_unit_of(rules.model_type))
@@ -249,4 +250,5 @@ def counted_fields(counted: Counted, chosen: Sequence[int], faults: Counter[str]
         "looked_at": len(kept),
         "boxed": sum(any(map(_BOX.search, of_row)) for of_row in texts),
         "faults": dict(faults.most_common()),
+        "left": tuple(counted.found.left.sentences()),
     }

@@ -91,6 +91,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         media: folder that names of images start from; of RL: that holds them all.
         off_grid: of RL, inputs checked closely that are not shown at the size of their file.
         lacking: term -> rows that lack something for it; `lacks` describes it, as a clause.
+        left: sentences on what comes with the rows and is not used.
         of_no_source: of RL with rows of several systems: rows by a `data_source` that is none of these.
     """
 
@@ -117,3 +118,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     rewritten: dict[str, int] = {}
     of_no_source: dict[str, int] = {}
     boxed: int = 0
+    left: tuple[str, ...] = ()
