@@ -227,7 +227,6 @@ Pipeline = Annotated[
     str | None, option("FILE|SYSTEM", "Solve by its Python function.", autocompletion=completion.systems)
 ]
 Role = Annotated[list[str] | None, option("NAME=WHO", "A role's server URL or model; repeatable.")]
-Replies = Annotated[list[str] | None, option("TEXT|FILE", "A reply of its model; repeatable, in order.", "--reply")]
 JudgeEndpoint = Annotated[
     list[str] | None, option("[NAME=]URL", "Server that grades for --strategy; NAME is of reward.judges.")
 ]
