@@ -60,6 +60,7 @@ def test_the_tool_turns_an_image(own: Path) -> None:
 
 
 def test_the_reward_scores_rows(own: Path) -> None:
+    pytest.importorskip("virc_extras")  # virc rewards try
     drawn = virc("data", "synth", "--to", "rows", "--count", 2, "--seed", 1, "--formats", "sft,rl")
     assert drawn.code == 0, drawn.err
     done = virc("rewards", "try", "mine.yaml", "--data", "rows/rl.parquet", "--json")

@@ -38,6 +38,7 @@ def write_tool(folder: Path, url: str, value: str = "plain", query: str = QUERY)
     ],
 )
 def test_a_check_of_the_file_sends_nothing(tmp_path: Path, value: str, query: str, says: str) -> None:
+    pytest.importorskip("virc_extras")  # virc tools check
     with servers.serve() as server:
         done = virc(
             "tools", "check", write_tool(tmp_path, server.address, value, query.replace("{url}", server.address))

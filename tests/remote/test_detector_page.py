@@ -20,6 +20,8 @@ from support.solving import answer, call
 
 from virc.tools import registry as tools
 
+pytest.importorskip("virc_extras")  # virc tools check and try
+
 FIRST = '{"image_index": 0}'
 
 

@@ -81,6 +81,7 @@ def test_a_tool_server_of_open_think_img_is_reached(tmp_path: Path) -> None:
 
 
 def test_a_check_of_a_system_says_which_server_fails(tmp_path: Path) -> None:
+    pytest.importorskip("virc_extras")  # virc systems check
     with serving(lambda _: in_json({"error": "no weights"}, 500)) as remote:
         write(tmp_path, remote.address)
         done = virc("systems", "check", tmp_path / "mine.yaml")

@@ -10,7 +10,6 @@ from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.sample import sample
 from virc.systems import registry as systems
-from virc.training.system_check import system_faults
 
 SHORT = '''"""The shorter the thought, the better."""
 
@@ -51,17 +50,15 @@ def test_a_system_names_its_reward(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SHORT)
     file = tmp_path / "s.yaml"
     file.write_text("name: s\nreward: {total: ./mine.py}\n")
-    assert system_faults(file) == []
     system = systems.load(file)
     assert system.reward
     assert system.reward.total == str(tmp_path / "mine.py")
 
 
-def test_nothing_is_loaded_by_a_check_or_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_loaded_by_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n" + SHORT)
     (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./mine.py}\n")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
-    assert system_faults(tmp_path / "s.yaml") == []
     assert systems.get("s").reward
     rewards.discover()
     assert not (tmp_path / "ran").exists()

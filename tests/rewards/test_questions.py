@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 from rewards.prompts import answer, prompt
-from support.called import virc
 from support.scripted_judge import ScriptedJudge, judged
-from support.servers import images_of, serve
 
 from virc.core.errors import ConfigError
 from virc.data.rows.record import Message, Record
@@ -100,43 +98,3 @@ def test_a_file_with_questions_is_a_reward(system: Path) -> None:
     assert found.why["faithful"] == "the judge: yes"
     with pytest.raises(ConfigError, match=r"clear of .*own\.py asks 'critic', and reward.judges has none"):
         rewards.of(Reward(total=str(system.with_name("own.py"))))
-
-
-def test_try_asks_each_judge_and_shows_questions_and_replies(
-    system: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    done = virc("data", "synth", "--to", tmp_path / "d", "--count", 1, "--formats", "rl,sft")
-    assert done.code == 0, done.err
-    words = ("rewards", "try", system, "--data", tmp_path / "d" / "rl.parquet", "--rows", 2)
-    with serve(lambda body: "yes") as judge, serve(lambda body: "It is a 3") as critic:
-        judges = ("--judge-endpoint", judge.url, "--judge-endpoint", f"critic={critic.url}")
-        found = virc(*words, *judges, "--json").json
-        shown = virc(*words, *judges, "--verbose")
-        whole = virc(*words[:4], tmp_path / "d" / "trajectories.json", "--rows", 1, "--json", *judges).json["rows"]
-        (first, *_) = judge.chats()
-        graded = [chat["messages"][0] for chat in critic.chats()]
-        drawn = {(chat["temperature"], chat["max_tokens"]) for chat in critic.chats()}
-    assert [row["terms"]["clear"] for row in found["rows"]] == [0.5, 0.5]
-    asked = {each["name"]: each for each in found["rows"][0]["asked"]}
-    assert asked["faithful"]["question"].startswith("<image> Does it show this? ")
-    assert asked["clear"]["replies"] == ["It is a 3"]
-    assert len(images_of(first)) == 1
-    assert {message["content"] for message in graded} == {"You grade."}
-    assert drawn == {(0.5, 77)}
-    assert {each["name"] for each in whole[0]["asked"]} == {"clear", "faithful"}
-    assert "row 1, faithful asks: <image> Does it show this?" in shown.err
-    assert "row 1, clear is told: It is a 3" in shown.err
-
-
-def test_without_a_judge_try_says_which_is_missing(system: Path, tmp_path: Path) -> None:
-    virc("data", "synth", "--to", tmp_path / "d", "--count", 1, "--formats", "rl")
-    words = ("rewards", "try", system, "--data", tmp_path / "d" / "rl.parquet", "--rows", 1, "--json")
-    (row,) = virc(*words).json["rows"]
-    assert row["unscored"] == {"faithful": "needs a judge", "clear": "needs a judge, critic"}
-    named = virc(*words, "--judge-endpoint", "judge=nonsense")
-    assert (named.code, "--judge-endpoint must be a URL" in named.err) == (2, True)
-    misspelt = virc(*words, "--judge-endpoint", "critc=http://127.0.0.1:9/v1")
-    assert misspelt.code == 2
-    assert "the reward has no judge 'critc'" in misspelt.err
-    assert "did you mean 'critic'?" in misspelt.err

@@ -6,20 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from rewards.prompts import answer, crop, prompt, tool
 
 from virc.core.errors import ConfigError
 from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
-from virc.rewards import rollouts, trial
+from virc.rewards import rollouts
 from virc.rewards.means import Means
 from virc.rewards.registry import Term, Total
 from virc.rewards.rollouts import Known, Last
 from virc.rewards.sample import Sample, sample
 from virc.systems import registry as systems
-from virc.training.system_check import system_faults
 
 LOOK, FAR, WIDE = (
     tool(crop(0, 0, side, 98), think) for side, think in ((140, "short"), (70, "look there"), (280, "x"))
@@ -91,7 +89,6 @@ def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="not public: how salience is weighed") as error:
         weighted('{total: null, supply: "how salience is weighed"}', tmp_path)
     assert "--set reward.total=./mine.py" in (error.value.hint or "")
-    assert system_faults(tmp_path / "s.yaml") == []
 
 
 def _given(value: Any, sample: Sample, means: Means) -> Any:
@@ -122,16 +119,3 @@ def test_a_total_that_gives_no_number_is_one_sentence(total: Total, says: str, h
         asyncio.run(rewards.score(sample(answer("5"), prompt(strict="own")), total, Means()))
     assert says in refused.value.message
     assert refused.value.hint is None if hint is None else hint in (refused.value.hint or "")
-
-
-def tried(reply: str, total: Total, means: Means, *numbers: int) -> list[trial.Tried]:
-    rows = [(number, [sample(reply, prompt(strict="own"))]) for number in numbers or (4,)]
-    return list(trial.tried(rows, total, means, units=True))
-
-
-def test_replies_are_compared_where_all_to_their_prompt_have_a_reward() -> None:
-    total = msgspec.structs.replace(rewards.find("outcome"), group=lambda values, ts: [9.0] * len(values))
-    found = tried(answer("5"), total, Means(), 4, 5, 6)
-    unscored = msgspec.structs.replace(found[1].scored, total=None)
-    rows = [found[0], msgspec.structs.replace(found[1], scored=unscored), msgspec.structs.replace(found[2], prompt=6)]
-    assert [each.compared for each in trial.compared(rows, total)] == [None, None, 9.0]

@@ -105,7 +105,7 @@ def test_show_prints_every_setting_of_a_stage_and_where_it_comes_from() -> None:
 
 
 def test_failures_have_the_keys_of_success() -> None:
-    for words in (["show", "virc"], ["check", "virc"], ["ls"]):
+    for words in (["show", "virc"], ["ls"]):
         good = virc("systems", *words, "--json").json
         module = __import__(f"virc_cli.commands.systems.{words[0]}", fromlist=["FAILURE"])
         assert {"schema", *module.FAILURE, "error"} == set(good)
@@ -114,6 +114,7 @@ def test_failures_have_the_keys_of_success() -> None:
 def test_a_new_system_and_its_row_pass_check_and_its_stages_resolve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("virc_extras")  # virc systems check
     monkeypatch.chdir(tmp_path)
     done = virc("systems", "new", "fresh")
     assert (done.code, "virc train ./fresh.yaml --stage instruct" in done.err) == (0, True)
@@ -197,6 +198,7 @@ def test_the_only_model_of_a_system_of_ones_own_is_found(
 
 
 def test_show_prints_what_the_model_is_told_a_call_that_is_read_and_the_limits() -> None:
+    pytest.importorskip("virc_extras")  # virc systems check
     for name in ("deepeyes", "mini-o3", "vlm-r3", "qwen3-vl", "chain-of-focus", "tiny"):
         shown = virc("systems", "show", name, "--json").json
         checked = virc("systems", "check", name, "--reply", shown["example_call"], "--json").json

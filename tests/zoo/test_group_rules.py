@@ -13,7 +13,7 @@ from virc.rewards.rollouts import Known, Last
 from virc.stages.rl import Config, contradictions
 from virc.systems import registry as systems
 from virc.systems.registry import Reward
-from virc.training.system_check import system_faults
+from virc_extras.authoring.system_check import system_faults
 from virc_zoo.group_rules import RULES
 
 PUBLISHED = json.loads(Path(__file__).with_name("groups.json").read_text())["cases"]

@@ -50,10 +50,11 @@ def folder(package: str, cls: type[TyperGroup] | None = None) -> typer.Typer:
     of the package's docstring.
     """
     prefix = package.rpartition(".")[2] + "."
+    own = {each.name for each in pkgutil.iter_modules(sys.modules[package].__path__)}
     of_packages = {
-        name.removeprefix(prefix): module
-        for name, module in entry_points.modules("virc.commands").items()
-        if name.startswith(prefix)
+        name: module
+        for full, module in entry_points.modules("virc.commands").items()
+        if full.startswith(prefix) and (name := full.removeprefix(prefix)) not in own  # nobody's replaces one of ours
     }
 
     class Folder(cls or TyperGroup):  # type: ignore[misc]
@@ -67,15 +68,18 @@ def folder(package: str, cls: type[TyperGroup] | None = None) -> typer.Typer:
                 alone = typer.Typer(rich_markup_mode=None, add_completion=False)  # a whole app has options for that
                 module = entry_points.import_command(prefix + name, of_packages[name])
                 alone.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
-                self.commands[name] = typer.main.get_command(alone)
+                loaded = typer.main.get_command(alone)
+                if loaded.callback:
+                    loaded.callback = output.data_alone()(loaded.callback)
+                self.commands[name] = loaded
 
     app = group((sys.modules[package].__doc__ or "").partition("\n")[0], cls=Folder)
-    for found in pkgutil.iter_modules(sys.modules[package].__path__):
-        of_packages.pop(found.name, None)  # nobody's takes the place of one of ours
-        module = importlib.import_module(f"{package}.{found.name}")
-        app.command(found.name, epilog=getattr(module, "EPILOG", None))(module.command)
-    for name, listed in of_packages.items():
-        app.command(name, help=entry_points.command_line(listed))(not_loaded)
+    for name in sorted({*own, *of_packages}):
+        if name in of_packages:
+            app.command(name, help=entry_points.command_line(of_packages[name]))(not_loaded)
+        else:
+            module = importlib.import_module(f"{package}.{name}")
+            app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
     return app
 
 
@@ -223,7 +227,6 @@ Pipeline = Annotated[
     str | None, option("FILE|SYSTEM", "Solve by its Python function.", autocompletion=completion.systems)
 ]
 Role = Annotated[list[str] | None, option("NAME=WHO", "A role's server URL or model; repeatable.")]
-Replies = Annotated[list[str] | None, option("TEXT|FILE", "A reply of its model; repeatable, in order.", "--reply")]
 JudgeEndpoint = Annotated[
     list[str] | None, option("[NAME=]URL", "Server that grades for --strategy; NAME is of reward.judges.")
 ]

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 
 import msgspec
 
+from virc.core.text import did_you_mean, plain
+from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE
+from virc.data.formats.registry import RowsFile
 from virc.data.rows.record import Record
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
@@ -14,11 +18,15 @@ from virc.rewards.means import NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS, Means, Unsco
 from virc.rewards.registry import Terms, Total
 from virc.rewards.sample import Strict, prompt_of, sample
 
+_MAX_READ = 200  # rows whose columns are looked at
 _LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
 _HAD = (NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS)  # what terms lack here and have where they are asked for rewards
 _ANSWER = "<think>a</think><answer>a</answer>"
 _REPLIES = (_ANSWER, _LOOK)
 """One of each kind: a total may need of one kind what it does not need of the other."""
+
+_GIVEN = frozenset({SOURCE, PUBLISHED_SOURCE, "turn", "tool_info_gt", "file_sizes"})
+"""Columns that conversion and single units add."""
 
 
 class Scorable(msgspec.Struct):
@@ -72,3 +80,20 @@ async def lacking(
             absent = {}
         unscored |= absent
     return unscored
+
+
+def missing_columns(total: Total, source: RowsFile) -> Iterator[tuple[str, str]]:
+    """Columns that questions of terms name, and no row has: a sentence and a hint for each."""
+    read = [(term, place) for term in total.terms if term.question for place in term.question.places]
+    columns = [(term, place.removeprefix("row.")) for term, place in read if place.startswith("row.")]
+    known = columns_of(source) if columns else set[str]()
+    for term, column in columns:
+        if column not in known | _GIVEN:
+            lacks = f"{term.name} reads the column {plain(column, 60)!r} ({term.file}), and no row has it"
+            listed = f"columns are {', '.join(sorted(known))}" if known else "rows have no further columns"
+            yield lacks, did_you_mean(column, known, listed)
+
+
+def columns_of(source: RowsFile) -> set[str]:
+    """The columns of the first rows that no field of a row is read from."""
+    return {name for row in islice(source.rows(), _MAX_READ) if row.record for name in row.record.extra}

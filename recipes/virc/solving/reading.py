@@ -1,7 +1,4 @@
-"""How replies are read by a chat protocol, and what would be sent next: without a model, on a blank picture.
-
-`read` reads replies; `examples` writes replies that call tools.
-"""
+"""What a model is sent by a chat protocol, and replies that call its tools: without a model, on a blank picture."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -10,19 +7,17 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from virc.core.errors import ConfigError, VircError
-from virc.core.text import plain
 from virc.families import registry as families
 from virc.reasoning.bodies import BOX, INDEX, POINTS
-from virc.reasoning.calls import Box, Size, Tool, view_of
+from virc.reasoning.calls import Size, Tool, view_of
 from virc.reasoning.checking import as_written, check_call, properties
 from virc.reasoning.coordinates import sides_of, written_as
 from virc.reasoning.history import as_shown_on, input_grid
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import PICTURES, Protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
-from virc.reasoning.session import Done, Rejected, Reply, Session
-from virc.reasoning.trace import CallResult, ImageRecord, Message
+from virc.reasoning.session import Session
+from virc.reasoning.trace import Message
 from virc.reasoning.writing import written
 from virc.systems import speech, texts
 from virc.systems.registry import System
@@ -36,46 +31,11 @@ QUESTION = "{question}"
 """What stands for the question in the turns that would be sent."""
 
 
-class ReadCall(msgspec.Struct, frozen=True):
-    """A tool call of a reply, by our names.
-
-    Args:
-        tool: None if the call cannot be carried out.
-        image: index of the image that it is about.
-        size: (width, height) of that image in pixels as shown.
-        box: in pixels of that image as shown.
-        cut: the part that was cut out, in pixels of the picture's file; None if crops are not cut from it.
-        arguments: its other arguments.
-        deviations: the deviations that were forgiven.
-        error: why it cannot be carried out, in the sentence for the model.
-        reason: the same in a sentence for the user.
-    """
-
-    tool: str | None = None
-    image: int | None = None
-    size: Size | None = None
-    box: Box | None = None
-    cut: Box | None = None
-    arguments: dict[str, Any] = {}
-    deviations: tuple[str, ...] = ()
-    error: str | None = None
-    reason: str | None = None
-
-
 class Sent(msgspec.Struct, frozen=True):
-    """A turn that follows a reply: its role, and its text, in which <image N: W x H> stands for an image."""
+    """A turn that a model is sent: its role, and its text, in which <image N: W x H> stands for an image."""
 
     role: str
     text: str
-
-
-class ReadReply(msgspec.Struct, frozen=True):
-    thought: str | None = None
-    calls: tuple[ReadCall, ...] = ()
-    answer: str | None = None
-    fault: str | None = None
-    sent: tuple[Sent, ...] = ()
-    failure: str | None = None
 
 
 def grid_of(system: System) -> Grid:
@@ -90,40 +50,9 @@ def blank_session(protocol: Protocol, size: Size, grid: Grid) -> Session:
     return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
 
 
-def read_replies(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
-    """Read replies one after the other as those of one problem; after an answer another problem begins."""
-    session = blank_session(protocol, size, grid)
-    for reply in replies:
-        if isinstance(session.next(), Done):
-            session = blank_session(protocol, size, grid)
-        yield read_reply(session, reply)
-
-
-def read_reply(session: Session, reply: str) -> ReadReply:
-    """Feed a reply to a session. Raises ConfigError: the file of a tool fails."""
-    sizes, before = session.history.sizes, len(session.trace().messages)
-    try:
-        unit = session.feed(Reply(reply))
-    except VircError:
-        raise
-    except Exception as error:  # whatever the file of a tool raises
-        fault = f"a tool of the system fails: {type(error).__name__}: {plain(error, 200)}"
-        raise ConfigError(fault, "`source` is None if the tool's SCHEMA has no image_index") from error
-    if isinstance(unit, Rejected):
-        return ReadReply(fault=unit.reason)
-    trace = session.trace()
-    return ReadReply(
-        unit.think,
-        tuple(_read_call(each, sizes, trace.images) for each in unit.results),
-        unit.answer,
-        sent=tuple(_sent(each, session) for each in trace.messages[before + 1 :]),
-        failure=trace.failure.message if trace.failure else None,
-    )
-
-
 def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
     session = blank_session(protocol, size, grid)
-    return [_sent(each, session) for each in session.trace().messages]
+    return [sent_turn(each, session) for each in session.trace().messages]
 
 
 def told(system: System, size: Size) -> dict[str, Any]:
@@ -203,17 +132,7 @@ def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
     return {**pixels, **pictures, **replies, "errors": protocol.errors, "results": protocol.results}
 
 
-def _read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
-    if result.call is None:
-        return ReadCall(error=result.error, reason=result.reason)
-    call = result.call
-    arguments = call.arguments if call.factor is None else {**call.arguments, "scale_factor": call.factor}
-    size = None if call.index is None or call.index >= len(sizes) else sizes[call.index]
-    cut = next((images[index].region for index in result.images), None) if call.box else None
-    return ReadCall(call.name, call.index, size, call.box, cut, dict(arguments), result.deviations, result.error)
-
-
-def _sent(message: Message, session: Session) -> Sent:
+def sent_turn(message: Message, session: Session) -> Sent:
     parts = []
     for part in message.parts():
         width, height = session.history.sizes[part] if isinstance(part, int) else (0, 0)

@@ -45,8 +45,8 @@ from virc.models import chat_protocol, sizes
 from virc.models.registry import Weights, meaning
 from virc.rewards import registry as rewards
 from virc.rewards import user_code
+from virc.rewards.needs import missing_columns
 from virc.rewards.sources import speakers
-from virc.rewards.trial import missing_columns
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.checkpoints import FORMATS

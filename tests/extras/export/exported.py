@@ -28,10 +28,10 @@ from virc.models import chat_protocol
 from virc.reasoning.images import open_file
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Reply
-from virc.rewards import trial
 from virc.solving.one import Attempt, SolveConfig, solve
 from virc.systems import registry as systems
 from virc.systems.registry import System
+from virc_extras.authoring import reward_trial as trial
 from virc_extras.export.environment import Environment, Settings
 from virc_extras.export.package import refusals
 

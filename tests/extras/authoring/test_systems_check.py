@@ -10,7 +10,7 @@ from tools.test_own_tools import ROTATE
 from virc.core.errors import ConfigError
 from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
-from virc.training.system_check import MAX_LISTED, system_faults
+from virc_extras.authoring.system_check import MAX_LISTED, system_faults
 
 Fault = tuple[int, str, str | None]
 """Line, the beginning of the message, and the hint where it matters."""
@@ -221,3 +221,11 @@ def test_check_names_what_is_not_read_and_exits_with_5(tmp_path: Path) -> None:
         assert f"  fault          {fault}\n" in done.out
         found = virc("systems", "check", file, "--reply", reply, "--json")
         assert (found.code, found.json["replies"][0]["fault"], found.json["error"]["code"]) == (5, fault, 5)
+
+
+@each_case("reward", ["{total: ./mine.py}", '{total: null, supply: "how salience is weighed"}'])
+def test_a_check_without_code_loads_no_reward_and_misses_none_that_is_not_public(reward: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nTERMS = ()\n")
+    (tmp_path / "s.yaml").write_text(f"name: s\nreward: {reward}\n")
+    assert system_faults(tmp_path / "s.yaml") == []
+    assert not (tmp_path / "ran").exists()

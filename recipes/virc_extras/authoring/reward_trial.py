@@ -11,9 +11,9 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, at_place, errors_as
 from virc.core.events import Reporter
 from virc.core.module_files import warn_not_copied
-from virc.core.text import counted, did_you_mean, plain
+from virc.core.text import counted
 from virc.data.check.plain import other_than_system, rules_for
-from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE, problems_of, records_as
+from virc.data.convert.change import problems_of, records_as
 from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile, left_out_note, only_source
 from virc.data.rows.record import Record
@@ -25,6 +25,7 @@ from virc.reasoning.writing import written
 from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Exchange, Waited
 from virc.rewards.means import Means
+from virc.rewards.needs import columns_of, missing_columns
 from virc.rewards.of_system import judged_reward, means_here
 from virc.rewards.registry import Scored, Total
 from virc.rewards.sample import Sample, SeenImage, prompt_of, sample
@@ -33,11 +34,8 @@ from virc.systems.registry import Reward, System
 from virc.tools import registry as tools
 
 _AT_ONCE = 64
-_MAX_READ = 200  # rows whose columns are looked at
 _OF_REPLIES = frozenset(("reply", "response"))
 """Columns that look like replies."""
-_GIVEN = frozenset({SOURCE, PUBLISHED_SOURCE, "turn", "tool_info_gt", "file_sizes"})
-"""Columns that conversion and single units add."""
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -135,28 +133,11 @@ def try_reward(
     if reply is None and _scores_answers(source) and found and all(each.scored.total == 0 for each in found):
         sentence = r"each right answer is worth 0 as it is written here: without \boxed{}, and without calls"
         report.warn(sentence, "-v shows it, «--reply FILE» scores one reply for all")
-    if reply is None and _scores_answers(source) and (unread := _columns(source) & _OF_REPLIES):
+    if reply is None and _scores_answers(source) and (unread := columns_of(source) & _OF_REPLIES):
         sentence = f"the right answers of {counted(len(found), 'problem')} are scored, not the column {min(unread)!r}"
         layout = f"`reply: {min(unread)}` in a layout of `rows` in {system} reads it"
         report.warn(sentence, f"{layout}, «--reply FILE» scores one reply for all")
     return msgspec.structs.replace(trial, tried=compared(found, total))
-
-
-def missing_columns(total: Total, source: RowsFile) -> Iterator[tuple[str, str]]:
-    """Columns that questions of terms name, and no row has: a sentence and a hint for each."""
-    read = [(term, place) for term in total.terms if term.question for place in term.question.places]
-    columns = [(term, place.removeprefix("row.")) for term, place in read if place.startswith("row.")]
-    known = _columns(source) if columns else set[str]()
-    for term, column in columns:
-        if column not in known | _GIVEN:
-            lacks = f"{term.name} reads the column {plain(column, 60)!r} ({term.file}), and no row has it"
-            listed = f"columns are {', '.join(sorted(known))}" if known else "rows have no further columns"
-            yield lacks, did_you_mean(column, known, listed)
-
-
-def _columns(source: RowsFile) -> set[str]:
-    """The columns of the first rows that no field of a row is read from."""
-    return {name for row in islice(source.rows(), _MAX_READ) if row.record for name in row.record.extra}
 
 
 def _scores_answers(source: RowsFile) -> bool:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc_cli.console import output
-from virc_cli.console.options import Json, Replies, argument, option
-from virc_cli.console.replies import call_line, replies_of
+from virc_cli.console.options import Json, argument, option
+from virc_extras.authoring.commands.sample_replies import call_line, replies_of
 
 if TYPE_CHECKING:
-    from virc.solving.reading import ReadReply
-    from virc.training.system_check import Finding
+    from virc_extras.authoring.reply_reading import ReadReply
+    from virc_extras.authoring.system_check import Finding
 
 FAILURE: dict[str, object] = {"file": None, "faults": None, "warnings": None, "sent": None, "replies": None}
 _SCHEMA = "virc.systems.check/1"
@@ -19,7 +19,9 @@ _SCHEMA = "virc.systems.check/1"
 
 def command(
     system: Annotated[str, argument("FILE|NAME", "A system's YAML, or its name.")],
-    reply: Replies = None,
+    reply: Annotated[
+        list[str] | None, option("TEXT|FILE", "A reply of its model; repeatable, in order.", "--reply")
+    ] = None,
     size: Annotated[str, option("WxH", "Pixels of the picture that --reply is about.")] = "1024x768",
     as_json: Json = False,
 ) -> None:
@@ -39,7 +41,7 @@ def command(
     from virc.core.module_files import warn_not_copied
     from virc.solving.solver import pipelines
     from virc.systems import registry as systems
-    from virc.training.system_check import MAX_LISTED, system_faults
+    from virc_extras.authoring.system_check import MAX_LISTED, system_faults
 
     replies = replies_of(reply)
     if system.endswith(".py"):
@@ -96,6 +98,7 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
     from virc.models.chat_protocol import of_system
     from virc.solving import reading
     from virc.systems import registry as systems
+    from virc_extras.authoring.reply_reading import read_replies
 
     system = systems.load(file)
     protocol, grid = of_system(system), reading.grid_of(system)
@@ -103,7 +106,7 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
         opening = reading.opening(protocol, size, grid)
     except ValueError as error:
         raise UsageError(f"--size: {error}") from None
-    read = list(reading.read_replies(replies, protocol, size, grid))
+    read = list(read_replies(replies, protocol, size, grid))
     output.know(sent=msgspec.to_builtins(opening), replies=msgspec.to_builtins(read))
     for number, each in enumerate(() if as_json else read, 1):
         output.lines(_lines(number, each))

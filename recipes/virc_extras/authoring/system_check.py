@@ -18,13 +18,13 @@ from virc.core.text import did_you_mean, plain
 from virc.engines import registry as engines
 from virc.rewards import judging
 from virc.rewards import registry as rewards
-from virc.solving import tool_trial
 from virc.solving.solver import pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import speech, words
 from virc.systems.registry import System
 from virc.tools import registry as tools
+from virc_extras.authoring import tool_trial
 
 MAX_LISTED = 100
 

@@ -25,6 +25,7 @@ from virc.solving import reading
 from virc.solving.image_source import all_shown, sources_of, unfolded
 from virc.systems.registry import System
 from virc.tools import registry as tools
+from virc_extras.authoring.reply_reading import ReadCall, read_reply
 
 _SIZE = (1024, 768)
 _QUESTION = "What does the picture show?"
@@ -32,7 +33,7 @@ _QUESTION = "What does the picture show?"
 
 class Tried(msgspec.Struct, frozen=True):
     reply: str
-    call: reading.ReadCall
+    call: ReadCall
     sent: tuple[reading.Sent, ...]
     images: tuple[Image.Image, ...]
     seconds: float
@@ -85,7 +86,7 @@ def _carried_out(name: str, reply: str, session: Session) -> Tried | str:
     """What comes of a reply that calls a tool, or why its call is not carried out."""
     given, begun = len(session.images), time.perf_counter()
     with failures.noted() as failed:
-        read = reading.read_reply(session, reply)
+        read = read_reply(session, reply)
     seconds = time.perf_counter() - begun
     if failed:  # which for a model is a text
         raise ConfigError(f"the server of the tool {name} fails: {failed[0]}")

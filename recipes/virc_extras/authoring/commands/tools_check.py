@@ -19,7 +19,7 @@ def command(
     on this machine, or its server cannot be reached.
     """
     from virc.core.module_files import warn_not_copied
-    from virc.solving import tool_trial
+    from virc_extras.authoring import tool_trial
 
     reason = tool_trial.check_tool(tool, named_system(system))
     warn_not_copied(output.warn)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from virc.core.errors import DataError, errors_as
 
 if TYPE_CHECKING:
-    from virc.solving.reading import ReadCall
+    from virc_extras.authoring.reply_reading import ReadCall
 
 _MAX_REPLY = 20_000
 _MAX_BYTES = 2**20

@@ -1,4 +1,4 @@
-"""`virc tools try`: one call of a tool, and what the model would be sent."""  # noqa: N999 (the command's name)
+"""`virc tools try`: one call of a tool, and what the model would be sent."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from virc.core.errors import UsageError, errors_as
 from virc.core.text import plain
 from virc_cli.console import output
 from virc_cli.console.options import CoordinatesName, Json, System, argument, choice, named_system, option
-from virc_cli.console.replies import call_line
+from virc_extras.authoring.commands.sample_replies import call_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,7 +39,7 @@ def command(
     Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool or its server fails.
     """
     from virc.core.module_files import warn_not_copied
-    from virc.solving import tool_trial
+    from virc_extras.authoring import tool_trial
 
     tried = tool_trial.try_call(tool, str(picture), _read(arguments), named_system(system), coordinates)
     warn_not_copied(output.warn)

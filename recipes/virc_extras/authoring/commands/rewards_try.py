@@ -1,4 +1,4 @@
-"""`virc rewards try`: what replies would be rewarded with, term by term, and why."""  # noqa: N999 (the command's name)
+"""`virc rewards try`: what replies would be rewarded with, term by term, and why."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from virc_cli.console import events, options, output
 from virc_cli.console.options import Json, JudgeModel, JudgeOfReward, Quiet, SystemArgument, flag, option
-from virc_cli.console.replies import reply_in
 from virc_cli.console.tables import table
+from virc_extras.authoring.commands.sample_replies import reply_in
 
 if TYPE_CHECKING:
-    from virc.rewards.trial import Trial
+    from virc_extras.authoring.reward_trial import Trial
 
 FAILURE: dict[str, object] = dict.fromkeys("system total strict judge rows scored mean".split())
 
@@ -37,7 +37,7 @@ def command(
     Without a judge, terms that need one say so, and the last line counts the rows that rules alone can score. The key
     of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
     """
-    from virc.rewards.trial import try_reward
+    from virc_extras.authoring.reward_trial import try_reward
 
     text = reply_in(reply) if reply else None
     endpoint, others = options.named_endpoints(judge_endpoint or ())

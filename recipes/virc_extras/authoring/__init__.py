@@ -1,0 +1,1 @@
+"""Trying what one writes: a system, a tool, a reward."""
