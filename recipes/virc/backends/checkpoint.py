@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from virc.core.errors import ConfigError, errors_as
 from virc.core.files import PULL, contents, is_pointer
+from virc.core.taken import once
 from virc.core.text import clause, plain
 from virc.families import registry as families
 from virc.families import sizing
@@ -185,7 +186,7 @@ def quantization(folder: Path) -> str | None:
 
 def read_json(path: Path) -> dict[str, object]:
     try:
-        value = json.loads(contents(path, _MAX_BYTES))
+        value = json.loads(contents(path, _MAX_BYTES), object_pairs_hook=once)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {clause(error)}") from None
     except (ValueError, RecursionError) as error:

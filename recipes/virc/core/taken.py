@@ -6,7 +6,7 @@ say nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -69,6 +69,15 @@ def is_refused(edge: str, name: str) -> bool:
     return name in own.refused or (own.like is not None and is_refused(own.like, name))
 
 
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for `json.loads`. Raises ValueError: a key of it comes twice, so that one value is lost."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {plain(repeated, 60)!r} comes twice")
+    return fields
+
+
 @cache
 def _harmless(edge: str) -> frozenset[str]:
     own = edges()[edge]
@@ -85,6 +94,10 @@ class Left:
         for name in names:
             self.counts[edge, name] += 1
             self._first.setdefault((edge, name), place)
+
+    def update(self, other: "Left") -> None:
+        self.counts.update(other.counts)
+        self._first = {**other._first, **self._first}
 
     def sentences(self) -> Iterator[str]:
         """One for each edge: `not read: tool_calls of 12 messages, first in row 3`."""

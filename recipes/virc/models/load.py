@@ -24,6 +24,7 @@ from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.extras import install
+from virc.core.taken import Left
 from virc.families import registry as families
 from virc.families.registry import Family
 from virc.models import chat_protocol, provenance
@@ -69,6 +70,7 @@ class Choice(msgspec.Struct, frozen=True):
         num_ctx: tokens of context to ask Ollama for.
         extra_body: further fields of requests to that endpoint, a JSON object; from Python, also a mapping.
         thinking: `on` or `off`, where the endpoint's server can be told.
+        ignore: names of files beside a model's weights, and of an adapter's settings, that are left out.
         exact_words: refuse a model of a system whose authors' texts are not on this machine, as with `system`.
     """
 
@@ -86,6 +88,7 @@ class Choice(msgspec.Struct, frozen=True):
     num_ctx: int | None = None
     extra_body: str | None = None
     thinking: Switch | None = None
+    ignore: tuple[str, ...] = ()
     exact_words: bool = False
 
 
@@ -127,6 +130,7 @@ class Opened(msgspec.Struct, frozen=True):
         loaded: what it was loaded from; None on an endpoint.
         calibration: asks how boxes are counted, and has the answer; None: that is known.
         settle: returns the model as it is prompted after that answer; None: nothing changes.
+        left: what is not read of its files, on this machine.
     """
 
     name: str
@@ -145,6 +149,7 @@ class Opened(msgspec.Struct, frozen=True):
     loaded: Loaded | None = None
     calibration: Calibration | None = None
     settle: "Callable[[], Opened] | None" = None
+    left: Left = msgspec.field(default_factory=Left)
 
     @property
     def coordinates(self) -> Coordinates | None:
@@ -553,6 +558,7 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         loaded=loaded_from(weights),
         calibration=calibration,
         settle=settled if calibration else None,
+        left=getattr(backend, "left", Left()),
     )
     return opened
 
@@ -619,7 +625,7 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
             f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or «--endpoint URL» of a server"
         )
     stock = setup.chat_protocol.reading == "lenient"
-    return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
+    return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock, ignore=choice.ignore)
 
 
 def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:

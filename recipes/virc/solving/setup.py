@@ -139,6 +139,8 @@ def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts, settled: bool 
         report.note(f"{opened.name} is asked by the chat protocol {opened.why}")
     for warning in opened.warnings:
         report.warn(warning)
+    for sentence in opened.left.sentences():
+        report.note(sentence)
     known = facts(opened, setup.config)
     on_facts(known)
     return opened, known

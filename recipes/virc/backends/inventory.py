@@ -1,0 +1,108 @@
+"""What the files in a folder of a model, an adapter or a checkpoint are, and which of them nothing uses.
+
+Weights that nothing uses are refused: the model is another one without them. Settings and texts of an adapter are
+compared with those of its base, which hold. What a run is resumed from, papers and code are no part of a model.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from virc.backends import checkpoint
+from virc.core import taken
+from virc.core.errors import ConfigError
+from virc.core.files import contents
+from virc.core.taken import Left
+from virc.core.text import plain
+from virc.families import sizing
+
+Kind = Literal["training", "code", "copies", "settings", "texts", "papers", "weights"]
+_MAX_TEXT = 64 * 2**20
+_MAX_DEPTH = 2  # folders in a folder
+
+
+@cache
+def _kinds() -> Mapping[Kind, tuple[str, ...]]:
+    return msgspec.yaml.decode(Path(__file__).with_suffix(".yaml").read_bytes(), type=dict[Kind, tuple[str, ...]])
+
+
+def kind_of(name: str) -> Kind | None:
+    """What a file is, by its name in the folder, with `/`; None: the name is not known."""
+    return next((kind for kind, names in _kinds().items() if any(fnmatchcase(name, each) for each in names)), None)
+
+
+def files(folder: Path) -> Iterator[tuple[str, Kind | None]]:
+    """The files of a folder and those around, but for folders of which the kind is known."""
+    for place, folders, names in os.walk(folder):
+        inner = Path(place).relative_to(folder)
+        of_folders = {each: kind_of(f"{(inner / each).as_posix()}/") for each in folders}
+        folders[:] = [each for each in sorted(folders) if not of_folders[each] and len(inner.parts) < _MAX_DEPTH]
+        for name in sorted(names):
+            yield (named := (inner / name).as_posix()), kind_of(named)
+
+
+def unused(folder: Path, used: Collection[str], ignore: Collection[str] = (), is_adapter: bool = False) -> Left:
+    """What nothing reads of a folder: files of unknown names, and those that are ignored.
+
+    Args:
+        used: names of the files whose weights are used.
+        ignore: names of weights that are left out.
+
+    Raises:
+        ConfigError: there are other weights.
+    """
+    left = Left()
+    for name, kind in files(folder):
+        is_weight = kind == "weights" or (is_adapter and kind == "copies")
+        if name in used or (kind and not is_weight):
+            continue
+        if is_weight and not {name, name.partition("/")[0]}.intersection(ignore):
+            more = f"{', '.join(map(plain, sorted(used)))} alone {'is' if len(used) == 1 else 'are'} used"
+            sentence = f"{folder} has further weights, {plain(name, 100)}, and nothing reads them: {more}"
+            raise ConfigError(sentence, f"merge them, or move them away; «--ignore {plain(name, 100)}» leaves them out")
+        left.add("file", [name])
+    return left
+
+
+def differing(folder: Path, base: Path) -> Left:
+    """The settings and texts of an adapter that are other ones than those of its base, which hold."""
+    left, of_base = Left(), dict[str, list[Any]]()
+    for name, kind in files(base):
+        for key, value in _fields(base / name).items() if kind in ("settings", "texts") else ():
+            of_base.setdefault(key, []).append(value)
+    for name, kind in files(folder):
+        own = _fields(folder / name) if kind in ("settings", "texts") and "/" not in name else {}
+        if own.keys() & sizing.KEYS and _grid(folder) == _grid(base):
+            own = {key: value for key, value in own.items() if key not in sizing.KEYS}
+        others = {key: value for key, value in own.items() if value not in of_base.get(key, ())}
+        left.add("settings", [f"{name}: {key}" for key in taken.left("settings", others, ())])
+    return left
+
+
+def _fields(path: Path) -> Mapping[str, Any]:
+    """What a file says, by the names that other files may have for it."""
+    if path.name in ("adapter_config.json", "virc_protocol.json", "virc_origin.json"):
+        return {}  # its own, or found by another way
+    if path.suffix == ".jinja":
+        return {"chat_template": contents(path, _MAX_TEXT).decode(errors="replace")}
+    if path.suffix != ".json" or path.name == "vocab.json":
+        return {}
+    said = checkpoint.read_json(path)
+    if path.name == "tokenizer.json":
+        tokens = said.pop("added_tokens", None)
+        added = [each for each in tokens if isinstance(each, dict)] if isinstance(tokens, list) else []
+        said |= {str(each.get("content")): each.get("id") for each in added}
+    image_processor = said.pop("image_processor", None)
+    return {**said, **(image_processor if isinstance(image_processor, dict) else {})}
+
+
+def _grid(folder: Path) -> object:
+    try:
+        return checkpoint.image_grid(checkpoint.image_settings(folder))
+    except ConfigError:
+        return None
