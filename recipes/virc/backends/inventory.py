@@ -4,36 +4,41 @@ Weights that nothing uses are refused: the model is another one without them. Se
 compared with those of its base, which hold. What a run is resumed from, papers and code are no part of a model.
 """
 
+import fnmatch
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from virc.backends import checkpoint
+from virc.backends import checkpoint, lora_config
 from virc.core import taken
 from virc.core.errors import ConfigError
-from virc.core.files import contents
+from virc.core.files import contents, is_file
 from virc.core.taken import Left
 from virc.core.text import plain
 from virc.families import sizing
+from virc.reasoning.protocol import FILE_NAME
 
-Kind = Literal["training", "code", "copies", "settings", "texts", "papers", "weights"]
+Kind = Literal["training", "code", "copies", "settings", "texts", "licences", "papers", "weights"]
+_NOT_COPIED = (lora_config.SETTINGS, "config.json", FILE_NAME, "virc_origin.json")
+"""Settings and texts that a merged model gets otherwise."""
 _MAX_TEXT = 64 * 2**20
 _MAX_DEPTH = 2  # folders in a folder
 
 
 @cache
-def _kinds() -> Mapping[Kind, tuple[str, ...]]:
-    return msgspec.yaml.decode(Path(__file__).with_suffix(".yaml").read_bytes(), type=dict[Kind, tuple[str, ...]])
+def _kinds() -> Mapping[Kind, re.Pattern[str]]:
+    listed = msgspec.yaml.decode(Path(__file__).with_suffix(".yaml").read_bytes(), type=dict[Kind, list[str]])
+    return {kind: re.compile("|".join(map(fnmatch.translate, names))) for kind, names in listed.items()}
 
 
 def kind_of(name: str) -> Kind | None:
     """What a file is, by its name in the folder, with `/`; None: the name is not known."""
-    return next((kind for kind, names in _kinds().items() if any(fnmatchcase(name, each) for each in names)), None)
+    return next((kind for kind, names in _kinds().items() if names.match(name.lower())), None)
 
 
 def files(folder: Path) -> Iterator[tuple[str, Kind | None]]:
@@ -44,6 +49,12 @@ def files(folder: Path) -> Iterator[tuple[str, Kind | None]]:
         folders[:] = [each for each in sorted(folders) if not of_folders[each] and len(inner.parts) < _MAX_DEPTH]
         for name in sorted(names):
             yield (named := (inner / name).as_posix()), kind_of(named)
+
+
+def texts(folder: Path) -> list[str]:
+    """The names of the settings and texts that a model has in addition to its config."""
+    found = [name for name, kind in files(folder) if kind in ("settings", "texts") and name not in _NOT_COPIED]
+    return [name for name in found if "/" not in name and is_file(folder / name)]
 
 
 def unused(folder: Path, used: Collection[str], ignore: Collection[str] = (), is_adapter: bool = False) -> Left:
@@ -72,11 +83,11 @@ def unused(folder: Path, used: Collection[str], ignore: Collection[str] = (), is
 def differing(folder: Path, base: Path) -> Left:
     """The settings and texts of an adapter that are other ones than those of its base, which hold."""
     left, of_base = Left(), dict[str, list[Any]]()
-    for name, kind in files(base):
-        for key, value in _fields(base / name).items() if kind in ("settings", "texts") else ():
+    for name in ("config.json", *texts(base)):
+        for key, value in _fields(base / name).items():
             of_base.setdefault(key, []).append(value)
-    for name, kind in files(folder):
-        own = _fields(folder / name) if kind in ("settings", "texts") and "/" not in name else {}
+    for name in texts(folder):
+        own = _fields(folder / name)
         if own.keys() & sizing.KEYS and _grid(folder) == _grid(base):
             own = {key: value for key, value in own.items() if key not in sizing.KEYS}
         others = {key: value for key, value in own.items() if value not in of_base.get(key, ())}
@@ -86,8 +97,6 @@ def differing(folder: Path, base: Path) -> Left:
 
 def _fields(path: Path) -> Mapping[str, Any]:
     """What a file says, by the names that other files may have for it."""
-    if path.name in ("adapter_config.json", "virc_protocol.json", "virc_origin.json"):
-        return {}  # its own, or found by another way
     if path.suffix == ".jinja":
         return {"chat_template": contents(path, _MAX_TEXT).decode(errors="replace")}
     if path.suffix != ".json" or path.name == "vocab.json":

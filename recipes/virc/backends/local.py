@@ -18,6 +18,7 @@ from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
 from virc.core.taken import Left
+from virc.core.text import plain
 from virc.core.work import forks
 from virc.families import registry as families
 from virc.families import sizing
@@ -255,9 +256,6 @@ def _unread(
     read = {*signature(cached.processor._preprocess).parameters, *sizing.KEYS}
     said = {key: value for key, value in settings.items() if value is not False}
     left.add("images", taken.left("images", said, read))
-    if (file := folder / "added_tokens.json").is_file():
-        tokens = checkpoint.read_json(file).items()
-        left.add("file", [file.name] * any(tokenizer.convert_tokens_to_ids(each) != number for each, number in tokens))
     if (written := _templated(tokenizer)) is not None and marks.opening("assistant") not in written:
         left.add("file", ["chat_template.jinja"])
     return left
@@ -352,6 +350,10 @@ def _check_tokens(folder: Path, tokenizer: Any, config: Any) -> None:
         written = tokenizer.encode(name, add_special_tokens=False, split_special_tokens=True)
         if name not in known or known[name] in written:
             raise ConfigError(f"{folder} is no model of its family: its tokenizer has no special token {name}")
+    last, most = max(known, key=known.__getitem__), config.get_text_config().vocab_size
+    if known[last] >= most:
+        sentence = f"{folder} contradicts itself: its tokenizer has {plain(last, 60)}, number {known[last]}"
+        raise ConfigError(f"{sentence}, and its network weights of {most} tokens")
     if known[marks.image[1]] != config.image_token_id:
         raise ConfigError(f"{folder} contradicts itself: tokenizer and config name different image tokens")
 

@@ -625,7 +625,9 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
             f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or «--endpoint URL» of a server"
         )
     stock = setup.chat_protocol.reading == "lenient"
-    return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock, ignore=choice.ignore)
+    return load(
+        weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock, ignore=choice.ignore
+    )
 
 
 def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
