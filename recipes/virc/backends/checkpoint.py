@@ -19,6 +19,8 @@ from virc.families import registry as families
 from virc.families import sizing
 from virc.reasoning.resize import Grid, Tiles
 
+INDEX = "model.safetensors.index.json"
+
 _MAX_BYTES = 64 * 2**20
 
 
@@ -60,7 +62,7 @@ def model_type(folder: Path) -> object:
 
 
 def weight_files(folder: Path) -> list[str]:
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
         listed = read_json(index).get("weight_map")
         if not isinstance(listed, Mapping) or not all(isinstance(name, str) for name in listed.values()):

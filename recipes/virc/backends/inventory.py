@@ -7,7 +7,7 @@ compared with those of its base, which hold. What a run is resumed from, papers 
 import fnmatch
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -57,25 +57,33 @@ def texts(folder: Path) -> list[str]:
     return [name for name in found if "/" not in name and is_file(folder / name)]
 
 
-def unused(folder: Path, used: Collection[str], ignore: Collection[str] = (), is_adapter: bool = False) -> Left:
-    """What nothing reads of a folder: files of unknown names, and those that are ignored.
+def of_model(folder: Path, ignore: Collection[str] = ()) -> Left:
+    """What nothing reads in a model's folder: files of unknown names, and those that are ignored.
 
     Args:
-        used: names of the files whose weights are used.
-        ignore: names of weights that are left out.
+        ignore: names of files of weights that are left out.
 
     Raises:
-        ConfigError: there are other weights.
+        ConfigError: there are further weights, or some are missing.
     """
+    return _unused(folder, [*checkpoint.weight_files(folder), checkpoint.INDEX], ignore)
+
+
+def of_adapter(folder: Path, ignore: Collection[str] = ()) -> Left:
+    """As `of_model`, in an adapter's folder."""
+    return _unused(folder, [lora_config.WEIGHTS], ignore, is_adapter=True)
+
+
+def _unused(folder: Path, used: Sequence[str], ignore: Collection[str], is_adapter: bool = False) -> Left:
     left = Left()
     for name, kind in files(folder):
         is_weight = kind == "weights" or (is_adapter and kind == "copies")
         if name in used or (kind and not is_weight):
             continue
         if is_weight and not {name, name.partition("/")[0]}.intersection(ignore):
-            more = f"{', '.join(map(plain, sorted(used)))} alone {'is' if len(used) == 1 else 'are'} used"
-            sentence = f"{folder} has further weights, {plain(name, 100)}, and nothing reads them: {more}"
-            raise ConfigError(sentence, f"merge them, or move them away; «--ignore {plain(name, 100)}» leaves them out")
+            named = plain(name, 100)
+            sentence = f"{folder} has further weights, {named}, which nothing reads with {plain(used[0], 100)}"
+            raise ConfigError(sentence, f"merge them, or move them away; «--ignore {named}» leaves them out")
         left.add("file", [name])
     return left
 

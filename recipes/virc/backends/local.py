@@ -228,7 +228,7 @@ def load(
     where, warning = devices.choose(device)
     count = checkpoint.parameters(folder)
     number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
-    left = inventory.unused(folder, checkpoint.weight_files(folder), ignore)
+    left = inventory.of_model(folder, ignore)
     if adapter:
         left.update(lora.check_adapter(adapter, folder, ignore))
     added = (adapter / lora_config.WEIGHTS).stat().st_size if adapter else 0

@@ -140,7 +140,7 @@ def _unread(source: MergeSource, ignore: Collection[str]) -> Left:
     """What nothing reads of the files that are merged. Raises ConfigError: the model is another one without it."""
     left = Left()
     if model := {"adapter": source.base, "model": source.folder}.get(source.origin.kind):
-        left.update(inventory.unused(model, checkpoint.weight_files(model), ignore))
+        left.update(inventory.of_model(model, ignore))
     if source.origin.kind == "adapter":
         left.update(lora.check_adapter(source.folder, source.base, ignore))
     return left
@@ -183,7 +183,7 @@ def copy_weights(source: MergeSource, folder: Path) -> int:
     free = shutil.disk_usage(folder).free
     if source.bytes > free:
         raise VircError(f"the model takes {source.bytes} bytes, and {free} are free in {folder.parent}")
-    files = ("model.safetensors.index.json", "config.json")
+    files = (checkpoint.INDEX, "config.json")
     with errors_as(VircError, "the model cannot be copied"):
         for file in (source.folder / each for each in (*checkpoint.weight_files(source.folder), *files)):
             if is_file(file):

@@ -41,7 +41,6 @@ from virc_extras.push import leaks
 from virc_extras.push.card import Measured
 
 CARD = "README.md"
-_INDEX = "model.safetensors.index.json"
 _WORDS = ("added_tokens.json", "merges.txt", "tokenizer.json", "vocab.json")
 """Files whose words may look like paths."""
 _PATHS: Mapping[str, Literal["none", "all"]] = {FILE_NAME: "all", **dict.fromkeys(_WORDS, "none")}
@@ -132,7 +131,7 @@ def prepare(name: str, hub_id: str, public: bool = False, ignore: Collection[str
     wanted, left_out = _chosen(folder, only, rows is not None, ignore)
     if not rows and not any(_is_weight(each) and not each.startswith("mmproj") for each in wanted):
         raise ConfigError(f"{folder} has no weights", "virc merge RUN makes a model; or download it again")
-    if _INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
+    if checkpoint.INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
     search = leaks.LeakSearch()
     files = [*_checked(folder, wanted, left_out, search)]
@@ -250,7 +249,7 @@ def _replaced(plan: PushPlan, there: Iterable[str]) -> list[str]:
     has_weights = any(name.endswith(".safetensors") for name in new) and plan.repo.kind == "model"
 
     def stands_for_new(name: str) -> bool:
-        if has_weights and (name == _INDEX or (_is_weight(name) and not name.endswith(".gguf"))):
+        if has_weights and (name == checkpoint.INDEX or (_is_weight(name) and not name.endswith(".gguf"))):
             return True
         match = _SHARD.fullmatch(name)
         return match is not None and match.groups() in stems
@@ -362,7 +361,7 @@ def _no_part(name: str, only: Path | None, ignore: Collection[str]) -> str | Non
         return f"only {only.name} is wanted"
     kind = inventory.kind_of(name)
     known = "/" not in name and kind in ("settings", "texts", "licences") and name != lora_config.SETTINGS
-    if known or name in (_INDEX, CARD) or _is_weight(name) or _CODE.fullmatch(name):
+    if known or name in (checkpoint.INDEX, CARD) or _is_weight(name) or _CODE.fullmatch(name):
         return None
     if kind == "weights" and name not in ignore:
         hint = f"merge them into the model, or move them away; «--ignore {plain(name, 100)}» leaves them out"
