@@ -31,9 +31,7 @@ from virc.tools import registry as tools
 
 _FOLDER = Path(__file__).parent
 _OF_TYPES = {"names", "model_types", "notes", "joined", "here", "towers", "sft", "liger", "rl", "refused"}
-_OF_PACKAGE = _OF_TYPES - {"notes"} | set(
-    "marks images parts unstated is_packed is_renamed sft_keys is_unmarked".split()
-)
+_OF_PACKAGE = {*_OF_TYPES, *"marks images parts unstated is_packed is_renamed sft_keys is_unmarked".split()} - {"notes"}
 """Keys by which a family is found, or trained, or run in this process."""
 _SPOKEN = {"coordinates", "box", "schemas", "tools", "arguments", "given"}
 """Keys that a family has no use for whose system says how its models are asked."""
@@ -315,8 +313,6 @@ def _read(path: Path) -> Family:
     if not (grid.factor > 0 < grid.min_pixels <= grid.max_pixels and (grid.longest or 1) > 0):
         sizes = f"cells of {grid.factor} px, and pictures of {grid.min_pixels} to {grid.max_pixels} pixels"
         raise ConfigError(f"{path} is no family of models: its grid has {sizes}")
-    if path.parent != _FOLDER:
-        _check_effects(family, own, path)
     with errors_as(ConfigError, f"{path} is no family of models: names", caught=re.error):
         re.compile(family.names or "")
     for field, name, among in _named(family, path):
@@ -324,6 +320,8 @@ def _read(path: Path) -> Family:
             kind = "argument" if field.startswith("arguments") else "tool"
             sentence = f"{path}: {field} names {plain(name, 60)!r}, and there is no such {kind}"
             raise ConfigError(sentence, did_you_mean(name, among))
+    if path.parent != _FOLDER:
+        _check_effects(family, own, path)
     return family
 
 
