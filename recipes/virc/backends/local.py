@@ -4,7 +4,6 @@ import os
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -253,7 +252,7 @@ def _unread(
     left, generation = Left(), cached.network.generation_config.to_diff_dict()
     of_drawing = () if generation.get("do_sample") else _OF_DRAWING
     left.add("generation", taken.left("generation", generation, ("eos_token_id", *of_drawing)))
-    read = {*signature(cached.processor._preprocess).parameters, *sizing.KEYS}
+    read = {"rescale_factor", *vars(type(cached.processor)), *sizing.KEYS}
     said = {key: value for key, value in settings.items() if value is not False}
     left.add("images", taken.left("images", said, read))
     if (written := _templated(tokenizer)) is not None and marks.opening("assistant") not in written:

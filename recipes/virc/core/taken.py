@@ -119,3 +119,7 @@ class Left:
             {"edge": edge, "name": name, "count": count, "first": self._first[edge, name] or None}
             for (edge, name), count in self.counts.items()
         ]
+
+    def field(self) -> dict[str, object]:
+        """The field `left` of `--json`, where there is something."""
+        return {"left": self.fields()} if self.counts else {}

@@ -110,7 +110,7 @@ def solve_images(
             if opened is not setup.opened:
                 opened.close()
     seconds = round(time.monotonic() - began, 3)
-    fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + notices(solved)}
+    fields = known | opened.left.field() | outcome(solved) | seen | {"warnings": seen["warnings"] + notices(solved)}
     on_facts(fields)
     traced = traced_pictures(images, sources, choice)
     untraced = write_traces(

@@ -1,8 +1,9 @@
 """The model and the settings of one call, from flags, environment and config file."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -81,6 +82,7 @@ def set_up(
     ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
     shared = fields_given(Choice, msgspec.structs.asdict(values))
     own = {"timeout": values.timeout or REPLY_SECONDS, "protocol": protocol, "tools": chat_protocol.added(tools)}
+    own["ignore"] = tuple(cast(Sequence[str] | None, flags.get("ignore")) or ())
     if values.endpoint and ranks["model"] < ranks["endpoint"]:
         own["model"] = None
     choice = Choice(**shared | own)
