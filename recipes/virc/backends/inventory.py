@@ -69,9 +69,12 @@ def of_model(folder: Path, ignore: Collection[str] = ()) -> Left:
     return _unused(folder, [*checkpoint.weight_files(folder), checkpoint.INDEX], ignore)
 
 
-def of_adapter(folder: Path, ignore: Collection[str] = ()) -> Left:
-    """As `of_model`, in an adapter's folder."""
-    return _unused(folder, [lora_config.WEIGHTS], ignore, is_adapter=True)
+def of_adapter(folder: Path, ignore: Collection[str] = (), base: Path | None = None) -> Left:
+    """As `of_model`, in an adapter's folder, with what is otherwise there than in that of its base."""
+    left = _unused(folder, [lora_config.WEIGHTS], ignore, is_adapter=True)
+    if base:
+        left.add("settings", [*_differing(folder, base)])
+    return left
 
 
 def _unused(folder: Path, used: Sequence[str], ignore: Collection[str], is_adapter: bool = False) -> Left:
@@ -88,9 +91,9 @@ def _unused(folder: Path, used: Sequence[str], ignore: Collection[str], is_adapt
     return left
 
 
-def differing(folder: Path, base: Path) -> Left:
+def _differing(folder: Path, base: Path) -> Iterator[str]:
     """The settings and texts of an adapter that are other ones than those of its base, which hold."""
-    left, of_base = Left(), dict[str, list[Any]]()
+    of_base = dict[str, list[Any]]()
     for name in ("config.json", *texts(base)):
         for key, value in _fields(base / name).items():
             of_base.setdefault(key, []).append(value)
@@ -99,8 +102,7 @@ def differing(folder: Path, base: Path) -> Left:
         if own.keys() & sizing.KEYS and _grid(folder) == _grid(base):
             own = {key: value for key, value in own.items() if key not in sizing.KEYS}
         others = {key: value for key, value in own.items() if value not in of_base.get(key, ())}
-        left.add("settings", [f"{name}: {key}" for key in taken.left("settings", others, ())])
-    return left
+        yield from (f"{name}: {key}" for key in taken.left("settings", others, ()))
 
 
 def _fields(path: Path) -> Mapping[str, Any]:

@@ -63,10 +63,8 @@ def check_adapter(folder: Path, base: Path | None = None, ignore: Collection[str
     if absent and "modules_to_save" not in ignore:
         named = plain(", ".join(sorted(absent)))
         raise ConfigError(f"{folder} is incomplete: it has no weights of {named}, which modules_to_save lists")
-    left = inventory.of_adapter(folder, ignore)
+    left = inventory.of_adapter(folder, ignore, base)
     left.add("adapter", [*further, *(["modules_to_save"] if absent else [])])
-    if base:
-        left.update(inventory.differing(folder, base))
     return left
 
 

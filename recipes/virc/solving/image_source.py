@@ -27,11 +27,11 @@ from virc.core.http.fetch import Fetch, FetchError, Rules
 from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, check_stop, within
-from virc.reasoning.aspects import NOTES
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
 from virc.reasoning.media import MediaChoice, MediaPlace, is_medium, media_reader
 from virc.reasoning.opening.pictures import as_shown, read
 from virc.reasoning.pixels.appearance import has_gain_map
+from virc.reasoning.pixels.aspects import NOTES
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.solving.memory_images import InMemory, file_of_memory

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from virc.reasoning.aspects import Answer, Aspect
+from virc.reasoning.pixels.aspects import Answer, Aspect
 
 CLIPS: Mapping[Aspect, Answer] = {
     "turn": "shown",

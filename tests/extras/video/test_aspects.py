@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
-from virc.reasoning.aspects import NOTES, Aspect
 from virc.reasoning.pixels import appearance
+from virc.reasoning.pixels.aspects import NOTES, Aspect
 from virc_extras.video import aspects
 
 READERS: Mapping[str, Mapping[Aspect, str]] = {

@@ -17,8 +17,8 @@ import msgspec
 from PIL import ExifTags, Image, ImageChops, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
-from virc.reasoning.aspects import Answer, Aspect
 from virc.reasoning.calls import Size
+from virc.reasoning.pixels.aspects import Answer, Aspect
 
 ANSWERS: Mapping[Aspect, Answer] = {
     "turn": "shown", "pixel shape": "said", "range": "said", "primaries": "said", "transfer": "said",

@@ -1,27 +1,14 @@
 """How a file of pictures says that it is to be seen: a closed list, of which every reader answers every entry.
 
-`ANSWERS` of `pixels.appearance` are those of pictures; readers of other files have their own.
+`ANSWERS` of `appearance` are those of pictures; readers of other files have their own.
 """
 
 from typing import Literal
 
 Aspect = Literal[
-    "turn",  # EXIF's orientation, a display matrix, /Rotate
-    "pixel shape",  # width of a pixel by its height
-    "range",  # which numbers are black and white
-    "primaries",  # which red, green and blue; a colour profile
-    "transfer",  # how light follows from numbers; HDR
-    "transparency",
-    "interlacing",  # two half frames in one
-    "further frames",
-    "tracks",  # several videos in one file
-    "parts",  # several pictures or pages
-    "clock",  # when a frame is shown
-    "layers",
-    "form",  # what is filled in
-    "enclosed files",
-    "missing fonts",
-]
+    "turn", "pixel shape", "range", "primaries", "transfer", "transparency", "interlacing", "further frames", "tracks",
+    "parts", "clock", "layers", "form", "enclosed files", "missing fonts",
+]  # fmt: skip
 Answer = Literal["shown", "said", "cannot be there"]
 """What a reader does about an aspect: it shows pictures accordingly, says it in a sentence, or no file of it has it."""
 
