@@ -73,7 +73,7 @@ def test_a_misspelt_name_gets_the_nearest(tmp_path: Path) -> None:
 
 def test_an_adapter_names_its_base(tmp_path: Path) -> None:
     folder = model_at(tmp_path / "lora", "adapter_config.json")
-    settings = {"peft_type": "LORA", "base_model_name_or_path": "some/base"}
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "some/base", "lora_alpha": 16}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     with pytest.raises(ConfigError, match=r"base of the LoRA adapter .* is not on this machine: some/base") as caught:
         models.find(str(folder), tmp_path)

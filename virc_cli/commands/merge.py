@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Json, Quiet, Verbose, argument, flag, option
+from virc_cli.console.options import IgnoredFiles, Json, Quiet, Verbose, argument, flag, option
 
-FAILURE: dict[str, object] = dict.fromkeys("to source kind step parameters protocol answer gguf".split())
+FAILURE: dict[str, object] = dict.fromkeys("to source kind step parameters protocol answer gguf left".split())
 
 
 def command(
@@ -15,6 +15,7 @@ def command(
     ],
     to: Annotated[Path | None, option("DIR", "New folder for the model; default: models/RUN.")] = None,
     gguf: Annotated[bool, flag("--gguf", "Write the model for llama.cpp, too.")] = False,
+    ignore: IgnoredFiles = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print command and environment; write nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -30,14 +31,15 @@ def command(
     from virc.merging import build
     from virc_cli.console import plans
 
-    plan = build.prepare(source, to, gguf)
+    plan = build.prepare(source, to, gguf, ignore or ())
     origin, folder = plan.source.origin, str(plan.folder)
     known = {"to": folder, "source": origin.source, "kind": origin.kind, "step": origin.step}
+    left = plan.left.fields()
     output.know(**known)
     if dry_run:
         process = plan.process(plan.folder)
         if as_json:
-            fields = {"to": folder, "source": origin.source, "kind": origin.kind}
+            fields = {"to": folder, "source": origin.source, "kind": origin.kind, "left": left}
             output.emit("virc.merge.plan/1", {**fields, "plan": plans.fields(process) if process else None})
         elif process:
             plans.show(process)
@@ -49,7 +51,7 @@ def command(
     trained = plan.source.chat_protocol and "trained"
     made = {"parameters": merged.parameters, "protocol": trained, "answer": merged.answer}
     gguf_file = merged.gguf and str(merged.gguf)
-    output.result(as_json, "virc.merge/1", {**known, **made, "gguf": gguf_file}, [folder])
+    output.result(as_json, "virc.merge/1", {**known, **made, "gguf": gguf_file, "left": left}, [folder])
     if not (quiet or as_json):
         publish = f"to publish it: virc push {folder} USER/{plan.folder.name.replace('@', '-')}"
         output.note(f"{merged.parameters:,} parameters; {publish}")

@@ -32,6 +32,7 @@ class Asking:
     timeout: options.Timeout = None
     extra_body: options.ExtraBody = None
     thinking: options.Thinking = None
+    ignore: options.IgnoredFiles = None
     quiet: options.Quiet = False
 
     @property

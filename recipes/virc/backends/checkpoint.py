@@ -13,10 +13,13 @@ from msgspec import Meta
 
 from virc.core.errors import ConfigError, errors_as
 from virc.core.files import PULL, contents, is_pointer
+from virc.core.taken import once
 from virc.core.text import clause, plain
 from virc.families import registry as families
 from virc.families import sizing
 from virc.reasoning.resize import Grid, Tiles
+
+INDEX = "model.safetensors.index.json"
 
 _MAX_BYTES = 64 * 2**20
 
@@ -59,7 +62,7 @@ def model_type(folder: Path) -> object:
 
 
 def weight_files(folder: Path) -> list[str]:
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
         listed = read_json(index).get("weight_map")
         if not isinstance(listed, Mapping) or not all(isinstance(name, str) for name in listed.values()):
@@ -185,7 +188,7 @@ def quantization(folder: Path) -> str | None:
 
 def read_json(path: Path) -> dict[str, object]:
     try:
-        value = json.loads(contents(path, _MAX_BYTES))
+        value = json.loads(contents(path, _MAX_BYTES), object_pairs_hook=once)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {clause(error)}") from None
     except (ValueError, RecursionError) as error:

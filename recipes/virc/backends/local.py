@@ -3,20 +3,24 @@
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.backends import checkpoint, devices, lora
+from virc.backends import checkpoint, devices, inventory, lora, lora_config
 from virc.backends.chatml import Rendered, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
+from virc.core import taken
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
+from virc.core.taken import Left
+from virc.core.text import plain
 from virc.core.work import forks
 from virc.families import registry as families
+from virc.families import sizing
 from virc.families.chat_marks import CHATML, ChatMarks
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import up_to
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 _DTYPES = ("float32", "bfloat16", "float16")
 _SMALL = 500_000_000
 _OPENED = r"(<think>\n(?:\n</think>\n\n)?|<\|channel>thought\n<channel\|>)\Z"
+_OF_DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+"""Settings of generation_config.json that hold with `do_sample` alone."""
 _VIDEO = ("<|vision_pad|>", "<|video_pad|>", "<|video|>", "<video>")
 
 
@@ -42,6 +48,7 @@ class LocalBackend:
     Attributes:
         at_once: replies that are drawn at a time.
         warnings: what the user should know, one line each.
+        left: what is not read of the model's files.
         context: longest conversation in tokens, the reply included.
         cached: the model with its counters `tokens_fed` and `vision_encodings`.
         calibrate: finds out how boxes are counted, if that is not known; None: it is.
@@ -58,7 +65,9 @@ class LocalBackend:
         warnings: tuple[str, ...] = (),
         context: int | None = None,
         opening: Sequence[int] = (),
+        left: Left = Left(),  # noqa: B008 (nothing is added to it)
     ) -> None:
+        self.left = left
         self._opening = list(opening)
         self.model, self.grid, self.cached, self.warnings = model, cached.grid, cached, warnings
         self.device = str(cached.network.device)
@@ -191,6 +200,7 @@ def load(
     adapter: Path | None = None,
     context: int | None = None,
     stock: bool = False,
+    ignore: Collection[str] = (),
 ) -> LocalBackend:
     """Load a model from a folder with `config.json`, safetensors weights and `tokenizer.json`.
 
@@ -201,6 +211,7 @@ def load(
         adapter: folder of a LoRA adapter, which is added to the weights.
         context: lowers the model's own limit on a conversation, in tokens.
         stock: a reply begins as in the model's chat template, which may open a thought or skip it.
+        ignore: names of files of weights, and of settings of the adapter, that are left out.
 
     Raises:
         SetupError: torch or transformers is missing, the device does not work, or the model is larger than
@@ -216,7 +227,10 @@ def load(
     where, warning = devices.choose(device)
     count = checkpoint.parameters(folder)
     number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
-    added = lora.check_adapter(adapter) if adapter else 0
+    left = inventory.of_model(folder, ignore)
+    if adapter:
+        left.update(lora.check_adapter(adapter, folder, ignore))
+    added = (adapter / lora_config.WEIGHTS).stat().st_size if adapter else 0
     needed, free = count * number.itemsize + added, devices.free_memory(where)
     if free is not None and needed > free:
         figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
@@ -225,23 +239,45 @@ def load(
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
     name = (adapter or folder).resolve().name
-    opening = thought_opening(tokenizer, families.of(network.config.model_type).marks) if stock else ()
-    return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context, opening)
+    marks = families.of(network.config.model_type).marks
+    opening = thought_opening(tokenizer, marks) if stock else ()
+    left.update(_unread(folder, settings, tokenizer, cached, marks))
+    return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context, opening, left)
+
+
+def _unread(
+    folder: Path, settings: Mapping[str, object], tokenizer: Any, cached: CachedModel, marks: ChatMarks
+) -> Left:
+    """Settings and texts of a model that have no effect on its replies here."""
+    left, generation = Left(), cached.network.generation_config.to_diff_dict()
+    of_drawing = () if generation.get("do_sample") else _OF_DRAWING
+    left.add("generation", taken.left("generation", generation, ("eos_token_id", *of_drawing)))
+    read = {"rescale_factor", *vars(type(cached.processor)), *sizing.KEYS}
+    said = {key: value for key, value in settings.items() if value is not False}
+    left.add("images", taken.left("images", said, read))
+    if (written := _templated(tokenizer)) is not None and marks.opening("assistant") not in written:
+        left.add("file", ["chat_template.jinja"])
+    return left
 
 
 def thought_opening(tokenizer: Any, marks: ChatMarks = CHATML) -> list[int]:
     """Ids that a thinking model's chat template puts behind the header of a reply, such as those of `<think>`.
 
-    Transformers renders the template in a sandbox. A template that fails opens nothing.
+    A template that fails opens nothing.
     """
+    found = re.search(re.escape(marks.opening("assistant")) + _OPENED, _templated(tokenizer) or "")
+    return tokenizer.encode(found[1], add_special_tokens=False) if found else []
+
+
+def _templated(tokenizer: Any) -> str | None:
+    """A question as the chat template writes it, which transformers renders in a sandbox; None: it does not."""
     try:
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
         )
     except Exception:  # no template, or one that raises whatever it likes
-        return []
-    found = re.search(re.escape(marks.opening("assistant")) + _OPENED, str(text))
-    return tokenizer.encode(found[1], add_special_tokens=False) if found else []
+        return None
+    return str(text)
 
 
 def _load(
@@ -313,6 +349,10 @@ def _check_tokens(folder: Path, tokenizer: Any, config: Any) -> None:
         written = tokenizer.encode(name, add_special_tokens=False, split_special_tokens=True)
         if name not in known or known[name] in written:
             raise ConfigError(f"{folder} is no model of its family: its tokenizer has no special token {name}")
+    last, most = max(known, key=known.__getitem__), config.get_text_config().vocab_size
+    if known[last] >= most:
+        sentence = f"{folder} contradicts itself: its tokenizer has {plain(last, 60)}, number {known[last]}"
+        raise ConfigError(f"{sentence}, and its network weights of {most} tokens")
     if known[marks.image[1]] != config.image_token_id:
         raise ConfigError(f"{folder} contradicts itself: tokenizer and config name different image tokens")
 

@@ -5,14 +5,15 @@ installed, transformers loads adapters by itself, pickled ones too.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.backends import checkpoint, lora_config
+from virc.backends import checkpoint, inventory, lora_config
 from virc.backends.lora_config import Adapter
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
+from virc.core.taken import Left
 from virc.core.text import plain
 
 if TYPE_CHECKING:
@@ -29,13 +30,21 @@ _SINCE_4_52 = (
 """How the networks are called since transformers 4.52, by their former names."""
 
 
-def check_adapter(folder: Path) -> int:
-    """Refuse what `merge` would refuse, as far as settings and the weights' header tell; returns the weights' bytes.
+def check_adapter(folder: Path, base: Path | None = None, ignore: Collection[str] = ()) -> Left:
+    """Refuse what `merge` would refuse, as far as settings and the weights' header tell, and what nothing would read.
+
+    Args:
+        base: the folder with which the adapter's own settings and texts are compared.
+        ignore: names of settings and of files of weights that are left out.
+
+    Returns:
+        What is not read.
 
     Raises:
         ConfigError: the adapter is more than a plain one, pickled, damaged or empty.
     """
-    _refuse_further(folder, lora_config.read_lora_config(folder).further)
+    adapter, further = lora_config.take_lora_config(folder)
+    _refuse_further(folder, sorted(each for each in further if each.partition(":")[0] not in ignore))
     weights = folder / lora_config.WEIGHTS
     if not is_file(weights):
         if any(folder.glob("*.bin")):
@@ -49,7 +58,14 @@ def check_adapter(folder: Path) -> int:
         key for key, (_, shape, _) in found if _FURTHER_PARTS.search(key) or (key.endswith(_A) and len(shape) != 2)
     )
     _refuse_further(folder, sorted({key.removeprefix(_PREFIX) for key in layers})[:1])
-    return weights.stat().st_size
+    parts = {part for key, _ in found for part in key.split(".")}
+    absent = {name for each in adapter.whole or () for name in (each.rpartition(".")[2],) if name not in parts}
+    if absent and "modules_to_save" not in ignore:
+        named = plain(", ".join(sorted(absent)))
+        raise ConfigError(f"{folder} is incomplete: it has no weights of {named}, which modules_to_save lists")
+    left = inventory.of_adapter(folder, ignore, base)
+    left.add("adapter", [*further, *(["modules_to_save"] if absent else [])])
+    return left
 
 
 def _refuse_further(folder: Path, further: Sequence[str]) -> None:

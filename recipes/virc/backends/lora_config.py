@@ -1,22 +1,21 @@
 """LoRA adapters (Hu et al., 2021): what the settings file of one says, as PEFT and LLaMA-Factory write it."""
 
+import json
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
+from virc.core.taken import Taken, once, take
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
 _MAX_BYTES = 2**20
-_FURTHER = (
-    "alora_invocation_tokens alpha_pattern arrow_config ensure_weight_tying layer_replication lora_bias "
-    "megatron_config target_parameters trainable_token_indices".split()
-)
 _PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")  # the others change the base as well
 
 
@@ -26,24 +25,31 @@ class Adapter(msgspec.Struct, frozen=True):
     Args:
         base: folder or hub id of the model it was trained on.
         alpha: its updates are scaled by alpha / rank, or by alpha / sqrt(rank) if `rslora` (Kalajdzievski, 2023).
-        further: names of settings that make it more than such updates.
+        whole: names of modules whose own weights it has in place of the base's.
     """
 
     method: Literal["LORA"] = msgspec.field(name="peft_type")
     base: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,4096}\Z")] = msgspec.field(name="base_model_name_or_path")
-    alpha: float = msgspec.field(name="lora_alpha", default=8.0)
+    alpha: float = msgspec.field(name="lora_alpha")
     rank: Annotated[int, Meta(ge=1, le=4096)] = msgspec.field(name="r", default=8)
     rslora: bool = msgspec.field(name="use_rslora", default=False)
-    further: tuple[str, ...] = ()
+    start: bool | str | None = msgspec.field(name="init_lora_weights", default=None)
+    bias: str | None = None
+    whole: tuple[str, ...] | None = msgspec.field(name="modules_to_save", default=None)
 
 
 def read_lora_config(folder: Path) -> Adapter:
+    return take_lora_config(folder).value
+
+
+def take_lora_config(folder: Path) -> Taken[Adapter]:
+    """The settings of an adapter; what is left makes it more than such updates, or is not known."""
     path = folder / SETTINGS
     with errors_as(ConfigError, f"{path} describes no LoRA adapter", caught=UNREADABLE):
-        content = msgspec.json.decode(contents(path, _MAX_BYTES), type=dict[str, Any])
-        switches = (key for key, value in content.items() if key.startswith("use_") and value is True)
-        further = sorted({*switches, *(key for key in _FURTHER if content.get(key))} - {"use_rslora"})
-        start = content.get("init_lora_weights")
-        further += [] if start in _PLAIN_STARTS else [f"init_lora_weights: {str(start)[:20]}"]
-        further += [] if content.get("bias") in (None, "none") else [f"bias: {str(content['bias'])[:20]}"]
-        return msgspec.convert({**content, "further": further}, Adapter)
+        content = json.loads(contents(path, _MAX_BYTES), object_pairs_hook=once)
+        adapter, left = take("adapter", {key: each for key, each in content.items() if each is not False}, Adapter)
+        if not 0 < abs(adapter.alpha) < math.inf:
+            raise ValueError(f"its lora_alpha is {adapter.alpha:g}; verl's merger writes 0 for any")
+    left += (f"init_lora_weights: {adapter.start}"[:40],) * (adapter.start not in _PLAIN_STARTS)
+    left += (f"bias: {adapter.bias}"[:26],) * (adapter.bias not in (None, "none"))
+    return Taken(adapter, left)

@@ -101,6 +101,10 @@ class Left:
         for edge, name in edges_and_names:
             self.add(edge, [name], place)
 
+    def update(self, other: "Left") -> None:
+        self.counts.update(other.counts)
+        self._first = {**other._first, **self._first}
+
     def sentences(self) -> Iterator[str]:
         """One for each edge: `not read: tool_calls of 12 messages, first in row 3`."""
         for edge in dict.fromkeys(edge for edge, _ in self.counts):
@@ -121,3 +125,7 @@ class Left:
             {"edge": edge, "name": name, "count": count, "first": self._first[edge, name] or None}
             for (edge, name), count in self.counts.items()
         ]
+
+    def field(self) -> dict[str, object]:
+        """The field `left` of `--json`, where there is something."""
+        return {"left": self.fields()} if self.counts else {}

@@ -31,6 +31,10 @@ from virc.tools import registry as tools
 
 _FOLDER = Path(__file__).parent
 _OF_TYPES = {"names", "model_types", "notes", "joined", "here", "towers", "sft", "liger", "rl", "refused"}
+_OF_PACKAGE = {*_OF_TYPES, *"marks images parts unstated is_packed is_renamed sft_keys is_unmarked".split()} - {"notes"}
+"""Keys by which a family is found, or trained, or run in this process."""
+_SPOKEN = {"coordinates", "box", "schemas", "tools", "arguments", "given"}
+"""Keys that a family has no use for whose system says how its models are asked."""
 _OFFERED = ("crop_image", "scale_image")
 _ACCEPTED = ("crop_image", "scale_image", "display_image")
 _SYSTEM = (
@@ -294,7 +298,7 @@ def _all() -> str:
 def _read(path: Path) -> Family:
     if not is_file(path):
         raise ConfigError(f"there is no file {path}", _all())
-    content = plain_yaml.read_mapping(path)
+    content = own = plain_yaml.read_mapping(path)
     like = content.get("like")
     if isinstance(like, str):
         known = [file.stem for file in _FOLDER.glob("*.yaml")]
@@ -305,6 +309,10 @@ def _read(path: Path) -> Family:
     for fault in validation.faults(content, Family):
         raise ConfigError(f"{path} is no family of models: {fault.message}", fault.hint)
     family = msgspec.convert(content, Family, strict=False)
+    grid = family.grid
+    if not (grid.factor > 0 < grid.min_pixels <= grid.max_pixels and (grid.longest or 1) > 0):
+        sizes = f"cells of {grid.factor} px, and pictures of {grid.min_pixels} to {grid.max_pixels} pixels"
+        raise ConfigError(f"{path} is no family of models: its grid has {sizes}")
     with errors_as(ConfigError, f"{path} is no family of models: names", caught=re.error):
         re.compile(family.names or "")
     for field, name, among in _named(family, path):
@@ -312,7 +320,22 @@ def _read(path: Path) -> Family:
             kind = "argument" if field.startswith("arguments") else "tool"
             sentence = f"{path}: {field} names {plain(name, 60)!r}, and there is no such {kind}"
             raise ConfigError(sentence, did_you_mean(name, among))
+    if path.parent != _FOLDER:
+        _check_effects(family, own, path)
     return family
+
+
+def _check_effects(family: Family, own: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError: a key of a user's file has no effect."""
+    spoken = protocol(family)
+    for key in own:
+        plainly = msgspec.structs.replace(family, **{key: getattr(UNKNOWN, key)})
+        if key in _SPOKEN and family.system and protocol(plainly) == spoken and getattr(spoken, key, ()) != own[key]:
+            wins = f"the system {family.system}" + f" of `like: {family.like}`" * ("system" not in own)
+            raise ConfigError(f"{path}: {key} has no effect, since {wins} says how the model is asked", "leave one out")
+        if key in _OF_PACKAGE:
+            sentence = f"{path}: {key} has no effect: only families of the package are found by it"
+            raise ConfigError(sentence, "leave it out; «--family FILE» says how a server's model is asked")
 
 
 def _named(family: Family, path: Path) -> Iterator[tuple[str, str, Collection[str]]]:

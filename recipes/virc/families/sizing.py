@@ -13,6 +13,11 @@ from virc.reasoning.resize import Grid, Tiles
 Settings = Mapping[str, Any]
 Sizing = Literal["area", "frames", "tokens", "tiles", "covering", "slices", "square", "cells"]
 
+KEYS = frozenset(
+    "min_pixels max_pixels size patch_size merge_size min_image_tokens max_image_tokens min_patches max_patches "
+    "max_slice_nums scale_resolution downsample_mode max_soft_tokens".split()
+)
+"""The settings that say how a picture is sized."""
 _AREAS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 _AREAS_OF_FRAMES = {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15_000}
 """Limits in px of an image processor of Qwen-VL and of GLM-4V whose file names none (transformers 5.23.0)."""

@@ -2,20 +2,21 @@
 
 import json
 import random
-import re
 import shutil
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import ModuleType
 
 import msgspec
 
-from virc.backends import checkpoint
+from virc.backends import checkpoint, inventory, lora
 from virc.core import entry_points, extras, processes
 from virc.core.errors import ConfigError, SetupError, VircError, errors_as
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import MODELS, contents, expanded, fresh_folder, is_file, write_whole
 from virc.core.plan import Plan, Step
+from virc.core.taken import Left
 from virc.data.synth.families import polygons
 from virc.engines import environment as engines
 from virc.engines.merge import common
@@ -43,22 +44,21 @@ _ELSEWHERE = "choose another folder with «--to»"
 _SECONDS = 300.0  # for the one answer
 _MOST_BYTES = 64 * 2**20
 _MERGING = {"shards": "merging the shards of", "adapter": "adding to its base the adapter", "model": "copying"}
-TEXTS = (
-    "added_tokens.json", "chat_template.jinja", "chat_template.json", "generation_config.json", "merges.txt",
-    "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
-    "tokenizer_config.json", "video_preprocessor_config.json", "vocab.json",
-)  # fmt: skip
-LICENCES = re.compile(r"(LICEN[CS]E|NOTICE)(\.(txt|md))?", re.IGNORECASE)
 
 
 class MergePlan(msgspec.Struct, frozen=True):
-    """How a checkpoint is merged; `python` writes the weights: of verl's environment for shards, else this one."""
+    """How a checkpoint is merged; `python` writes the weights: of verl's environment for shards, else this one.
+
+    Args:
+        left: what is not read of its files.
+    """
 
     source: MergeSource
     folder: Path
     python: Path
     recipes: Path
     gguf: bool = False
+    left: Left = msgspec.field(default_factory=Left)
 
     def process(self, folder: Path) -> Plan | None:
         """The process that writes the weights into a folder; None: they are copied."""
@@ -88,7 +88,12 @@ class Merged(msgspec.Struct, frozen=True):
 
 
 def merge(
-    source: str | Path, *, to: str | Path | None = None, gguf: bool = False, on_event: OnEvent | None = None
+    source: str | Path,
+    *,
+    to: str | Path | None = None,
+    gguf: bool = False,
+    ignore: Iterable[str] = (),
+    on_event: OnEvent | None = None,
 ) -> Path:
     """Make a model of a checkpoint, and ask it about a drawn diagram; returns its folder.
 
@@ -96,6 +101,7 @@ def merge(
         source: a run (its newest whole checkpoint), `RUN@STEP`, the folder of a checkpoint, or an adapter.
         to: new folder for the model; None: `models/RUN`.
         gguf: write `NAME-Q8_0.gguf` and `mmproj-NAME-F16.gguf` for llama.cpp into it, too.
+        ignore: names of files of weights, and of settings of an adapter, that are left out.
         on_event: gets progress and warnings.
 
     Raises:
@@ -103,11 +109,12 @@ def merge(
         SetupError: the environment is missing, or the model fits neither disk nor memory.
         EngineError: the process failed.
     """
-    return write(prepare(str(source), Path(to) if to else None, gguf), on_event).folder
+    return write(prepare(str(source), Path(to) if to else None, gguf, tuple(ignore)), on_event).folder
 
 
-def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
+def prepare(name: str, to: Path | None = None, gguf: bool = False, ignore: Collection[str] = ()) -> MergePlan:
     source = sources.find(name, Path(), gguf)
+    left = _unread(source, ignore)
     folder = expanded(to) if to else Path(MODELS, source.name)
     if folder.exists() or folder.is_symlink():
         there = provenance.read_provenance(folder)
@@ -122,11 +129,21 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
         first = making.find("rl", runs.info(source.run).device if source.run else None)
         others = (making.find("rl", other) for other in DEVICES)  # merging needs no device
         environment = next((each for each in (first, *others) if environments.interpreter(each)), first)
-        return MergePlan(source, folder, making.ready(environment), environments.recipes_in(environment), gguf)
+        return MergePlan(source, folder, making.ready(environment), environments.recipes_in(environment), gguf, left)
     for extra in extras.discover():
         if extra.name == "local" and extra.missing:
             raise SetupError(f"merging {source.origin.source} needs {', '.join(extra.missing)}", extra.install)
-    return MergePlan(source, folder, Path(sys.executable), _PACKAGE, gguf)
+    return MergePlan(source, folder, Path(sys.executable), _PACKAGE, gguf, left)
+
+
+def _unread(source: MergeSource, ignore: Collection[str]) -> Left:
+    """What nothing reads of the files that are merged. Raises ConfigError: the model is another one without it."""
+    left = Left()
+    if model := {"adapter": source.base, "model": source.folder}.get(source.origin.kind):
+        left.update(inventory.of_model(model, ignore))
+    if source.origin.kind == "adapter":
+        left.update(lora.check_adapter(source.folder, source.base, ignore))
+    return left
 
 
 def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
@@ -135,6 +152,8 @@ def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
     origin = source.origin
     size = f"{source.bytes / 2**30:.1f} GiB"
     report.note(f"{_MERGING[origin.kind]} {origin.source}, {size}, into {folder}")
+    for sentence in plan.left.sentences():
+        report.note(sentence)
     with fresh_folder(folder) as partial:
         process = plan.process(partial)
         parameters = _run(process.step, report) if process else copy_weights(source, partial)
@@ -164,9 +183,9 @@ def copy_weights(source: MergeSource, folder: Path) -> int:
     free = shutil.disk_usage(folder).free
     if source.bytes > free:
         raise VircError(f"the model takes {source.bytes} bytes, and {free} are free in {folder.parent}")
-    files = ("model.safetensors.index.json", "config.json")
+    files = (checkpoint.INDEX, "config.json")
     with errors_as(VircError, "the model cannot be copied"):
-        for file in (*source.folder.glob("model*.safetensors"), *(source.folder / each for each in files)):
+        for file in (source.folder / each for each in (*checkpoint.weight_files(source.folder), *files)):
             if is_file(file):
                 shutil.copyfile(file, folder / file.name)
     return checkpoint.parameters(folder)
@@ -176,8 +195,8 @@ def complete(source: MergeSource, folder: Path, name: str, parameters: int) -> N
     """Raises VircError: a file is missing, or the disk refuses."""
     checkpoint.image_settings(source.texts)
     beside = sorted(source.base.glob("*")) if source.base else []
-    licences = [path for path in beside if LICENCES.fullmatch(path.name) and is_file(path)]
-    texts = [source.texts / each for each in TEXTS if is_file(source.texts / each)]
+    licences = [path for path in beside if inventory.kind_of(path.name) == "licences" and is_file(path)]
+    texts = [source.texts / each for each in inventory.texts(source.texts)]
     with errors_as(VircError, "the merged model cannot be written"):
         for file in (*texts, *licences):
             write_whole(folder / file.name, contents(file, _MOST_BYTES))

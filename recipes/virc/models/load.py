@@ -70,6 +70,7 @@ class Choice(msgspec.Struct, frozen=True):
         num_ctx: tokens of context to ask Ollama for.
         extra_body: further fields of requests to that endpoint, a JSON object; from Python, also a mapping.
         thinking: `on` or `off`, where the endpoint's server can be told.
+        ignore: names of files beside a model's weights, and of an adapter's settings, that are left out.
         exact_words: refuse a model of a system whose authors' texts are not on this machine, as with `system`.
     """
 
@@ -87,6 +88,7 @@ class Choice(msgspec.Struct, frozen=True):
     num_ctx: int | None = None
     extra_body: str | None = None
     thinking: Switch | None = None
+    ignore: tuple[str, ...] = ()
     exact_words: bool = False
 
 
@@ -128,6 +130,7 @@ class Opened(msgspec.Struct, frozen=True):
         loaded: what it was loaded from; None on an endpoint.
         calibration: asks how boxes are counted, and has the answer; None: that is known.
         settle: returns the model as it is prompted after that answer; None: nothing changes.
+        left: what is not read of its files, on this machine.
     """
 
     name: str
@@ -146,6 +149,7 @@ class Opened(msgspec.Struct, frozen=True):
     loaded: Loaded | None = None
     calibration: Calibration | None = None
     settle: "Callable[[], Opened] | None" = None
+    left: Left = msgspec.field(default_factory=Left)
 
     @property
     def coordinates(self) -> Coordinates | None:
@@ -558,6 +562,7 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         loaded=loaded_from(weights),
         calibration=calibration,
         settle=settled if calibration else None,
+        left=getattr(backend, "left", Left()),
     )
     return opened
 
@@ -624,7 +629,9 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
             f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or «--endpoint URL» of a server"
         )
     stock = setup.chat_protocol.reading == "lenient"
-    return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
+    return load(
+        weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock, ignore=choice.ignore
+    )
 
 
 def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:

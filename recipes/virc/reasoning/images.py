@@ -64,7 +64,7 @@ class Rendering(msgspec.Struct, frozen=True):
     background: str | None = None  # colour that transparent parts were put on; None: nothing is transparent
     range: Levels | None = None  # numbers that became black and white, if it has over 8 bits, or is too dark to be seen
     missing: int = 0  # how many pixels are no finite number; they count as transparent
-    notes: tuple[str, ...] = ()  # keys of `appearance.NOTES`
+    notes: tuple[str, ...] = ()  # keys of `aspects.NOTES`
 
 
 class OpenedImage(msgspec.Struct, frozen=True):

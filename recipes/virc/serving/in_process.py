@@ -137,6 +137,8 @@ def loaded(plan: ServePlan, report: Reporter) -> LocalBackend | LlamaCppBackend:
         backend = local.load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
     for warning in backend.warnings:
         report.warn(warning)
+    for sentence in backend.left.sentences() if isinstance(backend, LocalBackend) else ():
+        report.note(sentence)
     vllm_process.ask_first(backend)
     return backend
 

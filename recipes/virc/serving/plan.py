@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from virc.backends import inventory
 from virc.config import user
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Reporter
@@ -146,6 +147,9 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if request.agent:
         weights = msgspec.structs.replace(weights, judge=False)  # even a judge calls tools here
     config = settings.configure(engine, request.settings, weights)
+    if engine == "vllm" and weights.adapter:
+        for sentence in inventory.of_adapter(weights.adapter, base=weights.folder).sentences():
+            report.note(sentence)
     if request.agent:
         settings.turns_and_inputs(config.limit_images)
     name = config.served_name(weights.name)

@@ -110,7 +110,8 @@ def solve_images(
             if opened is not setup.opened:
                 opened.close()
     seconds = round(time.monotonic() - began, 3)
-    fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + told(solved, report)}
+    answered = outcome(solved, opened.left.fields())
+    fields = known | answered | seen | {"warnings": seen["warnings"] + told(solved, report)}
     on_facts(fields)
     traced = traced_pictures(images, sources, choice)
     untraced = write_traces(

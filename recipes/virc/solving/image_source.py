@@ -30,7 +30,8 @@ from virc.core.timeouts import Deadline, LateError, check_stop, within
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, parse_header, seek_page
 from virc.reasoning.media import MediaChoice, MediaPlace, is_medium, media_reader
 from virc.reasoning.opening.pictures import as_shown, read
-from virc.reasoning.pixels.appearance import NOTES, has_gain_map
+from virc.reasoning.pixels.appearance import has_gain_map
+from virc.reasoning.pixels.aspects import NOTES
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.solving.memory_images import InMemory, file_of_memory
@@ -185,7 +186,7 @@ def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[
             pixels = counted(seen["missing"], "pixel")
             yield f"{name} has {pixels} without a finite number, shown as {seen['background']} background", None
         for note in seen["notes"]:
-            yield f"{name} {NOTES[note]}", None
+            yield f"{name} {NOTES[note][1]}", None
         low, high = seen["range"] or (0, 255)
         is_integer_to_1 = high == 1 and isinstance(high, int)  # 0 and 1 of 8 bits are not the 0 to 1.0 of floats
         if (min(low, high), max(low, high)) not in _FULL_RANGES or is_integer_to_1:

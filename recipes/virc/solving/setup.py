@@ -1,8 +1,9 @@
 """The model and the settings of one call, from flags, environment and config file."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -84,6 +85,7 @@ def set_up(
     ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
     shared = fields_given(Choice, msgspec.structs.asdict(values))
     own = {"timeout": values.timeout or REPLY_SECONDS, "protocol": protocol, "tools": chat_protocol.added(tools)}
+    own["ignore"] = tuple(cast(Sequence[str] | None, flags.get("ignore")) or ())
     notes = [config.unread_variables(os.environ)]
     if values.endpoint and values.model and ranks["model"] < ranks["endpoint"]:
         own["model"] = None
@@ -150,6 +152,8 @@ def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts, settled: bool 
         report.warn(warning)
     for sentence, hint in setup.notes:
         report.warn(sentence, hint)
+    for sentence in opened.left.sentences():
+        report.note(sentence)
     known = facts(opened, setup.config)
     on_facts(known)
     return opened, known

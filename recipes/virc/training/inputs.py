@@ -5,6 +5,7 @@ that exists: `still_there` checks that nothing has changed, `place_of` says what
 """
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _base(resolved: Resolved, workspace: Path) -> Base:
     )
 
 
-def with_adapter(resolved: Resolved, base: Base) -> Resolved:
+def with_adapter(resolved: Resolved, base: Base, ignore: Collection[str] = ()) -> Resolved:
     """A stage with the rank and alpha of the adapter that it continues; the engine ignores other values.
 
     Raises:
@@ -115,7 +116,7 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     """
     lora, origins = resolved.config.lora, dict(resolved.origins)
     if lora and base.adapter:
-        lora_weights.check_adapter(base.adapter)
+        lora_weights.check_adapter(base.adapter, ignore=ignore)
         trained = lora_config.read_lora_config(base.adapter)
         merge = f"virc merge {shlex.quote(base.name)}, then «--from» the folder that it prints"
         if trained.rslora and resolved.kind == "rl":

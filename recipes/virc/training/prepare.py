@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from virc.backends import inventory
 from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
@@ -171,7 +172,9 @@ def _found(
         raise
     if is_file(base.folder / "config.json"):
         inputs.check_weights(base)
-    resolved = inputs.with_adapter(resolved, base)
+        for sentence in inventory.of_model(base.folder, request.ignore).sentences():
+            report.note(sentence)
+    resolved = inputs.with_adapter(resolved, base, request.ignore)
     config = resolved.config
     environment = making.find(runs_in(resolved.kind).environment, config.device)
     python = environments.interpreter(environment)

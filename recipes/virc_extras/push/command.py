@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from virc.core.text import counted, sized
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Json, Quiet, Verbose, argument, flag
+from virc_cli.console.options import IgnoredFiles, Json, Quiet, Verbose, argument, flag
 from virc_cli.console.tables import folded
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def command(
     ],
     hub_id: Annotated[str, argument("HUB_ID", "OWNER/NAME on the hub.")],
     public: Annotated[bool, flag("--public", "Let everybody read it; default: private.")] = False,
+    ignore: IgnoredFiles = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print files and card; send nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -41,7 +42,7 @@ def command(
     from virc.systems import texts
     from virc_extras.push import publish
 
-    plan = publish.prepare(source, hub_id, public)
+    plan = publish.prepare(source, hub_id, public, ignore or ())
     if texts.NO_LICENSE in plan.card:
         output.warn("it holds texts that only their authors may pass on, as they state no license: see its card")
     if public and not re.search(r"(?m)^license(_name)?:", plan.card):

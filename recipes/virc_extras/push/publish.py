@@ -3,7 +3,7 @@
 import re
 import tarfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.backends import checkpoint
+from virc.backends import checkpoint, inventory, lora_config
 from virc.backends.gguf import header as gguf
 from virc.core.errors import ConfigError, DataError, NetworkError, UnreadError, UsageError, VircError, errors_as
 from virc.core.events import OnEvent, Reporter
@@ -29,7 +29,6 @@ from virc.download.hub.origin import check_online, silence
 from virc.download.hub.refusals import AGAIN, MAX_WAIT, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import Repo, endpoint
 from virc.evaluation.summary import Score
-from virc.merging.build import LICENCES, TEXTS
 from virc.merging.card import USAGE, with_section
 from virc.models import provenance
 from virc.models import registry as models
@@ -42,15 +41,11 @@ from virc_extras.push import leaks
 from virc_extras.push.card import Measured
 
 CARD = "README.md"
-_INDEX = "model.safetensors.index.json"
 _WORDS = ("added_tokens.json", "merges.txt", "tokenizer.json", "vocab.json")
 """Files whose words may look like paths."""
 _PATHS: Mapping[str, Literal["none", "all"]] = {FILE_NAME: "all", **dict.fromkeys(_WORDS, "none")}
 """How paths are looked for in files of a model."""
-_MODEL = {*TEXTS, "config.json", _INDEX, FILE_NAME, provenance.FILE_NAME, CARD}
 _CODE = re.compile(rf"{CODE}/(?:(?!__pycache__/)\w[\w.-]*/)*\w[\w.-]*")
-_WEIGHTS = re.compile(r"model[\w.-]*\.safetensors|[^/]+\.gguf")
-_SETTINGS = {"config.json", INFO} | {each for each in TEXTS if each.endswith(".json")} - _PATHS.keys()
 _MAX_TEXT = 64 * 2**20
 _LARGE = 10 * 2**20  # bytes, from which a file is uploaded by itself before the commit
 _MAX_FILES = 1000  # of one commit
@@ -90,7 +85,13 @@ class PushPlan(msgspec.Struct, frozen=True):
 
 
 def push(
-    source: str | Path, hub_id: str, *, public: bool = False, dry_run: bool = False, on_event: OnEvent | None = None
+    source: str | Path,
+    hub_id: str,
+    *,
+    public: bool = False,
+    dry_run: bool = False,
+    ignore: Iterable[str] = (),
+    on_event: OnEvent | None = None,
 ) -> PushPlan:
     """Publish a merged model, a GGUF file or rows on the hub.
 
@@ -99,18 +100,19 @@ def push(
         hub_id: OWNER/NAME of the repository, which is made where it is not there.
         public: let everybody see it; otherwise it is private.
         dry_run: send nothing.
+        ignore: names of files of weights that are left out.
         on_event: gets progress.
 
     Raises:
         VircError: as `prepare` and `upload`.
     """
-    plan = prepare(str(source), hub_id, public)
+    plan = prepare(str(source), hub_id, public, tuple(ignore))
     if not dry_run:
         upload(plan, on_event)
     return plan
 
 
-def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
+def prepare(name: str, hub_id: str, public: bool = False, ignore: Collection[str] = ()) -> PushPlan:
     """Find what a name means, check its files, and write its card; nothing is sent.
 
     Raises:
@@ -126,10 +128,10 @@ def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
     if rows:
         _check_meant(rows, name)
     folder, only = (rows, None) if rows else _model(name)
-    wanted, left_out = _chosen(folder, only, rows is not None)
-    if not rows and not any(_WEIGHTS.fullmatch(each) and not each.startswith("mmproj") for each in wanted):
+    wanted, left_out = _chosen(folder, only, rows is not None, ignore)
+    if not rows and not any(_is_weight(each) and not each.startswith("mmproj") for each in wanted):
         raise ConfigError(f"{folder} has no weights", "virc merge RUN makes a model; or download it again")
-    if _INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
+    if checkpoint.INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
     search = leaks.LeakSearch()
     files = [*_checked(folder, wanted, left_out, search)]
@@ -247,7 +249,7 @@ def _replaced(plan: PushPlan, there: Iterable[str]) -> list[str]:
     has_weights = any(name.endswith(".safetensors") for name in new) and plan.repo.kind == "model"
 
     def stands_for_new(name: str) -> bool:
-        if has_weights and (name == _INDEX or (_WEIGHTS.fullmatch(name) and not name.endswith(".gguf"))):
+        if has_weights and (name == checkpoint.INDEX or (_is_weight(name) and not name.endswith(".gguf"))):
             return True
         match = _SHARD.fullmatch(name)
         return match is not None and match.groups() in stems
@@ -283,7 +285,7 @@ def measured(folder: Path, name: str, only: Path | None = None) -> list[Measured
     origin = provenance.read_provenance(folder)
     names = {name, folder.name, str(folder), *([origin.source] if origin else [])}
     names = {name, only.name, str(only)} if only else names
-    weights = [file.stat().st_mtime for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name)]
+    weights = [file.stat().st_mtime for file in folder.iterdir() if _is_weight(file.name)]
     found = []
     for file in sorted(Path("evals").glob("*/summary.json")):
         summary = json_or_none(file, _Summary, _MAX_TEXT)
@@ -327,7 +329,7 @@ def _model(name: str) -> tuple[Path, Path | None]:
     return found.folder, found.gguf.file if found.gguf else None
 
 
-def _chosen(folder: Path, only: Path | None, rows: bool) -> tuple[list[str], dict[str, str]]:
+def _chosen(folder: Path, only: Path | None, rows: bool, ignore: Collection[str]) -> tuple[list[str], dict[str, str]]:
     """The names of the files to upload, and of others with why they are left out; `only` is one GGUF file."""
     wanted, left_out = [], {}
     for path in sorted(folder.rglob("*")):
@@ -341,7 +343,7 @@ def _chosen(folder: Path, only: Path | None, rows: bool) -> tuple[list[str], dic
             left_out[name] = "hidden"
         elif not target.is_file():
             left_out[name] = "not a file"
-        elif why := _no_rows(name) if rows else _no_part(name, only):
+        elif why := _no_rows(name) if rows else _no_part(name, only, ignore):
             left_out[name] = why
         else:
             wanted.append(name)
@@ -350,15 +352,25 @@ def _chosen(folder: Path, only: Path | None, rows: bool) -> tuple[list[str], dic
 
 def _no_rows(name: str) -> str | None:
     ending = Path(name).suffix.lower()
-    known = ending in {*raw.ENDINGS, *PICTURES, ".md"} or LICENCES.fullmatch(name)
+    known = ending in {*raw.ENDINGS, *PICTURES, ".md"} or inventory.kind_of(name) == "licences"
     return None if known else "neither rows nor an image"
 
 
-def _no_part(name: str, only: Path | None) -> str | None:
-    if only and _WEIGHTS.fullmatch(name) and name != only.name and not name.startswith("mmproj"):
+def _no_part(name: str, only: Path | None, ignore: Collection[str]) -> str | None:
+    if only and _is_weight(name) and name != only.name and not name.startswith("mmproj"):
         return f"only {only.name} is wanted"
-    known = name in _MODEL or any(each.fullmatch(name) for each in (_WEIGHTS, LICENCES, _CODE))
-    return None if known else "not part of a model"
+    kind = inventory.kind_of(name)
+    known = "/" not in name and kind in ("settings", "texts", "licences") and name != lora_config.SETTINGS
+    if known or name in (checkpoint.INDEX, CARD) or _is_weight(name) or _CODE.fullmatch(name):
+        return None
+    if kind == "weights" and name not in ignore:
+        hint = f"merge them into the model, or move them away; «--ignore {plain(name, 100)}» leaves them out"
+        raise ConfigError(f"{plain(name, 100)} has weights, and no program reads them with this model", hint)
+    return "not part of a model"
+
+
+def _is_weight(name: str) -> bool:
+    return "/" not in name and (name.endswith(".gguf") or (name.startswith("model") and name.endswith(".safetensors")))
 
 
 def _checked(
@@ -382,7 +394,7 @@ def _raise_all(faults: Sequence[DataError]) -> None:
 
 
 def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks.LeakSearch) -> Upload:
-    if file.name in _SETTINGS:
+    if file.name == INFO or (inventory.kind_of(file.name) == "settings" and file.suffix == ".json"):
         with errors_as(DataError, f"{file} cannot be read", caught=(OSError, ValueError)):
             content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
@@ -393,7 +405,7 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
         search.look_through(name, chain([("in its schema", schema)], _row_texts(file, name)), "own")
     elif file.suffix.lower() == ".tar":
         search.look_through(name, _members(file, name))
-    elif _WEIGHTS.fullmatch(name):
+    elif _is_weight(name):
         about = gguf.read_header(file) if file.suffix.lower() == ".gguf" else checkpoint.metadata(file)
         search.look_through(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
     elif file.suffix.lower() not in PICTURES or not leaks.is_picture(file):

@@ -45,6 +45,7 @@ class Clip:
         length: seconds from the first frame up to the end of the last.
         last: the time at which the last frame begins to be shown, in seconds.
         size: (width, height) in px of the first frame, upright.
+        videos: how many video streams there are.
         rounding: seconds that are added to a time before the frame is looked for that is shown then.
     """
 
@@ -60,7 +61,7 @@ class Clip:
             raise DataError(f"{name} has no video: it is sound alone")
         if not videos or not videos[0].codec_context:
             raise self._damaged("no video that can be decoded")
-        self._stream = videos[0]
+        self._stream, self.videos = videos[0], len(videos)
         self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
         self.rounding = min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
         self._decoded: Iterator[Any] = iter(())

@@ -50,6 +50,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     Args:
         times: in seconds at which the frames begin to be shown, by their numbers from 0, where they were asked for.
         rounding: what is added to a time before the frame is looked for that is shown then, in seconds.
+        videos: of a clip, its tracks with pictures.
     """
 
     length: float = 0
@@ -57,6 +58,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     pages: int = 0
     times: tuple[float, ...] = ()
     rounding: float = 0
+    videos: int = 1
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -144,7 +146,9 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     file.seek(0)
     clip, wish = Clip(file, head, task.name), task.wish
     if wish.times:
-        yield Facts(clip.length, clip.size, times=tuple(clip.times()), rounding=float(clip.rounding))
+        yield Facts(
+            clip.length, clip.size, times=tuple(clip.times()), rounding=float(clip.rounding), videos=clip.videos
+        )
         return
     if wish.at is not None:
         times = [*wish.at]
@@ -162,7 +166,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     if len(times) > MAX_PICTURES:
         lasts = f"{task.name} lasts {sampling.clock_up(clip.length)}"
         raise DataError(f"{lasts}: that is {len(times):,} frames, over {MAX_PICTURES}", f"«--frames {MAX_PICTURES}»")
-    yield Facts(clip.length, clip.size)
+    yield Facts(clip.length, clip.size, videos=clip.videos)
     most, before = MAX_PIXELS // len(times), None
     for time in times:
         begin, pixels = clip.frame_at(time)

@@ -111,8 +111,8 @@ def _with_problem(record: Record, row: Mapping[str, Any], layout: Layout, protoc
     answer = _only_answer(row, layout.answer) if layout.answer is not None or not accepted else accepted[0]
     if layout.index_from is not None and choices and answer is not None:
         answer = _choice_by_number(answer, choices, layout.index_from)
-    if len(accepted) > 1:
-        others = [each for each in accepted if each != answer]
+    others = [each for each in accepted if each != answer]
+    if len(accepted) > 1 or (answer and others):
         extra["answers"] = [*[answer] * max(1, len(accepted) - len(others)), *others]  # the right one comes first
     if layout.metric:
         extra["metric"] = layout.metric

@@ -15,7 +15,6 @@ def merge(words: Sequence[str]) -> int:
     """Merge an adapter's folder and its base's into a model's; returns how many numbers the model holds."""
     base, adapter, folder = map(Path, words)
     checkpoint.check_checkpoint(base)
-    lora.check_adapter(adapter)
     merging.check_room(checkpoint.file_bytes(base), folder)
     network = local.read_network(base, "auto")
     groups = merging.tied(network)

@@ -9,6 +9,7 @@ import io
 import math
 import re
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,15 +18,15 @@ from PIL import ExifTags, Image, ImageChops, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from virc.reasoning.calls import Size
+from virc.reasoning.pixels.aspects import Answer, Aspect
 
-NOTES = {
-    "profile": "has a colour profile that cannot be read, and is shown as if its colours were sRGB",
-    "hdr": "is an HDR picture, and is shown without its brightest and darkest shades",
-    "shape": "has pixels that are not square: it is shown with square ones, in which its size and boxes are counted",
-    "alpha": "is transparent everywhere: it is shown as if nothing were transparent",
-    "empty": "is transparent everywhere and has a single colour: it is shown as white",
-}
-"""What is said of a picture that is shown otherwise than its numbers alone: sentences behind its name."""
+ANSWERS: Mapping[Aspect, Answer] = {
+    "turn": "shown", "pixel shape": "said", "range": "said", "primaries": "said", "transfer": "said",
+    "transparency": "said", "interlacing": "cannot be there", "further frames": "said", "tracks": "cannot be there",
+    "parts": "said", "clock": "cannot be there", "layers": "cannot be there", "form": "cannot be there",
+    "enclosed files": "cannot be there", "missing fonts": "cannot be there",
+}  # fmt: skip
+"""What is done about each aspect of a picture."""
 
 _WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262
 _BITS, _SAMPLE_FORMAT = 258, 339
@@ -67,7 +68,7 @@ class Stated(msgspec.Struct, frozen=True):
         profile: an ICC profile of other colours than those of sRGB, or None.
         shape: width of a pixel by its height, as Pillow decodes the picture, before EXIF turns it.
         is_negative: 0 is white, and Pillow decodes it as black.
-        notes: keys of `NOTES`.
+        notes: keys of `aspects.NOTES`.
         greatest: the greatest number that a TIFF of one colour can hold, where Pillow's mode has another; else None.
     """
 

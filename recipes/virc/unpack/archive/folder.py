@@ -132,10 +132,15 @@ class Folder:
         self._mismatches: dict[int, Member] = {}  # by the same key: members whose name another file has
         self._folds = os.path.lexists(root / _LOCK.upper())
         self._elsewhere = Elsewhere(self._name_hashes)
+        self._repeated: dict[str, None] = {}  # names that came again
 
     @property
     def warnings(self) -> list[str]:
-        return self._elsewhere.warnings
+        if not self._repeated:
+            return self._elsewhere.warnings
+        first, count = next(iter(self._repeated)), len(self._repeated)
+        names = f"{plain(first, 80)} comes" if count == 1 else f"{count} names come, such as {plain(first, 80)},"
+        return [*self._elsewhere.warnings, f"{names} more than once in the archive: the last file of a name is there"]
 
     def end(self) -> None:
         """Finish after the whole archive was read and its checksums were right.
@@ -178,6 +183,7 @@ class Folder:
             if self._name_hashes.setdefault(key, name_hash) != name_hash:
                 refuse(member.name, "this disk, which folds case, takes its name for that of another file")
             if is_repeated:
+                self._repeated[member.name] = None
                 self._writers.settle()
             is_new = around in self._new_folders and not (is_repeated or self._folds or member.name in self._folders)
             existing = None if is_new and member.kind is Kind.file else lstat(path)
