@@ -11,8 +11,7 @@ import msgspec
 import typer
 from protocol_page import code, value
 
-from virc.config import user
-from virc.core import taken
+from virc.config import taken, user
 from virc.families.chat_marks import ChatMarks
 from virc.families.registry import Family
 from virc.families.sizing import ImageProcessor

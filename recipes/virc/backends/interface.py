@@ -43,7 +43,7 @@ class Sampling(msgspec.Struct, frozen=True):
 class ScoredReply(Reply, frozen=True):
     """A reply with the log-probabilities of its likeliest first tokens; None: nobody said them.
 
-    `left` has the edges and names (`core.taken`) of what came with it and is not used, or is not as it was asked for.
+    `left` has the edges and names (`config.taken`) of what came with it and is not used, or is not as it was asked for.
     """
 
     likeliest: Likeliest | None = None

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import msgspec
 
 from virc.backends import checkpoint, lora_config
-from virc.core import taken
+from virc.config import taken
+from virc.config.taken import Left
 from virc.core.errors import ConfigError
 from virc.core.files import contents, is_file
-from virc.core.taken import Left
 from virc.core.text import plain
 from virc.families import sizing
 from virc.reasoning.protocol import FILE_NAME

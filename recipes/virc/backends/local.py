@@ -12,11 +12,11 @@ from virc.backends.chatml import Rendered, render
 from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
-from virc.core import taken
+from virc.config import taken
+from virc.config.taken import Left
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
-from virc.core.taken import Left
 from virc.core.text import plain
 from virc.core.work import forks
 from virc.families import registry as families

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from virc.backends import checkpoint, inventory, lora_config
 from virc.backends.lora_config import Adapter
+from virc.config.taken import Left
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
-from virc.core.taken import Left
 from virc.core.text import plain
 
 if TYPE_CHECKING:

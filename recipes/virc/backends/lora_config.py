@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from virc.config.taken import Taken, once, take
 from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
-from virc.core.taken import Taken, once, take
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

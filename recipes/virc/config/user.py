@@ -12,10 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from virc.config import yaml as plain_yaml
+from virc.config.taken import edges, left
 from virc.core.errors import ConfigError, UsageError, VircError, errors_as
 from virc.core.files import expanded
 from virc.core.options import marked
-from virc.core.taken import edges, left
 from virc.core.text import did_you_mean
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {

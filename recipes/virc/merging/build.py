@@ -11,12 +11,12 @@ from types import ModuleType
 import msgspec
 
 from virc.backends import checkpoint, inventory, lora
+from virc.config.taken import Left
 from virc.core import entry_points, extras, processes
 from virc.core.errors import ConfigError, SetupError, VircError, errors_as
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import MODELS, contents, expanded, fresh_folder, is_file, write_whole
 from virc.core.plan import Plan, Step
-from virc.core.taken import Left
 from virc.data.synth.families import polygons
 from virc.engines import environment as engines
 from virc.engines.merge import common

@@ -20,11 +20,11 @@ from virc.backends.checkpoint import folder_grid, model_type
 from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Backend
+from virc.config.taken import Left
 from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.extras import install
-from virc.core.taken import Left
 from virc.families import registry as families
 from virc.families.registry import Family
 from virc.models import chat_protocol, provenance

@@ -110,8 +110,8 @@ def solve_images(
             if opened is not setup.opened:
                 opened.close()
     seconds = round(time.monotonic() - began, 3)
-    answered = outcome(solved, opened.left.fields())
-    fields = known | answered | seen | {"warnings": seen["warnings"] + told(solved, report)}
+    seen["warnings"] += told(solved, report)
+    fields = known | outcome(solved, opened.left.fields()) | seen
     on_facts(fields)
     traced = traced_pictures(images, sources, choice)
     untraced = write_traces(

@@ -360,7 +360,7 @@ class Sampler:
 
     Attributes:
         replies: all replies so far, the rejected ones included.
-        left: edges and names (`core.taken`) of what is not used of them.
+        left: edges and names (`config.taken`) of what is not used of them.
         seconds: the time for each of these.
     """
 

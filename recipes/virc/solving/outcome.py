@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
+from virc.config.taken import Left
 from virc.core.errors import VircError
 from virc.core.events import Reporter
 from virc.core.files import write_whole, writing
-from virc.core.taken import Left
 from virc.core.text import counted
 from virc.core.web import html
 from virc.models.load import Opened

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from virc.config.taken import Left
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.taken import Left
 from virc.core.text import counted, duration
 from virc.models.costs import Budget, amount
 from virc.solving.batch import RowDone

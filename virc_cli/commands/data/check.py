@@ -146,7 +146,7 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
 def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -> dict[str, Any]:
     import msgspec
 
-    from virc.core.taken import Left
+    from virc.config.taken import Left
 
     counts = {name: getattr(report, name) for name in ("rows", "good", "faults", "stops")}
     datasets = msgspec.to_builtins(report.datasets, enc_hook=Left.fields)

@@ -74,7 +74,7 @@ def command(
     import msgspec
 
     from virc.config import user
-    from virc.core.taken import Left
+    from virc.config.taken import Left
     from virc.core.work.parallel import cores
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert

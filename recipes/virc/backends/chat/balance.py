@@ -11,7 +11,7 @@ from virc.backends.chat.errors import parsed
 from virc.backends.chat.reply import ReceivedReply
 from virc.backends.chat.request import values_of
 from virc.backends.prompt_count import min_tokens
-from virc.core.taken import left
+from virc.config.taken import left
 from virc.core.text import plain
 from virc.reasoning.session import Ask
 

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from virc.backends.chat.providers import says
+from virc.config.taken import left
 from virc.core.http.waiting import seconds_asked
-from virc.core.taken import left
 
 _MAX_WRAPS = 6
 _SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)

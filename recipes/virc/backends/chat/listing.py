@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from virc.backends.chat.errors import unreadable
-from virc.core.taken import left
+from virc.config.taken import left
 
 _T = TypeVar("_T")
 _MAX_NAME = 1000

@@ -18,7 +18,7 @@ from virc.backends.chat.errors import StatusError, WireError, error_text, failed
 from virc.backends.chat.providers import FILTERED, FINISHES, NUMBERED_FINISHES, THOUGHTS
 from virc.backends.chat.usage import fields_of_usage
 from virc.backends.interface import Likeliest, ScoredReply
-from virc.core.taken import left
+from virc.config.taken import left
 from virc.reasoning.bodies import Called
 
 _MAX_NESTED = 20  # lists within each other in a thought

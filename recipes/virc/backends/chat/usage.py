@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from virc.backends.chat.providers import CACHED, DRAWN, READ, WRITTEN
-from virc.core.taken import left
+from virc.config.taken import left
 
 _MAX_COUNT = 2**40
 _PROMPT = ("prompt_tokens_details", "input_tokens_details")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 from PIL import Image
 
-from virc.core.taken import Left
+from virc.config.taken import Left
 from virc.data.formats.registry import Holds
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import system_of

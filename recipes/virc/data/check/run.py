@@ -17,9 +17,9 @@ from typing import Literal
 
 import msgspec
 
+from virc.config.taken import Left
 from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
-from virc.core.taken import Left
 from virc.core.text import counted
 from virc.core.work.parallel import LostWorkerError, in_order
 from virc.data.check import plain

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from virc.config.taken import Left
 from virc.core.errors import ConfigError, DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
-from virc.core.taken import Left
 from virc.core.text import plain
 from virc.core.work.parallel import in_order
 from virc.data.convert.change import Change, Target, change_for, changed

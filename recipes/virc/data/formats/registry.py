@@ -31,7 +31,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.core import plugins, taken
+from virc.config import taken
+from virc.core import plugins
 from virc.core.errors import DataError, SetupError, UnreadError, UsageError, VircError, errors_as
 from virc.core.files import PULL, contents, is_file, is_pointer
 from virc.core.json_stream import once

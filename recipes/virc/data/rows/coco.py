@@ -8,7 +8,7 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-from virc.core import taken
+from virc.config import taken
 from virc.core.errors import DataError
 from virc.core.files import contents
 from virc.core.json_stream import MEMBERS, check_keys

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core import taken
+from virc.config import taken
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields
 from virc.core.text import plain

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from virc.core import taken
+from virc.config import taken
 from virc.data.rows.laid_out import CONTENTS, IMAGE_NAMES, is_image
 from virc.data.rows.record import Record
 from virc.solving.rows import LETTERS

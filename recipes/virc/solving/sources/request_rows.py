@@ -6,7 +6,7 @@ Source: OpenAI API reference, "The request input object" of batches.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from virc.core import taken
+from virc.config import taken
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.reasoning.turns import MARK
