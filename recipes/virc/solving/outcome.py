@@ -90,8 +90,8 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     }
 
 
-def outcome(solved: Solved, of_model: Sequence[Fields] = ()) -> Fields:
-    """What came of a problem; `of_model` is what is not read of the model's files, as of `Left.fields`."""
+def outcome(solved: Solved, opened: Opened | None = None) -> Fields:
+    """Fields of the result; with what is not read of the files of an open model."""
     sample = chosen(solved)
     fields: Fields = {
         "answer": solved.answer,
@@ -102,7 +102,7 @@ def outcome(solved: Solved, of_model: Sequence[Fields] = ()) -> Fields:
     }
     if solved.cost is not None:
         fields["cost"] = solved.cost
-    if left := [*of_model, *_left(solved).fields()]:
+    if left := [*(opened.left.fields() if opened else ()), *_left(solved).fields()]:
         fields["left"] = left
     if any(call.box for unit in sample.trace.turns for call in unit.calls):  # it may have been found out on the way
         fields["coordinates"] = sample.trace.protocol.coordinates
