@@ -97,6 +97,15 @@ class Left:
             self.counts[edge, name] += 1
             self._first.setdefault((edge, name), place)
 
+    @classmethod
+    def of(cls, fields: Iterable[Mapping[str, Any]]) -> "Left":
+        """What `fields` gave."""
+        left = cls()
+        for each in fields:
+            left.counts[each["edge"], each["name"]] = each["count"]
+            left._first[each["edge"], each["name"]] = each["first"] or ""
+        return left
+
     def add_all(self, edges_and_names: Iterable[tuple[str, str]], place: str) -> None:
         for edge, name in edges_and_names:
             self.add(edge, [name], place)

@@ -121,6 +121,8 @@ def _summary(report: "Report") -> Iterator[str]:
 
 
 def _lines(dataset: "DatasetReport") -> Iterator[str]:
+    from virc.config.taken import Left
+
     counts = dataset.counts
     role = (f", layout {dataset.layout}" if dataset.layout else "") + (", held out" if dataset.held_out else "")
     yield f"{dataset.file} ({dataset.format}{role}): {counted(dataset.rows, 'row')}, {dataset.good} good"
@@ -136,7 +138,7 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
     yield f"  {counted(counts.images, 'image')}{unseen}; inputs: {sizes}"
     if counts.crowds:
         yield f"  {counted(counts.crowds, 'crowd')} (boxes around many objects), which are no part of answers"
-    for line in (*dataset.left.sentences(), *dataset.reasons):
+    for line in (*Left.of(dataset.left).sentences(), *dataset.reasons):
         yield f"  {line}"
     if dataset.unread_columns:
         listed = ", ".join(f"{name} in {counted(rows, 'row')}" for name, rows in dataset.unread_columns.items())
@@ -146,9 +148,6 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
 def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -> dict[str, Any]:
     import msgspec
 
-    from virc.config.taken import Left
-
     counts = {name: getattr(report, name) for name in ("rows", "good", "faults", "stops")}
-    datasets = msgspec.to_builtins(report.datasets, enc_hook=Left.fields)
-    listed = {"first": msgspec.to_builtins(found), "datasets": datasets}
+    listed = {"first": msgspec.to_builtins(found), "datasets": msgspec.to_builtins(report.datasets)}
     return {**counts, **listed, "clean": str(clean) if clean else None}

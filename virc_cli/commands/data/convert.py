@@ -74,7 +74,6 @@ def command(
     import msgspec
 
     from virc.config import user
-    from virc.config.taken import Left
     from virc.core.work.parallel import cores
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
@@ -97,18 +96,20 @@ def command(
             f"the datasets have {report.chat_protocols} chat protocols, so no virc_protocol.json is written",
             "convert each alone: its own is then written beside its rows",
         )
-    fields = {"to": str(to), "format": format, **msgspec.to_builtins(report, enc_hook=Left.fields)}
+    fields = {"to": str(to), "format": format, **msgspec.to_builtins(report)}
     output.result(as_json, "virc.data.convert/1", fields, [str(to)])
 
 
 def _print(report: "Report", units: options.CoordinatesName | None, shown: options.ImagesName | None) -> None:
+    from virc.config.taken import Left
+
     for reason in report.reasons:
         output.note(reason)
     if shown == "smart":
         output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")
     if report.lost:
         output.note(f"lost in this format: {report.lost}")
-    for sentence in report.left.sentences():
+    for sentence in Left.of(report.left).sentences():
         output.note(sentence)
     boxes = report.boxes
     if boxes.written:

@@ -17,7 +17,6 @@ from typing import Literal
 
 import msgspec
 
-from virc.config.taken import Left
 from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
 from virc.core.text import counted
@@ -110,7 +109,7 @@ class DatasetReport(msgspec.Struct):
     faults: Counter[str] = msgspec.field(default_factory=Counter)
     stops: Counter[str] = msgspec.field(default_factory=Counter)
     counts: Counts = Counts()
-    left: Left = msgspec.field(default_factory=Left)
+    left: list[dict[str, object]] = []
     unread_columns: Counter[str] = msgspec.field(default_factory=Counter)
     reasons: tuple[str, ...] = ()
     unread_from: int | None = None
@@ -264,9 +263,9 @@ class _Run:
             of_entry.append(Fault("chat_protocol", ": ".join(other), stops=False))
         dataset.add_faults(of_entry)
         left = (each for each in source.left if not any(each[1] in fault.message for fault in of_entry))
-        dataset.left.add_all(left, f"{source.name} of {INFO}")
         self._report_faults(dataset, None, of_entry)
-        survey, references = Survey(left=dataset.left), References()
+        survey, references = Survey(), References()
+        survey.left.add_all(left, f"{source.name} of {INFO}")
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, row, result), *self._leaked(number, row, result)]
             survey.add(row, faults)
@@ -280,6 +279,7 @@ class _Run:
             if not faults and row.record:
                 self.number = row.number
                 yield row.record
+        dataset.left = survey.left.fields()
         columns = {name for row in survey.kept if row.record for name in row.record.extra}
         check_column(self._config.group_by, source.file, columns)
         of_file = [] if dataset.stops or not dataset.rows else list(_no_protocol(source, rules, survey))

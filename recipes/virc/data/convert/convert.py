@@ -103,7 +103,7 @@ class Report(msgspec.Struct):
     lost: str = ""
     faults: list[str] = []
     reasons: list[str] = []
-    left: Left = msgspec.field(default_factory=Left)
+    left: list[dict[str, object]] = []
     boxes: Boxes = msgspec.field(default_factory=Boxes)
     images_bytes: int = 0
     unshared_bytes: int = 0
@@ -218,10 +218,11 @@ def _written(
     parts = [part for dataset in datasets for part in dataset.parts]
     learners = [f"{each}; «--model NAME» is for another model" for part in parts if (each := part.change.learner)]
     report.reasons = list(dict.fromkeys([*(line for part in parts for line in part.source.reasons), *learners]))
+    left = Left()
     for part in parts:
-        report.left.add_all(part.source.left, f"{part.source.name} of {INFO}")
+        left.add_all(part.source.left, f"{part.source.name} of {INFO}")
     for dataset in datasets:
-        stream = _Stream(config, dataset, report, on_progress)
+        stream = _Stream(config, dataset, report, left, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
             protocol = next(iter(_chat_protocols([dataset])), None)
             writing = msgspec.structs.replace(settings, number=stream.number)
@@ -231,6 +232,7 @@ def _written(
             except DataError as error:
                 raise stream.located(error) from None
         report.datasets.append(stream.written)
+    report.left = left.fields()
     report.rows_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     report.images_bytes, report.unshared_bytes = store.stored_bytes, store.shown_bytes
     chat_protocols = _chat_protocols(datasets)
@@ -244,10 +246,11 @@ class _Stream:
     """The changed records of a dataset on their way to a format; counts them and knows which row is being written."""
 
     def __init__(
-        self, config: ConvertConfig, dataset: Dataset, report: Report, on_progress: Callable[[int], None]
+        self, config: ConvertConfig, dataset: Dataset, report: Report, left: Left, on_progress: Callable[[int], None]
     ) -> None:
         self.written = Written(dataset.name)
         self._config, self._dataset, self._report, self._on_progress = config, dataset, report, on_progress
+        self._left = left
         self._at: tuple[SubsetSource, int] | None = None  # the row that the format is writing
         self._before = self._last = 0  # rows of the parts before, and the last row read of the part
 
@@ -287,7 +290,7 @@ class _Stream:
                 if lost := row.lost:
                     self._at = None  # it is not the row that is being written
                     raise part.located(lost)
-                self._report.left.add_all(row.left, f"row {row.number}")
+                self._left.add_all(row.left, f"row {row.number}")
                 yield row
 
     def _count(self) -> None:
