@@ -252,9 +252,8 @@ def _unread(
     left, generation = Left(), cached.network.generation_config.to_diff_dict()
     of_drawing = () if generation.get("do_sample") else _OF_DRAWING
     left.add("generation", taken.left("generation", generation, ("eos_token_id", *of_drawing)))
-    read = {"rescale_factor", *vars(type(cached.processor)), *sizing.KEYS}
     said = {key: value for key, value in settings.items() if value is not False}
-    left.add("images", taken.left("images", said, read))
+    left.add("images", taken.left("images", said, _read_by(type(cached.processor))))
     if (written := _templated(tokenizer)) is not None and marks.opening("assistant") not in written:
         left.add("file", ["chat_template.jinja"])
     return left
@@ -267,6 +266,11 @@ def thought_opening(tokenizer: Any, marks: ChatMarks = CHATML) -> list[int]:
     """
     found = re.search(re.escape(marks.opening("assistant")) + _OPENED, _templated(tokenizer) or "")
     return tokenizer.encode(found[1], add_special_tokens=False) if found else []
+
+
+def _read_by(processor: type) -> set[str]:
+    """The settings that an image processor reads; some others would end it."""
+    return {"rescale_factor", *vars(processor), *sizing.KEYS}
 
 
 def _templated(tokenizer: Any) -> str | None:
@@ -288,7 +292,8 @@ def _load(
     try:
         # The automatic class would rebuild tokenizer.json by its family's rules; a model may have rules of its own.
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-        processor = _image_processor(str(settings.get("image_processor_type"))).from_dict(settings)
+        kind = _image_processor(str(settings.get("image_processor_type")))
+        processor = kind.from_dict({name: value for name, value in settings.items() if name in _read_by(kind)})
         network = read_network(folder, number).to(where)
         if adapter:
             lora.merge(network, adapter)

@@ -58,12 +58,18 @@ def check_adapter(folder: Path, base: Path | None = None, ignore: Collection[str
         key for key, (_, shape, _) in found if _FURTHER_PARTS.search(key) or (key.endswith(_A) and len(shape) != 2)
     )
     _refuse_further(folder, sorted({key.removeprefix(_PREFIX) for key in layers})[:1])
+    said = {adapter.rank, *(adapter.ranks or {}).values()}
+    if other := {shape[0] for key, (_, shape, _) in found if key.endswith(_A)} - said:
+        sentence = f"{folder} contradicts itself: it has weights of rank {min(other)}, and {lora_config.SETTINGS} says"
+        raise ConfigError(f"{sentence} {', '.join(map(str, sorted(said)))}, by which they are scaled")
     parts = {part for key, _ in found for part in key.split(".")}
     absent = {name for each in adapter.whole or () for name in (each.rpartition(".")[2],) if name not in parts}
     if absent and "modules_to_save" not in ignore:
         named = plain(", ".join(sorted(absent)))
         raise ConfigError(f"{folder} is incomplete: it has no weights of {named}, which modules_to_save lists")
     left = inventory.of_adapter(folder, ignore, base)
+    if isinstance(adapter.targets, tuple) and not {each.rpartition(".")[2] for each in adapter.targets} <= parts:
+        left.add("adapter", ["target_modules"])  # some are on no layer
     left.add("adapter", [*further, *(["modules_to_save"] if absent else [])])
     return left
 

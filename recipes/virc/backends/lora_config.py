@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +26,8 @@ class Adapter(msgspec.Struct, frozen=True):
     Args:
         base: folder or hub id of the model it was trained on.
         alpha: its updates are scaled by alpha / rank, or by alpha / sqrt(rank) if `rslora` (Kalajdzievski, 2023).
+        ranks: the ranks of some layers, by patterns of their names.
+        targets: ends of the names of layers, or a pattern of them.
         whole: names of modules whose own weights it has in place of the base's.
     """
 
@@ -35,6 +38,8 @@ class Adapter(msgspec.Struct, frozen=True):
     rslora: bool = msgspec.field(name="use_rslora", default=False)
     start: bool | str | None = msgspec.field(name="init_lora_weights", default=None)
     bias: str | None = None
+    ranks: Mapping[str, int] | None = msgspec.field(name="rank_pattern", default=None)
+    targets: tuple[str, ...] | str | None = msgspec.field(name="target_modules", default=None)
     whole: tuple[str, ...] | None = msgspec.field(name="modules_to_save", default=None)
 
 
