@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from virc.data.check.plain import other_than_system, rules_for
 from virc.data.convert.change import problems_of, records_as
 from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile, left_out_note, only_source
+from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 from virc.models import chat_protocol
 from virc.reasoning.messages import FormatError, Turn
@@ -169,7 +170,7 @@ def replies(
             yield number, rollouts.replayed(record, [text], session, [image.size for image in images])
         return
     rules = rules_for(source, source.rows(), "auto", protocol if system.worded else None)[0]
-    records = rl.with_references(source.rows()) if is_split else records_as(source, rl.HOLDS, rules.protocol)
+    records = _with_references(source.rows()) if is_split else records_as(source, rl.HOLDS, rules.protocol)
     for number, record in islice(records, most):
         units = [record] if is_split else rl.split(record, rules.grammar)
         prompts = [prompt_of(each, rules.coordinates, reward.strict, rules.protocol) for each in units]
@@ -177,6 +178,18 @@ def replies(
         samples = [sample(text, each) for text, each in zip(texts, prompts, strict=True) if text is not None]
         if samples:
             yield number, samples
+
+
+def _with_references(rows: Iterable[NumberedRow]) -> Iterator[tuple[int, Record]]:
+    """Rows of single units, each with its number and its reply; that of a published row stands in the next row."""
+    following: NumberedRow | None
+    for row, following in pairwise(chain(rows, [None])):
+        assert row
+        record, before = row.known(), row.known().messages
+        after = following.record.messages if following and following.record else ()
+        if before[-1].role == "user" and after[: len(before)] == before:
+            record = msgspec.structs.replace(record, messages=after[: len(before) + 1])
+        yield row.number, record
 
 
 def _right_answer(record: Record, protocol: Protocol) -> str:

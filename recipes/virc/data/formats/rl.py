@@ -8,7 +8,7 @@ of each problem, where a conversion writes problems or prompts.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from itertools import chain, count, pairwise
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,18 +80,6 @@ def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
             images=record.images[: sum(map(len, shown[: at + 1]))],
             extra=kept | {"turn": next(turn), "tool_info_gt": tool},
         )
-
-
-def with_references(rows: Iterable[NumberedRow]) -> Iterator[tuple[int, Record]]:
-    """Rows of single units, each with its number and its reply; that of a published row stands in the next row."""
-    following: NumberedRow | None
-    for row, following in pairwise(chain(rows, [None])):
-        assert row
-        record, before = row.known(), row.known().messages
-        after = following.record.messages if following and following.record else ()
-        if before[-1].role == "user" and after[: len(before)] == before:
-            record = msgspec.structs.replace(record, messages=after[: len(before) + 1])
-        yield row.number, record
 
 
 def problems(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
