@@ -64,6 +64,6 @@ def command(
     share_arena()
     with (
         events.printed(asked.quiet, verbose) as report,
-        open_rows(sources, question, parse_chosen(column or ()), report, trust_rows) as rows,
+        open_rows(sources, question, parse_chosen(column or ()), report, trust_rows, asked.ignore or ()) as rows,
     ):
         api.solve_file(setup, rows, to, concurrency, solve.FAILURE, report, output.line, max_cost)

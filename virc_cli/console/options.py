@@ -257,7 +257,7 @@ Ignored = Annotated[
     list[str] | None, option("COLUMN", "Leave out a column that nothing reads; repeatable.", "--ignore")
 ]
 IgnoredFiles = Annotated[
-    list[str] | None, option("NAME", "Leave out weights or settings that nothing reads.", "--ignore")
+    list[str] | None, option("NAME", "Leave out weights, settings or fields that nothing reads.", "--ignore")
 ]
 Quiet = Annotated[bool, flag("--quiet", "Print results and warnings only.", "-q")]
 Verbose = Annotated[bool, flag("--verbose", "Print what engines write, too.", "-v")]

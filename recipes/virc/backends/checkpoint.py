@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from virc.config.taken import once
 from virc.core.errors import ConfigError, errors_as
 from virc.core.files import PULL, contents, is_pointer
+from virc.core.json_stream import once
 from virc.core.text import clause, plain
 from virc.families import registry as families
 from virc.families import sizing

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.config.taken import Taken, once, take
+from virc.config.taken import Taken, take
 from virc.core.errors import UNREADABLE, ConfigError, errors_as
 from virc.core.files import contents
+from virc.core.json_stream import once
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

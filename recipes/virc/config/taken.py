@@ -6,7 +6,7 @@ say nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -71,15 +71,6 @@ def is_refused(edge: str, name: str) -> bool:
     return name in own.refused or (own.like is not None and is_refused(own.like, name))
 
 
-def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, for `json.loads`. Raises ValueError: a key of it comes twice, so that one value is lost."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {plain(repeated, 60)!r} comes twice")
-    return fields
-
-
 @cache
 def _harmless(edge: str) -> frozenset[str]:
     own = edges()[edge]
@@ -134,7 +125,3 @@ class Left:
             {"edge": edge, "name": name, "count": count, "first": self._first[edge, name] or None}
             for (edge, name), count in self.counts.items()
         ]
-
-    def field(self) -> dict[str, object]:
-        """The field `left` of `--json`, where there is something."""
-        return {"left": self.fields()} if self.counts else {}

@@ -233,3 +233,15 @@ def test_rows_of_usual_names_have_the_digest_they_had(clean: Path) -> None:
     ]
     (clean / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert Opened("rows.jsonl").rows == [as_row(number, row) for number, row in enumerate(rows, 1)]
+
+
+def test_a_field_of_a_request_is_left_out_by_its_name(tmp_path: Path) -> None:
+    message = {"role": "user", "content": "How many?", "reasoning_content": "I look."}
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"custom_id": "a", "body": {"messages": [message]}}))
+    faults = []
+    for ignored in ((), ("reasoning_content",)):
+        with open_rows(str(tmp_path / "asked.jsonl"), ignored=ignored) as rows:
+            (row,) = rows.rows
+            faults.append(row.fault and (row.fault.message, row.fault.unspelled_hint))
+    said = "line 1: nothing reads reasoning_content of its messages"
+    assert faults == [(said, "«--ignore reasoning_content» leaves it out"), None]

@@ -3,7 +3,7 @@
 Source: OpenAI API reference, "The request input object" of batches.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from virc.config import taken
@@ -26,7 +26,9 @@ class RequestError(DataError):
         self.id = id if type(id) in (str, int) else None
 
 
-def of_request(number: int, fields: dict[str, Any] | DataError) -> dict[str, Any] | DataError:
+def of_request(
+    number: int, fields: dict[str, Any] | DataError, ignored: Collection[str] = ()
+) -> dict[str, Any] | DataError:
     """Return the row that a request is: its pictures in order, and its texts as the question; other rows as they are.
 
     The fault of a row: its request asks no question, holds earlier turns, or parts that are neither text nor picture.
@@ -37,8 +39,10 @@ def of_request(number: int, fields: dict[str, Any] | DataError) -> dict[str, Any
     try:
         _check_url(fields.get("url"))
         texts, images = _read(body)
-        if needed := [plain(name, 40) for edge, name in _left(body) if taken.is_refused(edge, name)]:
-            raise DataError(f"nothing reads {', '.join(needed)} of its messages")
+        needed = [each for edge, each in _left(body) if taken.is_refused(edge, each) and each not in ignored]
+        if names := [plain(each, 40) for each in dict.fromkeys(needed)]:
+            hint = f"{' '.join(f'«--ignore {name}»' for name in names)} leaves it out"
+            raise DataError(f"nothing reads {', '.join(names)} of its messages", hint)
     except DataError as fault:
         return RequestError(f"line {number}: {fault.message}", fault.hint, fields["custom_id"])
     return {"id": fields["custom_id"], "images": images, "question": "\n".join(texts)}

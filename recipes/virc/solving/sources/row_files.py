@@ -6,7 +6,7 @@ Read `open_rows` first: `_encoding_of` and `_is_table` detect what a file is, an
 import io
 import itertools
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -82,12 +82,14 @@ def open_rows(
     chosen: Mapping[str, str] = {},
     report: Reporter | None = None,
     trusted: bool = False,
+    ignored: Collection[str] = (),
 ) -> Iterator[RowFile]:
     """Open the rows of a file, or those of pictures, until the block ends.
 
     Args:
         chosen: field -> its column.
         trusted: whether rows may name files outside of their folder, and addresses that are not public.
+        ignored: names of what messages of requests have, and a row would be wrong without, that are left out.
     """
     sources = [source] if isinstance(source, str) else list(source)
     report = report or Reporter()
@@ -99,7 +101,7 @@ def open_rows(
         raise UsageError("there is no question about the pictures", f"virc batch {shlex.join(sources)} 'QUESTION'")
     with ExitStack() as stack:
         if pictures is None:
-            opened = _open(sources[0], question, chosen, report, stack)
+            opened = _open(sources[0], question, chosen, report, stack, ignored=ignored)
             yield msgspec.structs.replace(opened, rows=trusting(opened.rows)) if trusted else opened
             return
         contents: list[Numbered] = [(line, line, {"id": name, "image": name}) for line, name in enumerate(pictures, 1)]
@@ -175,12 +177,14 @@ def _open(
     report: Reporter,
     stack: ExitStack,
     as_problems: bool = False,
+    ignored: Collection[str] = (),
 ) -> RowFile:
     path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
     with errors_as(DataError, f"cannot read the rows {source}"):
         file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
         head = _head(file)
     _refuse(source, head)
+    of_json = partial(_of_json, ignored=ignored)
     name, base = "FILE" if source == STREAM else source, path.parent if path else Path()
     rows_from = partial(
         rows_of, chosen=chosen, question=question, say=report.note, file=name, as_problems=as_problems, folder=base
@@ -200,7 +204,7 @@ def _open(
 
     def reread() -> Iterator[Numbered]:
         with reopened() as other:
-            yield from read_table(other).rows if is_table else _of_json(other, path)
+            yield from read_table(other).rows if is_table else of_json(other, path)
 
     again = reread if path or encoding else None  # a pipe cannot be read twice
     if again:
@@ -215,8 +219,8 @@ def _open(
         is_spreadsheet = encoding is not None or head.startswith(_BOM)
         return RowFile(rows_from(contents), base, again, names, question, delimiter, is_spreadsheet)
     if again:
-        return RowFile(rows_from(_of_json(file, path, say=report.note)), base, again, question=question)
-    contents = _of_json(file, path, is_pipe=True, say=report.note)
+        return RowFile(rows_from(of_json(file, path, say=report.note)), base, again, question=question)
+    contents = of_json(file, path, is_pipe=True, say=report.note)
     first = list(itertools.islice(contents, 1))  # the columns of a pipe are those of its first row
     names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
     return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
@@ -284,7 +288,11 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _of_json(
-    file: IO[bytes], path: Path | None, is_pipe: bool = False, say: Callable[[str], None] = lambda _: None
+    file: IO[bytes],
+    path: Path | None,
+    is_pipe: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    ignored: Collection[str] = (),
 ) -> Iterator[Numbered]:
     """The rows of JSON; a pipe, which cannot be read twice, has an array or lines.
 
@@ -298,7 +306,7 @@ def _of_json(
         reader = reader_of(file, not begin or (path is not None and path.suffix.lower() in _LINES))
     noted: list[str] = []
     for number, fields in line_rows(file, most=MAX_LINE_BYTES) if reader is line_rows else reader(file, 1):
-        row = of_request(number, fields)
+        row = of_request(number, fields, ignored)
         unused = [] if isinstance(row, DataError) else [name for name in unused_fields(fields) if name not in noted]
         if unused:
             noted += unused

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from virc.config.taken import Left, is_refused, left, once
+from virc.config.taken import Left, is_refused, left
 from virc.config.user import cache_folder
 from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.files import contents, is_file, is_folder, write_whole
+from virc.core.json_stream import once
 from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
