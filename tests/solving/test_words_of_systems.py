@@ -72,7 +72,7 @@ def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Pa
         ("chain-of-focus", {"temperature": 0, "max_tokens": 512}),
         ("virgo", {"temperature": 0, "repetition_penalty": 1.05}),
         ("ssl4rl", {"repetition_penalty": 1}),  # vLLM would take that of the model, 1.05, where it gets none
-        ("grip", {"repetition_penalty": None}),
+        ("visreason", {"repetition_penalty": None}),
     ],
 )
 def test_a_published_system_is_sampled_as_it_says(system: str, sent: dict[str, Any], image: Path) -> None:
