@@ -51,6 +51,8 @@ def test_the_cost_has_all_that_is_paid(bill: dict[str, Any], cost: float) -> Non
         ("virc-scripted", False),
         ("acme/virc-scripted:free", False),
         ("virc-scripted-2026-05-01", False),
+        ("virc-scripted:Q4_K_M", False),
+        ("virc-scripted-GGUF:novita", False),
         ("virc-scripted-mini", True),
         ("virc", True),
     ],
@@ -89,3 +91,20 @@ def _left(
         backend.close()
     assert hasattr(reply, "left")
     return tuple(reply.left)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"max_tokens": "100"}', '{"options": "x"}', '{"options": [1]}', '{"stop": [1]}', '{"options": {"num_predict": -1}}',
+     '{"chat_template_kwargs": {"preserve_thinking": false}}', '{"reasoning": {"exclude": false}}'],
+)  # fmt: skip
+def test_fields_of_a_user_that_say_nothing_of_a_reply_are_passed_on(body: str) -> None:
+    with servers.serve(["<think>Well.</think>12"]) as server:
+        backend = OpenAIBackend(server.url, None, None, 60.0, extra_body=body)
+        assert backend.reply(ask(), USUAL).left == ()
+
+
+def test_parts_that_a_gateway_does_not_count_are_no_sign_of_blindness() -> None:
+    parts = dict.fromkeys(("text_tokens", "image_tokens", "audio_tokens"), 0)
+    assert fields_of_usage(COUNTS | {"prompt_tokens_details": parts})["picture_tokens"] is None
+    assert fields_of_usage(COUNTS | {"prompt_tokens_details": parts | {"text_tokens": 9}})["picture_tokens"] == 0

@@ -53,7 +53,8 @@ def take_lora_config(folder: Path) -> Taken[Adapter]:
     path = folder / SETTINGS
     with errors_as(ConfigError, f"{path} describes no LoRA adapter", caught=UNREADABLE):
         content = json.loads(contents(path, _MAX_BYTES), object_pairs_hook=once)
-        adapter, left = take("adapter", {key: each for key, each in content.items() if each is not False}, Adapter)
+        said = {key: each for key, each in content.items() if each is not False and (key, each) != ("revision", "main")}
+        adapter, left = take("adapter", said, Adapter)
         if not 0 < abs(adapter.alpha) < math.inf:
             raise ValueError(f"its lora_alpha is {adapter.alpha:g}; verl's merger writes 0 for any")
     left += (f"init_lora_weights: {adapter.start}"[:40],) * (adapter.start not in _PLAIN_STARTS)

@@ -192,9 +192,13 @@ def chosen(flags: Mapping[str, Value | None] = {}) -> dict[str, Setting]:
     return resolve(flags, os.environ, read_settings(config_path(os.environ)))
 
 
+_OF_OTHERS = re.compile(r"_KEY_|_SERVICE_(HOST|PORT)|^VIRC_(\w+_)?PORT(_\d+_(TCP|UDP)|$)")
+"""Keys of judges, and what Kubernetes sets in each pod where a service is called virc."""
+
+
 def unread_variables(env: Mapping[str, str]) -> tuple[str, str] | None:
     """The sentence and the hint on variables whose names begin like ours, and are none; None: there are none."""
-    ours = {name: text for name, text in env.items() if name.startswith("VIRC_") and "_KEY_" not in name}
+    ours = {name: text for name, text in env.items() if name.startswith("VIRC_") and not _OF_OTHERS.search(name)}
     if not (names := left("variable", ours, ())):
         return None
     key, known = names[0].removeprefix("VIRC_").lower(), edges()["variable"].harmless

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product, takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -110,6 +110,7 @@ def evaluate(
     max_pixels: int | None = None,
     extra_body: Mapping[str, Any] | str | None = None,
     thinking: Literal["on", "off"] | None = None,
+    ignore: Iterable[str] = (),
     max_tokens: int | None = None,
     max_turns: int = 16,
     timeout: float | None = None,
@@ -138,7 +139,7 @@ def evaluate(
             machine. None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.
         page, fps, frames: which parts of clips and documents are shown, as in `virc.solve`.
-        extra_body, thinking: of requests to the endpoint, as in `virc.solve`; `prices` as there.
+        extra_body, thinking: of requests to the endpoint, as in `virc.solve`; `prices` and `ignore` as there.
         max_cost: no problem is asked once the answers of this call have cost that much; None: no limit.
         limit: number of problems, from the first; None: all.
         split: part of the benchmark.

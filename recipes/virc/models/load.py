@@ -219,7 +219,7 @@ def load(
     return open_model(choice_of(**locals()))
 
 
-def choice_of(model: str | Path | None, tools: Iterable[str] = (), **given: Any) -> Choice:
+def choice_of(model: str | Path | None, tools: Iterable[str] = (), ignore: Iterable[str] = (), **given: Any) -> Choice:
     """The choice of a Python caller, by the names of its fields; None, and the endpoint `none`: as it is by default.
 
     Raises:
@@ -234,7 +234,10 @@ def choice_of(model: str | Path | None, tools: Iterable[str] = (), **given: Any)
     values |= {name: str(values[name]) for name in ("system", "protocol") if name in values}
     values |= request_fields(values.get("extra_body"), values.get("thinking"), values.get("endpoint"))
     choice = Choice(
-        None if model is None else str(model), tools=(tools,) if isinstance(tools, str) else tuple(tools), **values
+        None if model is None else str(model),
+        tools=(tools,) if isinstance(tools, str) else tuple(tools),
+        ignore=tuple(ignore),
+        **values,
     )
     check_arguments(choice)
     return choice

@@ -148,7 +148,8 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
         weights = msgspec.structs.replace(weights, judge=False)  # even a judge calls tools here
     config = settings.configure(engine, request.settings, weights)
     if engine == "vllm" and weights.adapter:
-        for sentence in inventory.of_adapter(weights.adapter, base=weights.folder).sentences():
+        others = [name for name, _ in inventory.files(weights.adapter)]  # vLLM loads the one file
+        for sentence in inventory.of_adapter(weights.adapter, others, weights.folder).sentences():
             report.note(sentence)
     if request.agent:
         settings.turns_and_inputs(config.limit_images)

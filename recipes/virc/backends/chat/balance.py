@@ -17,19 +17,26 @@ from virc.reasoning.session import Ask
 
 _FEW_TOKENS = 16
 _LIMITS = (*LENGTHS, "num_predict")
-_OF_THOUGHT = re.compile("think|reason")
+_OF_THOUGHT = re.compile(
+    r"(?:.*\.)?(?:enable_thinking|think|thinking|(?:thinking|reasoning)\.(?:type|enabled|effort|max_tokens)"
+    r"|reasoning_effort|\w*budget\w*)"
+)
+"""Paths of fields that turn thoughts on or off."""
 _OFF = (False, 0, "none", "off", "disabled")
-_VERSION = re.compile(r"(?:[-_:@.](?:v?\d+|latest|preview|free|exp|beta|gguf))*")
+_VERSION = re.compile(r"(?:[-_:@.](?:v?\d+|preview|exp|beta))*")
 """What may stand behind the name of a model that is the same one."""
+_ROUTED = re.compile(r"(?:[:@][a-z][\w.-]*|-latest|-gguf)+$")
+"""What routers and local servers put behind a name: a provider, a tag, a quantization."""
 
 _IGNORED: Mapping[str, Callable[[Any, ReceivedReply], bool]] = {
-    **dict.fromkeys(_LIMITS, lambda most, reply: type(most) is int and (reply.completion_tokens or 0) > most + 1),
+    **dict.fromkeys(_LIMITS, lambda most, reply: type(most) is int and 0 < most < (reply.completion_tokens or 0) - 1),
     **dict.fromkeys(
         ("response_format", "format", "guided_json"),
         lambda asked, reply: asked != {"type": "text"} and reply.finish == "stop" and not _is_json(reply.text or "{}"),
     ),
     "stop": lambda stop, reply: any(
-        each in reply.text.rstrip()[: -len(each)] for each in ([stop] if isinstance(stop, str) else stop) if each
+        isinstance(each, str) and each and each in reply.text.rstrip()[: -len(each)]
+        for each in (stop if isinstance(stop, list) else [stop])
     ),
     "logprobs": lambda asked, reply: bool(asked) and not reply.has_logprobs,
     "tool_choice": lambda choice, reply: choice not in ("auto", "none") and not reply.calls,
@@ -59,12 +66,17 @@ def balanced(reply: ReceivedReply, ask: Ask, wanted: Mapping[str, Any], sent: Ma
 
 def _ignored(sent: Mapping[str, Any], reply: ReceivedReply) -> Iterator[str]:
     """The parameters that had no effect."""
-    parameters = {**sent, **(sent.get("options") or {})}
+    parameters = _parameters(sent)
     yield from (name for name, fails in _IGNORED.items() if parameters.get(name) and fails(parameters[name], reply))
     if reply.thought or reply.thought_tokens:
         given = values_of({name: value for name, value in sent.items() if name not in ("messages", "tools")})
         paths = {".".join(path): value for path, value in given.items()}
-        yield from (path for path, value in paths.items() if _OF_THOUGHT.search(path) and value in _OFF)
+        yield from (path for path, value in paths.items() if _OF_THOUGHT.fullmatch(path) and value in _OFF)
+
+
+def _parameters(sent: Mapping[str, Any]) -> dict[str, Any]:
+    options = sent.get("options")  # Ollama's
+    return {**sent, **(options if isinstance(options, Mapping) else {})}
 
 
 def _is_json(text: str) -> bool:
@@ -72,8 +84,8 @@ def _is_json(text: str) -> bool:
 
 
 def _is_same(asked: str, came: str) -> bool:
-    """Whether two names are of one model, with and without its publisher and its version."""
-    short, long = sorted((name.lower().rpartition("/")[2] for name in (asked, came)), key=len)
+    """Whether two names are of one model, with and without its publisher, its provider and its version."""
+    short, long = sorted((_ROUTED.sub("", name.lower().rpartition("/")[2]) for name in (asked, came)), key=len)
     return long.startswith(short) and bool(_VERSION.fullmatch(long[len(short) :]))
 
 
@@ -83,8 +95,8 @@ def _marked_as_cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedRep
     The token that ends a reply may count too, so a word that fills a limit of a few tokens is taken for whole. What
     passes the limit by more than one token was not cut by it.
     """
-    limits = {**sent, **(sent.get("options") or {})}
-    most, drawn = next((limits[name] for name in _LIMITS if limits.get(name)), 0), reply.completion_tokens or 0
+    limits, drawn = _parameters(sent), reply.completion_tokens or 0
+    most = next((limits[name] for name in _LIMITS if type(limits.get(name)) is int), 0)
     is_word = most <= _FEW_TOKENS and len(reply.text.split()) == 1
     reaches_limit = most > 0 and most <= drawn <= most + 1
     if reply.finish != "stop" or not reaches_limit or is_word or reply.refusal:

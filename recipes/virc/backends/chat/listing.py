@@ -103,9 +103,8 @@ def _entry(sent: Mapping[str, Any]) -> ListedModel:
     context = next((each for each in tokens if type(each) is int and each > 0), None)
     told = [*_told_of_sight(sent)]
     is_blind = not any(told) if told else bool(_BLIND.search(sent["id"]))
-    return ListedModel(
-        **own, context=context, is_blind=is_blind, left=left("listed model", sent, (*own, *_CONTEXTS, *_OF_SIGHT))
-    )
+    used = (*own, *_CONTEXTS, *_OF_SIGHT, *filter(_SIGHT.search, sent))
+    return ListedModel(**own, context=context, is_blind=is_blind, left=left("listed model", sent, used))
 
 
 def _told_of_sight(value: object, name: str = "") -> Iterator[bool]:

@@ -31,7 +31,7 @@ _ENUM_PREFIX = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # `finish_r
 _THOUGHT_KIND, _CALL_KIND = re.compile("think|reason", re.IGNORECASE), re.compile("tool|function", re.IGNORECASE)
 """The `type` of content parts that are a thought, or a call in the server's own form."""
 _OF_CHUNK = ("choices", "usage", "error", "model")
-_OF_CHOICE = ("index", "finish_reason", "delta", "message", "text", "logprobs", "error")
+_OF_CHOICE = ("index", "finish_reason", "delta", "message", "text", "logprobs", "error", "usage")
 _OF_MESSAGE = ("role", "content", "refusal", "tool_calls", "function_call", *THOUGHTS)
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Half of a surrogate pair; those from U+DC80 to U+DCFF are left out, as they are escaped bytes (PEP 383)."""
@@ -162,8 +162,7 @@ class ReplyBuilder:
             raise failed({"error": chunk["error"]})
         self._leave("reply", chunk, _OF_CHUNK)
         self._model = str(chunk.get("model") or self._model)
-        if isinstance(usage := chunk.get("usage"), Mapping):  # what the server leaves out now stays as it was
-            self._usage |= {name: count for name, count in usage.items() if count or name == "cost"}
+        self._add_usage(chunk.get("usage"))
         seen = set[float]()
         for position, choice in enumerate(_listed(chunk.get("choices"))):
             if choice is None:
@@ -180,6 +179,10 @@ class ReplyBuilder:
                 self._left["reply", "choices"] = None
             seen.add(index)
 
+    def _add_usage(self, usage: object) -> None:
+        if isinstance(usage, Mapping):  # what the server leaves out now stays as it was
+            self._usage |= {name: count for name, count in usage.items() if count or name == "cost"}
+
     def _leave(self, edge: str, sent: Mapping[str, Any], used: Collection[str]) -> None:
         self._left |= dict.fromkeys((edge, name) for name in left(edge, sent, used))
 
@@ -188,6 +191,7 @@ class ReplyBuilder:
             raise failed({"error": choice["error"]})
         finish, delta, message = (choice.get(name) for name in ("finish_reason", "delta", "message"))
         self._leave("choice", choice, _OF_CHOICE)
+        self._add_usage(choice.get("usage"))  # Moonshot's
         self._has_logprobs |= is_given(choice.get("logprobs"))
         self.add_finish(finish.get("type") or "stop" if isinstance(finish, dict) else finish)
         self._likeliest = self._likeliest or _likeliest(choice.get("logprobs"))  # of the first token alone

@@ -29,7 +29,7 @@ def fields_of_usage(sent: Mapping[str, Any]) -> dict[str, Any]:
     cached = _largest([sent, *prompt], CACHED) + _largest([sent, *prompt], WRITTEN)
     read = read + cached if cached > read else read
     thought, apart = _largest([sent, *reply], ("reasoning_tokens",)), total - read - drawn if total and read else 0
-    names = [("usage", name) for name in left("usage", sent, _USED)]
+    names = [("usage", name) for name in left("usage", {key: each for key, each in sent.items() if each}, _USED)]
     for part in (*prompt, *reply):
         names += [("usage", name) for name in left("usage", {key: each for key, each in part.items() if each}, _PARTS)]
     drawn += apart if apart > _ROUNDING and abs(apart - cached) > _ROUNDING else 0
@@ -41,9 +41,11 @@ def fields_of_usage(sent: Mapping[str, Any]) -> dict[str, Any]:
     wrong = {
         "total_tokens": all(abs(apart - part) > _ROUNDING for part in (0, cached, thought)),
         "reasoning_tokens": thought > drawn,
-        "cost_details": cost is not None and (upstream or 0) > cost,
+        "cost_details": cost is not None and (upstream or 0) > cost * (1 + 1e-6),
     }
-    pictures = [each["image_tokens"] for each in prompt if type(each.get("image_tokens")) is int]
+    # gateways write 0 for each kind of tokens that they do not count
+    counted = [each for each in prompt if each.get("image_tokens") or each.get("text_tokens") != 0]
+    pictures = [each["image_tokens"] for each in counted if type(each.get("image_tokens")) is int]
     return {
         "prompt_tokens": read or None,
         "completion_tokens": max(drawn, thought) or None,

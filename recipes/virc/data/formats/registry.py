@@ -46,6 +46,7 @@ from virc.data.rows.record import MARK, PLACEHOLDERS, not_offered
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.media import media_reader
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
+from virc.solving.sources.meanings import by_name
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
 from virc.systems.layouts.layout import Layout
@@ -149,8 +150,11 @@ class RowsFile(msgspec.Struct, frozen=True):
 
     @property
     def unread(self) -> list[str]:
-        """What its entry names and its rows would be wrong without."""
-        return [name for edge, name in self.left if taken.is_refused(edge, name) and name not in self.ignored]
+        """What its entry names and its rows would be wrong without, but for columns that say so in each row."""
+        columns = (self.info or {}).get("columns") or {}
+        said = {name for name, column in columns.items() if isinstance(column, str) and by_name(column)}
+        names = [name for edge, name in self.left if taken.is_refused(edge, name) and name not in self.ignored]
+        return [name for name in names if name not in said]
 
     @property
     def holds(self) -> Holds:

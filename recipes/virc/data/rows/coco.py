@@ -75,6 +75,9 @@ def rows_of_coco(lists: Lists, left: Collection[str]) -> Iterator[Read]:
     images = [*_read("images", lists["images"], _Image, lost)]
     rows: dict[Any, dict[tuple[str | None, bool], dict[str, list[Any]]]] = {each.id: {} for each, _ in images}
     names: dict[Any, str] = {each.id: each.name for each, _ in categories}
+    for what, all_ids, ids in (("images", len(images), rows), ("categories", len(categories), names)):
+        if all_ids > len(ids):
+            lost[f"{what} with the id of another"] += all_ids - len(ids)
     for each, further in _read("annotations", lists["annotations"], _Annotation, lost):
         if flaw := _flaw(each, further, rows, names):
             lost[f"annotations {flaw}"] += 1
@@ -105,8 +108,10 @@ def _flaw(each: _Annotation, further: Mapping[str, Any], images: Collection[Any]
         return "without a picture in it"
     if needed := _needed(further) or ["ignore"] * bool(each.caption is not None and each.ignore):
         return f"with {plain(', '.join(needed), 60)}"
+    if each.iscrowd not in (None, 0, 1):
+        return f"with iscrowd {plain(str(each.iscrowd), 20)}"
     if each.caption is not None:
-        return None
+        return "with a caption and a box" if each.bbox else None
     if each.bbox is None:
         return "without a box"
     return "without a category in it" if names and each.category_id not in names else None

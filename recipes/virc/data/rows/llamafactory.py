@@ -28,6 +28,8 @@ TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for
 _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
 }  # fmt: skip
+_UNUSED_TAGS = {"observation_tag": "observation", "function_tag": "function_call"}
+"""LLaMA-Factory's defaults for roles that no row may have."""
 FIRST_PART = 10 * 2**20
 """Bytes of a file of lines that datasets reads at once."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d(?::?\d\d){0,2}(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
@@ -166,12 +168,14 @@ def columns_of(entry: Mapping[str, Any]) -> Columns:
 def left_in_entry(entry: Mapping[str, Any], is_alpaca: bool, is_pairs: bool) -> tuple[tuple[str, str], ...]:
     """What an entry of `dataset_info.json` names and nothing reads, each with its edge."""
     usual = {name for name, value in (("ranking", False), ("split", "train")) if entry.get(name) == value}
+    tags = entry.get("tags")
+    usual_tags = [name for name, value in _UNUSED_TAGS.items() if isinstance(tags, Mapping) and tags.get(name) == value]
     sides = ("chosen", "rejected") if is_pairs else ()
     texts = ("prompt", "query", "response", "history") if is_alpaca else ("messages",)
     parts = {
         "entry": (entry, ("file_name", "formatting", "columns", "tags", *usual, *(["ranking"] if is_pairs else ()))),
         "entry.columns": (entry.get("columns"), ("images", "system", *texts, *sides)),
-        "entry.tags": (entry.get("tags"), _DEFAULT_TAGS),
+        "entry.tags": (entry.get("tags"), (*_DEFAULT_TAGS, *usual_tags)),
     }
     return tuple(
         (edge, name)

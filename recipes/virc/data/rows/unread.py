@@ -96,6 +96,8 @@ def _unread_in(
     name: str, value: Any, named: Collection[str], record: Record | None, folder: Path, depth: int
 ) -> Mapping[str, str]:
     """The column of that dotted name, or the keys within it, that are not read; see `unread`."""
+    if name in _LEARNT and record and record.messages and value in (0, "0", "false"):
+        return {name: _UNLEARNT}
     if type(value) in (int, float, bool) and meanings.by_name(name) is None:
         return {}
     if isinstance(value, dict | list) and any(each.startswith(f"{name}.") for each in named):
@@ -118,7 +120,8 @@ def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
     if record is None or means not in (meanings.ANSWERS, meanings.QUESTIONS, meanings.CHOICES):
         contents = [each.content for each in record.messages] if record is not None and means == meanings.SYSTEM else []
         # a problem without messages gets the system message of its chat protocol
-        return value in contents or (means == meanings.SYSTEM and not contents)
+        pictures = [image.name for image in record.images] if record and means == meanings.PICTURES else []
+        return value in (*contents, *pictures) or (means == meanings.SYSTEM and not contents)
     answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
     if answered and means != meanings.QUESTIONS:
         # a conversation contains its answers; true or false says how good it is, which it does not contain

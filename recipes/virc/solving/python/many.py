@@ -8,7 +8,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from inspect import signature
@@ -101,7 +101,7 @@ def batch(
     check_writable(asked.trace)
     if columns and not isinstance(rows, str | os.PathLike):
         raise UsageError("columns= names those of a file, and the rows are none", "name the keys of the rows so")
-    opening = _opened_rows(rows, trust_rows, check_chosen(columns))
+    opening = _opened_rows(rows, trust_rows, check_chosen(columns), tuple(given["ignore"]))
     return _solutions(opening, asked, concurrency, progress, given, Budget(max_cost))
 
 
@@ -114,11 +114,11 @@ class _Rows(NamedTuple):
 
 
 @contextmanager
-def _opened_rows(rows: Any, trusted: bool, chosen: Mapping[str, str]) -> Iterator[_Rows]:
+def _opened_rows(rows: Any, trusted: bool, chosen: Mapping[str, str], ignored: Collection[str]) -> Iterator[_Rows]:
     if not isinstance(rows, str | os.PathLike):
         yield _Rows(read_python_rows(rows, trusted), Path(), operator.length_hint(rows) or None)
         return
-    with open_rows(os.fspath(rows), chosen=chosen, trusted=trusted) as file:
+    with open_rows(os.fspath(rows), chosen=chosen, trusted=trusted, ignored=ignored) as file:
         numbered = (({"id": row.id, "images": [*row.images], **row.passed}, row) for row in file.rows)
         yield _Rows(numbered, file.base, file.count())
 

@@ -30,6 +30,7 @@ class Options(TypedDict, total=False):
     protocol: str | Path | None
     family: str | None
     tools: Iterable[str]
+    ignore: Iterable[str]
     device: str | None
     max_pixels: int | None
     extra_body: Mapping[str, Any] | str | None
@@ -101,6 +102,7 @@ def solve(
     protocol: str | Path | None = None,
     family: str | None = None,
     tools: Iterable[str] = (),
+    ignore: Iterable[str] = (),
     device: str | None = None,
     max_pixels: int | None = None,
     extra_body: Mapping[str, Any] | str | None = None,
@@ -140,6 +142,7 @@ def solve(
         protocol: chat protocol file, or `default`.
         family: the family of a stock model.
         tools: names or files of custom tools to offer as well.
+        ignore: weights, settings or fields that nothing reads, which are left out.
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels.
         extra_body: further fields of requests to that endpoint.

@@ -44,7 +44,7 @@ _MEANINGS: Mapping[str, re.Pattern[str]] = {
     ),
     SYSTEM: re.compile(r"system(?:prompt|message|instruction)?s?"),
     TOOLS: re.compile(r"tools?(?:list|schemas?|definitions?|offered)?|functions"),
-    VIDEOS: re.compile(r"videos?(?:path|file|url)?"),
+    VIDEOS: re.compile(r"(?:videos?|audios?)(?:path|file|url)?"),
 }
 """Meaning -> the names of its columns, written small and without spaces, dashes, dots and underscores."""
 _OF_CHOICES = re.compile(r"option|choice|candidate|distractor")
