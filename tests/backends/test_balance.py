@@ -95,8 +95,11 @@ def _left(
 
 @pytest.mark.parametrize(
     "body",
-    ['{"max_tokens": "100"}', '{"options": "x"}', '{"options": [1]}', '{"stop": [1]}', '{"options": {"num_predict": -1}}',
-     '{"chat_template_kwargs": {"preserve_thinking": false}}', '{"reasoning": {"exclude": false}}'],
+    [
+        '{"max_tokens": "100"}', '{"options": "x"}', '{"options": [1]}', '{"stop": [1]}',
+        '{"options": {"num_predict": -1}}', '{"chat_template_kwargs": {"preserve_thinking": false}}',
+        '{"reasoning": {"exclude": false}}',
+    ],
 )  # fmt: skip
 def test_fields_of_a_user_that_say_nothing_of_a_reply_are_passed_on(body: str) -> None:
     with servers.serve(["<think>Well.</think>12"]) as server:
