@@ -79,7 +79,7 @@ def wait_until_stopped(watch: Watch) -> None:
         ("bytearray(1 << 40)", "MemoryError"),
         ("resource.setrlimit(resource.RLIMIT_AS, (-1, -1))", "Error"),
         ("for name in 'ab':\n    with open(name, 'wb') as it: it.write(bytes(3 << 20))", "No space left on device"),
-        ("[os.unlink(each) for each in os.listdir()]; open('c', 'wb').write(bytes(5 << 20))", "File too large"),
+        ("[os.unlink(each) for each in os.listdir()]; open('c', 'wb').truncate(5 << 20)", "File too large"),
         (
             "libc.prctl(4, 1, 0, 0, 0), libc.prctl(3, 0, 0, 0, 0)",
             "(-1, 0)",
