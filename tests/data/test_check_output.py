@@ -226,3 +226,16 @@ def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> N
     found = report(batches / "train.jsonl")
     assert found["faults"] == {"image_on_network": 1, "image_broken": 1}  # which training does not fetch either
     assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 3)
+
+
+def test_what_nothing_reads_is_left_out_by_an_option_as_it_is_typed(tmp_path: Path) -> None:
+    turns = [
+        {"role": "user", "content": "<image>What?"},
+        {"role": "assistant", "content": "A disk.", "tool_calls": [{"id": 1}]},
+    ]
+    Image.new("RGB", (84, 56)).save(tmp_path / "a.png")
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns, "images": ["a.png"]}))
+    done = virc("data", "check", tmp_path / "rows.jsonl")
+    assert done.code == 5
+    assert "leaves it out" in done.out
+    assert "«" not in done.out

@@ -14,6 +14,7 @@ from operator import itemgetter
 import msgspec
 
 from virc.core.errors import UnreadError
+from virc.core.options import spelled
 from virc.core.text import plain
 from virc.data.check.calls import check_calls, offered
 from virc.data.check.images import RowImages, check_announced, check_images, images_of_row, no_file
@@ -130,7 +131,7 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
     # verl gets rows that are written again
     yield from (Fault("row", plain(flaw), stops=holds != "prompts") for flaw in row.flaws)
     for name, value in row.unread.items():
-        hint = row.rewriting or f"«--ignore {shlex.quote(plain(name, 200))}» leaves it out"
+        hint = row.rewriting or spelled(f"«--ignore {shlex.quote(plain(name, 200))}» leaves it out")
         yield Fault(UNREAD_COLUMN, f"nothing reads its column {plain(name, 60)}, which holds {value} ({hint})")
     if holds == "pairs":
         yield from check_pair(record)
