@@ -51,7 +51,11 @@ def without_one_b(drawn: Weights) -> Weights:
 def of_a_larger_base(drawn: Weights) -> Weights:
     import torch
 
-    return {key: torch.zeros(tuple(2 * side for side in value.shape)) for key, value in drawn.items()}
+    shapes = {key: (1, 2) if ".lora_A." in key else (2, 1) for key in drawn}  # the rank stays
+    return {
+        key: torch.zeros([side * by for side, by in zip(value.shape, shapes[key], strict=True)])
+        for key, value in drawn.items()
+    }
 
 
 def nothing(drawn: Weights) -> Weights:
