@@ -32,6 +32,7 @@ NAMES = {
         "qwen/qwen3-vl-8b",
         "Qwen3VL-8B-Instruct-Q4_K_M.gguf",
         "Qwen/Qwen3-VL-30B-A3B-Thinking",
+        "sensenova/SenseNova-MARS-8B",
     ],
     "qwen3.5": ["qwen3.5:9b", "Qwen/Qwen3.5-27B", "qwen3.6-35b-a3b", "Qwen/Qwen3.8-Flash-Next", "Qwen4-Exp"],
     "qwen2.5-vl": ["qwen2.5vl:7b", "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl_7b", "qwen2p5-vl-32b-instruct"],

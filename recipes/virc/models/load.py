@@ -371,6 +371,8 @@ def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) 
             own_protocol = chat_protocol.offering(own_protocol, added.values(), system.file.parent)
             also = (f"{backend.model} is offered the tools of {system.name} too: {', '.join(added)}",)
         protocol = _with_tools(own_protocol, system, choice)
+        if backend.server.virc_grid is None:
+            backend.grid = _own_family(backend, system, choice).grid.limited(choice.max_pixels)
         return PromptSetup(protocol, why, warnings=(*_untrained(protocol, backend.model, system, choice), *also))
     from virc.probing.identity import identify
 
@@ -464,6 +466,15 @@ def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity
                 what = f"by the name {name}" if name == backend.model else f"its server says {name}"
                 return family, what, family.coordinates is not None
     return *_family_by_name(backend.model, *identity.names), False
+
+
+def _own_family(backend: "OpenAIBackend", system: System | None, choice: Choice) -> Family:
+    """The family of a model that is not asked as it, but is shown pictures on its grid."""
+    if choice.family:
+        return families.get(choice.family)
+    names = filter(None, (backend.server.weights_name, backend.model))
+    found = next(filter(None, map(families.by_name, names)), None)
+    return found or (families.of_system(system) if system else families.UNKNOWN)
 
 
 def _family_by_name(*names: str) -> tuple[Family, str]:
