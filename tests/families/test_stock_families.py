@@ -171,7 +171,7 @@ def test_a_type_that_servers_alone_run_is_published_with_the_sizes_of_its_family
     folder = folder_of(tmp_path, "internvl_chat")
     (folder / "preprocessor_config.json").write_text('{"image_processor_type": "CLIPFeatureExtractor", "size": 448}')
     weights = models.find(str(folder), tmp_path)
-    assert grid_here(weights, prompt_setup_here(weights, Choice()), Choice()) == families.get("internvl3").grid
+    assert grid_here(weights, prompt_setup_here(weights, Choice())) == families.get("internvl3").grid
 
 
 @pytest.mark.integration  # torch is imported

@@ -86,14 +86,14 @@ def test_boxes_in_pixels_of_a_smaller_picture_are_refused(
     ],
 )
 def test_a_name_whose_boxes_are_others_is_not_believed(names: tuple[str, ...], box: Any, family: str, why: str) -> None:
-    server: Any = SimpleNamespace(
-        endpoint="http://a/v1", kind="", named="m", model="qwen3-vl", leave_out=lambda _: None
-    )  # fmt: skip
+    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="", named="m", model="qwen3-vl")
     probed = Probed(
         endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", box=box, zoomed=False, context=77, longest=9
     )
     setup = load._stock_setup_at(server, Choice(), Identity(names), probed)
-    assert (setup.family, setup.context, setup.unknown, server.needs_sizes) == (family, 77, None, False)
+    assert (setup.family, setup.context, setup.unknown) == (family, 77, None)
+    assert setup.pictures
+    assert not setup.pictures.needs_sizes
     assert setup.why.startswith(why)
     assert setup.chat_protocol.box == box
     assert "does not see the crop" in setup.warnings[0]
