@@ -6,40 +6,22 @@ from pathlib import Path
 
 import pytest
 import targets
+import wires
 from asked import Asked, ask
 from server import Refusal, Scene, Unit
 from speeches import LOOKING, Speech, apart, hermes, in_text, structured
-from wires import (
-    DONE,
-    Call,
-    Gemini,
-    Groq,
-    Json,
-    Listed,
-    LlamaCpp,
-    LmStudio,
-    Mistral,
-    MlxVlm,
-    OllamaNative,
-    OllamaV1,
-    OpenAi,
-    OpenRouter,
-    Said,
-    Sglang,
-    Vllm,
-    Wire,
-    event,
-)
 
-QWEN = Listed("qwen3-vl-8b")
-QWEN25 = Listed("Qwen/Qwen2.5-VL-7B-Instruct", pixels_of_token=28)
+QWEN = wires.Listed("qwen3-vl-8b")
+QWEN25 = wires.Listed("Qwen/Qwen2.5-VL-7B-Instruct", pixels_of_token=28)
 TEXT = in_text(hermes)
 NO_ANSWER = 8
 
 
-def says(said: Said, wire: Wire | None = None, model: Listed = QWEN, *, streamed: bool = True) -> Scene:
+def says(
+    said: wires.Said, wire: wires.Wire | None = None, model: wires.Listed = QWEN, *, streamed: bool = True
+) -> Scene:
     """A model that says one thing only."""
-    return Scene(wire or Vllm(), model, TEXT, instead=lambda turn: said, streamed=streamed)
+    return Scene(wire or wires.Vllm(), model, TEXT, instead=lambda turn: said, streamed=streamed)
 
 
 def has_no_answer(asked: Asked) -> None:
@@ -47,20 +29,20 @@ def has_no_answer(asked: Asked) -> None:
     assert asked.done.code == NO_ANSWER, asked.done.err
 
 
-CUT: Sequence[tuple[str, Wire, Said]] = (
-    ("thought", Vllm(), Said("", LOOKING, finish="length")),
-    ("thought-in-tags", LlamaCpp(), Said(f"<think>\n{LOOKING}", finish="length")),
-    ("text", LlamaCpp(), Said("The number in the coloured place is", finish="length")),
-    ("answer", Vllm(), Said("<answer>7", finish="length")),
-    ("call", Sglang(), Said('<tool_call>\n{"name": "image_zoom_in_tool", "argum', finish="length")),
-    ("ollama", OllamaNative(), Said("", LOOKING, finish="length")),
-    ("ollama-v1", OllamaV1(), Said("The number", finish="length")),
-    ("mlx", MlxVlm(), Said("The number", finish="length")),
+CUT: Sequence[tuple[str, wires.Wire, wires.Said]] = (
+    ("thought", wires.Vllm(), wires.Said("", LOOKING, finish="length")),
+    ("thought-in-tags", wires.LlamaCpp(), wires.Said(f"<think>\n{LOOKING}", finish="length")),
+    ("text", wires.LlamaCpp(), wires.Said("The number in the coloured place is", finish="length")),
+    ("answer", wires.Vllm(), wires.Said("<answer>7", finish="length")),
+    ("call", wires.Sglang(), wires.Said('<tool_call>\n{"name": "image_zoom_in_tool", "argum', finish="length")),
+    ("ollama", wires.OllamaNative(), wires.Said("", LOOKING, finish="length")),
+    ("ollama-v1", wires.OllamaV1(), wires.Said("The number", finish="length")),
+    ("mlx", wires.MlxVlm(), wires.Said("The number", finish="length")),
 )
 
 
 @pytest.mark.parametrize(("wire", "said"), [row[1:] for row in CUT], ids=[row[0] for row in CUT])
-def test_a_reply_cut_at_the_token_limit_names_the_limit(wire: Wire, said: Said, small: Path) -> None:
+def test_a_reply_cut_at_the_token_limit_names_the_limit(wire: wires.Wire, said: wires.Said, small: Path) -> None:
     asked = ask(says(said, wire), small)
     has_no_answer(asked)
     assert "--max-tokens" in asked.errors
@@ -71,43 +53,45 @@ def test_a_structured_call_that_is_cut_names_the_limit(small: Path) -> None:
     """Its arguments end in the middle, and the server says that the limit ended them."""
     function = {"name": "image_zoom_in_tool", "arguments": '{"bbox_2d": [620, 5'}
     begun = {"index": 0, "id": "call_1", "type": "function", "function": function}
-    body = _delta({"role": "assistant", "tool_calls": [begun]}) + _delta({}, "length") + DONE
-    asked = ask(Scene(LmStudio(), QWEN, TEXT, cut=lambda turn: body), small)
+    body = _delta({"role": "assistant", "tool_calls": [begun]}) + _delta({}, "length") + wires.DONE
+    asked = ask(Scene(wires.LmStudio(), QWEN, TEXT, cut=lambda turn: body), small)
     has_no_answer(asked)
     assert "--max-tokens" in asked.errors
     assert len(asked.chats) <= 2
 
 
 def test_the_token_limit_can_be_raised(small: Path) -> None:
-    asked = ask(Scene(Vllm(), QWEN, TEXT), small, "--max-tokens", "12345")
+    asked = ask(Scene(wires.Vllm(), QWEN, TEXT), small, "--max-tokens", "12345")
     assert asked.is_right, asked.done.err
     assert {body["max_tokens"] for body in asked.chats} == {12345}
 
 
-UNFINISHED: Sequence[tuple[str, Said]] = (
-    ("no-call-after-tool-calls", Said("Let me zoom.", finish="tool_calls")),
-    ("a-number-after-tool-calls", Said("7", finish="tool_calls")),
-    ("nothing-after-tool-calls", Said("", LOOKING, finish="tool_calls")),
-    ("thought-alone", Said("", LOOKING)),
-    ("thought-in-tags-alone", Said(f"<think>\n{LOOKING}\n</think>\n\n")),
-    ("thought-never-closed", Said(f"<think>\n{LOOKING}")),
-    ("nothing", Said("")),
-    ("broken-json", Said('<tool_call>\n{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [1, 2\n</tool_call>')),
-    ("broken-fence", Said('```json\n{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [1, 2,\n```')),
-    ("call-of-nothing", Said("<tool_call>\n</tool_call>")),
-    ("react", Said('Action: image_zoom_in_tool\nAction Input: {"bbox_2d": [1, 2, 300, 400], "img_idx": 9}')),
-    ("gemma-without-marks", Said("call:image_zoom_in_tool{bbox_2d:[1,2,300,400],img_idx:9}")),
-    ("unknown-tool", Said('<tool_call>\n{"name": "search", "arguments": {"query": "73"}}\n</tool_call>')),
-    ("unknown-structured-tool", Said("Let me search.", calls=(Call("search", {"query": "73"}),))),
-    ("no-box", Said("Let me zoom.", calls=(Call("image_zoom_in_tool", {"label": "place"}),))),
-    ("no-such-image", Said("", calls=(Call("image_zoom_in_tool", {"bbox_2d": [1, 2, 30, 40], "img_idx": 7}),))),
+UNFINISHED: Sequence[tuple[str, wires.Said]] = (
+    ("no-call-after-tool-calls", wires.Said("Let me zoom.", finish="tool_calls")),
+    ("a-number-after-tool-calls", wires.Said("7", finish="tool_calls")),
+    ("nothing-after-tool-calls", wires.Said("", LOOKING, finish="tool_calls")),
+    ("thought-alone", wires.Said("", LOOKING)),
+    ("thought-in-tags-alone", wires.Said(f"<think>\n{LOOKING}\n</think>\n\n")),
+    ("thought-never-closed", wires.Said(f"<think>\n{LOOKING}")),
+    ("nothing", wires.Said("")),
+    ("broken-json",
+     wires.Said('<tool_call>\n{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [1, 2\n</tool_call>')),
+    ("broken-fence", wires.Said('```json\n{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [1, 2,\n```')),
+    ("call-of-nothing", wires.Said("<tool_call>\n</tool_call>")),
+    ("react", wires.Said('Action: image_zoom_in_tool\nAction Input: {"bbox_2d": [1, 2, 300, 400], "img_idx": 9}')),
+    ("gemma-without-marks", wires.Said("call:image_zoom_in_tool{bbox_2d:[1,2,300,400],img_idx:9}")),
+    ("unknown-tool", wires.Said('<tool_call>\n{"name": "search", "arguments": {"query": "73"}}\n</tool_call>')),
+    ("unknown-structured-tool", wires.Said("Let me search.", calls=(wires.Call("search", {"query": "73"}),))),
+    ("no-box", wires.Said("Let me zoom.", calls=(wires.Call("image_zoom_in_tool", {"label": "place"}),))),
+    ("no-such-image", wires.Said("", calls=(wires.Call("image_zoom_in_tool", {"bbox_2d": [1, 2, 30, 40],
+        "img_idx": 7}),))),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("at", "said"), [(at, row[1]) for at, row in enumerate(UNFINISHED)], ids=[row[0] for row in UNFINISHED]
 )
-def test_a_reply_that_is_no_answer_is_not_printed_as_one(at: int, said: Said, small: Path) -> None:
+def test_a_reply_that_is_no_answer_is_not_printed_as_one(at: int, said: wires.Said, small: Path) -> None:
     asked = ask(says(said, streamed=at % 2 == 0), small)
     has_no_answer(asked)
     assert "could not be used" in asked.errors
@@ -115,17 +99,17 @@ def test_a_reply_that_is_no_answer_is_not_printed_as_one(at: int, said: Said, sm
 
 def test_ollama_that_loses_a_call_is_no_answer(small: Path) -> None:
     """Not streamed, and without `tools` in the request, its parser cuts the call out and drops it."""
-    asked = ask(says(Said(""), OllamaV1(), streamed=False), small)
+    asked = ask(says(wires.Said(""), wires.OllamaV1(), streamed=False), small)
     has_no_answer(asked)
 
 
 @pytest.mark.parametrize(
     ("wire", "streamed"),
-    [(OpenAi(), True), (OpenAi(), False), (Groq(), True), (Gemini(), False)],
+    [(wires.OpenAi(), True), (wires.OpenAi(), False), (wires.Groq(), True), (wires.Gemini(), False)],
     ids=["openai-streamed", "openai-whole", "groq-streamed", "gemini-whole"],
 )
-def test_a_filtered_reply_is_no_answer(wire: Wire, streamed: bool, small: Path) -> None:
-    asked = ask(says(Said("I", finish="content_filter"), wire, streamed=streamed), small)
+def test_a_filtered_reply_is_no_answer(wire: wires.Wire, streamed: bool, small: Path) -> None:
+    asked = ask(says(wires.Said("I", finish="content_filter"), wire, streamed=streamed), small)
     assert asked.done.out == ""
     assert asked.done.code in (7, 8), asked.done.err  # the connection is well
     assert "content filter" in asked.errors.replace("_", " ")
@@ -137,7 +121,7 @@ AZURE = {
     "param": "prompt", "code": "content_filter", "status": 400,
     "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"violence": {"filtered": True}}},
 }  # fmt: skip
-FILTERS: Mapping[str, tuple[int, Json]] = {
+FILTERS: Mapping[str, tuple[int, wires.Json]] = {
     "azure": (400, {"error": AZURE}),
     "azure, inner code alone": (400, {"error": {**AZURE, "code": None}}),
     "openai": (400, {"error": {"message": "Your request was rejected.", "code": "content_policy_violation"}}),
@@ -150,28 +134,30 @@ FILTERS: Mapping[str, tuple[int, Json]] = {
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_filter_of_prompts_is_a_refusal_and_is_asked_once(name: str, small: Path) -> None:
     refusal = Refusal(*FILTERS[name])
-    asked = ask(Scene(OpenAi(), QWEN, TEXT, refuse=lambda body: refusal), small)
+    asked = ask(Scene(wires.OpenAi(), QWEN, TEXT, refuse=lambda body: refusal), small)
     has_no_answer(asked)
     assert "content filter" in asked.errors
 
 
 def test_a_refusal_that_quotes_the_user_is_no_filter(small: Path) -> None:
     refusal = Refusal(400, {"error": {"message": "cannot parse: content_filter", "code": "invalid"}})
-    assert ask(Scene(OpenAi(), QWEN, TEXT, refuse=lambda body: refusal), small).done.code == 3
+    assert ask(Scene(wires.OpenAi(), QWEN, TEXT, refuse=lambda body: refusal), small).done.code == 3
 
 
 def test_a_refusal_is_no_answer(small: Path) -> None:
     refused = {"role": "assistant", "content": None, "refusal": "I'm sorry, I can't assist with that."}
     chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": refused}]}
     ended = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    asked = ask(Scene(OpenAi(), QWEN, TEXT, cut=lambda turn: event(chunk) + event(ended) + DONE), small)
+    asked = ask(
+        Scene(wires.OpenAi(), QWEN, TEXT, cut=lambda turn: wires.event(chunk) + wires.event(ended) + wires.DONE), small
+    )
     has_no_answer(asked)
     assert "I'm sorry" in asked.errors
 
 
-def _delta(delta: Json, finish: str | None = None, **more: object) -> bytes:
+def _delta(delta: wires.Json, finish: str | None = None, **more: object) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return event({"id": "1", "object": "chat.completion.chunk", "choices": [choice], **more})
+    return wires.event({"id": "1", "object": "chat.completion.chunk", "choices": [choice], **more})
 
 
 def _chunk(content: str, finish: str | None = None, **more: object) -> bytes:
@@ -185,36 +171,38 @@ def _line(content: str) -> bytes:
 
 SAID = "the runner stopped"
 _ERROR = {"message": SAID, "type": "server_error", "param": None, "code": 500}
-BROKEN: Mapping[str, tuple[Wire, bytes, bool]] = {
+BROKEN: Mapping[str, tuple[wires.Wire, bytes, bool]] = {
     # An error in a stream of Ollama's /v1 is one empty delta; then the connection ends.
-    "ollama-v1": (OllamaV1(), _chunk(""), False),
-    "ollama-v1-behind-text": (OllamaV1(), _chunk("73") + _chunk(""), False),
-    "ollama-v1-behind-an-answer": (OllamaV1(), _chunk("<answer>7") + _chunk("3</answer>") + _chunk(""), False),
-    "ollama": (OllamaNative(), _line("73") + json.dumps({"error": SAID}).encode() + b"\n", True),
-    "ollama-without-end": (OllamaNative(), _line("73"), False),
-    "llamacpp": (LlamaCpp(), _chunk("73") + event({"error": {"code": 500, "message": SAID}}), True),
-    "llamacpp-older": (LlamaCpp(), _chunk("73") + b'error: {"code":500,"message":"' + SAID.encode() + b'"}\n\n', False),
-    "vllm": (Vllm(), _chunk("73") + event({"error": _ERROR}) + DONE, True),
-    "sglang": (Sglang(), _chunk("73") + event({"error": {"object": "error", **_ERROR}}) + DONE, True),
-    "lmstudio": (LmStudio(), _chunk("73") + event({"error": SAID}), True),
-    "lmstudio-named-event": (LmStudio(), _chunk("73") + b"event: error\n" + event({"error": SAID}), True),
-    "mlx": (MlxVlm(), _chunk("73") + event({"error": SAID}), True),
-    "openrouter": (OpenRouter(), _chunk("73") + _chunk("", "error", error={"code": 502, "message": SAID}), True),
+    "ollama-v1": (wires.OllamaV1(), _chunk(""), False),
+    "ollama-v1-behind-text": (wires.OllamaV1(), _chunk("73") + _chunk(""), False),
+    "ollama-v1-behind-an-answer": (wires.OllamaV1(), _chunk("<answer>7") + _chunk("3</answer>") + _chunk(""), False),
+    "ollama": (wires.OllamaNative(), _line("73") + json.dumps({"error": SAID}).encode() + b"\n", True),
+    "ollama-without-end": (wires.OllamaNative(), _line("73"), False),
+    "llamacpp": (wires.LlamaCpp(), _chunk("73") + wires.event({"error": {"code": 500, "message": SAID}}), True),
+    "llamacpp-older": (wires.LlamaCpp(),
+        _chunk("73") + b'error: {"code":500,"message":"' + SAID.encode() + b'"}\n\n', False),
+    "vllm": (wires.Vllm(), _chunk("73") + wires.event({"error": _ERROR}) + wires.DONE, True),
+    "sglang": (wires.Sglang(), _chunk("73") + wires.event({"error": {"object": "error", **_ERROR}}) + wires.DONE, True),
+    "lmstudio": (wires.LmStudio(), _chunk("73") + wires.event({"error": SAID}), True),
+    "lmstudio-named-event": (wires.LmStudio(), _chunk("73") + b"event: error\n" + wires.event({"error": SAID}), True),
+    "mlx": (wires.MlxVlm(), _chunk("73") + wires.event({"error": SAID}), True),
+    "openrouter": (wires.OpenRouter(), _chunk("73") + _chunk("", "error", error={"code": 502, "message": SAID}), True),
     "openrouter-without-choices": (
-        OpenRouter(),
-        _chunk("73") + event({"id": "gen-1", "choices": [], "error": {"code": 502, "message": SAID}}) + DONE,
+        wires.OpenRouter(),
+        _chunk("73") + wires.event({"id": "gen-1", "choices": [], "error": {"code": 502,
+            "message": SAID}}) + wires.DONE,
         True,
     ),
-    "venice": (Vllm(), _chunk("73") + event({"error_type": "upstream", "error_message": SAID}), False),
-    "finish-error": (LlamaCpp(), _chunk(f"Generation failed: {SAID}", "error") + DONE, False),
-    "finish-abort": (Vllm(), _chunk("73", "abort") + DONE, False),
-    "mistral-finish-error": (Mistral(), _chunk("73", "error") + DONE, False),
-    "a-page": (OpenAi(), b"<html><body>502 Bad Gateway</body></html>", False),
+    "venice": (wires.Vllm(), _chunk("73") + wires.event({"error_type": "upstream", "error_message": SAID}), False),
+    "finish-error": (wires.LlamaCpp(), _chunk(f"Generation failed: {SAID}", "error") + wires.DONE, False),
+    "finish-abort": (wires.Vllm(), _chunk("73", "abort") + wires.DONE, False),
+    "mistral-finish-error": (wires.Mistral(), _chunk("73", "error") + wires.DONE, False),
+    "a-page": (wires.OpenAi(), b"<html><body>502 Bad Gateway</body></html>", False),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("wire", "body", "is_said"), BROKEN.values(), ids=BROKEN)
-def test_a_stream_that_fails_is_never_an_answer(wire: Wire, body: bytes, is_said: bool, small: Path) -> None:
+def test_a_stream_that_fails_is_never_an_answer(wire: wires.Wire, body: bytes, is_said: bool, small: Path) -> None:
     asked = ask(Scene(wire, QWEN, TEXT, cut=lambda turn: body), small)
     assert asked.done.out == "", asked.done
     assert asked.done.code in (6, 7), asked.done.err
@@ -229,14 +217,14 @@ def test_an_error_begins_a_line_of_its_own(small: Path) -> None:
 
 
 def test_no_deltas_at_all_are_no_answer(small: Path) -> None:
-    asked = ask(Scene(LmStudio(), QWEN, TEXT, cut=lambda turn: DONE), small)
+    asked = ask(Scene(wires.LmStudio(), QWEN, TEXT, cut=lambda turn: wires.DONE), small)
     assert asked.done.out == ""
     assert asked.done.code in (6, 7, 8), asked.done.err
 
 
 def test_a_server_that_drops_old_turns_is_noticed(picture: Path) -> None:
     """Ollama's /v1 keeps the system message and the last one where the context is too short, in silence."""
-    asked = ask(Scene(OllamaV1(), QWEN, apart(structured()), keeps=1), picture)
+    asked = ask(Scene(wires.OllamaV1(), QWEN, apart(structured()), keeps=1), picture)
     assert (asked.done.code, asked.done.out) == (7, "")
     assert "dropped" in asked.errors
 
@@ -244,7 +232,7 @@ def test_a_server_that_drops_old_turns_is_noticed(picture: Path) -> None:
 Place = targets.Box
 FAR, AT_THE_EDGE = Place(0.62, 0.55, 0.77, 0.70), Place(0.9, 0.88, 0.99, 0.97)
 
-UNITS: Sequence[tuple[str, Listed, Unit, targets.Size, Place]] = (
+UNITS: Sequence[tuple[str, wires.Listed, Unit, targets.Size, Place]] = (
     ("thousandths-for-pixels", QWEN25, "thousand", (420, 308), FAR),
     ("thousandths-for-pixels-at-the-edge", QWEN25, "thousand", (420, 308), AT_THE_EDGE),
     # Of 0.95 megapixels, these boxes lie outside of the picture by a tenth at most.
@@ -263,17 +251,17 @@ UNITS: Sequence[tuple[str, Listed, Unit, targets.Size, Place]] = (
     ids=[row[0] for row in UNITS],
 )
 def test_a_box_in_another_unit_is_doubted_and_not_cut(
-    speech: Speech, model: Listed, unit: Unit, size: targets.Size, place: Place, tmp_path: Path
+    speech: Speech, model: wires.Listed, unit: Unit, size: targets.Size, place: Place, tmp_path: Path
 ) -> None:
     picture = targets.write_picture(tmp_path / "picture.png", size, place)
-    asked = ask(Scene(Vllm(), model, speech, unit), picture)
+    asked = ask(Scene(wires.Vllm(), model, speech, unit), picture)
     has_no_answer(asked)
     assert "bbox" in asked.errors
     assert any(word in asked.errors for word in ("outside", "fractions", "holds no pixel"))
     assert "virc doctor --endpoint" in asked.errors
 
 
-SLIGHT: Sequence[tuple[str, Listed, Unit, Callable[[list[float]], list[float]]]] = (
+SLIGHT: Sequence[tuple[str, wires.Listed, Unit, Callable[[list[float]], list[float]]]] = (
     ("a-few-pixels-over-the-edge", QWEN25, "pixel", lambda box: [box[0], box[1], 424, 312]),
     ("thousandths-just-over", QWEN, "thousand", lambda box: [box[0], box[1], 1004, 1003]),
 )
@@ -281,13 +269,13 @@ SLIGHT: Sequence[tuple[str, Listed, Unit, Callable[[list[float]], list[float]]]]
 
 @pytest.mark.parametrize(("model", "unit", "change"), [row[1:] for row in SLIGHT], ids=[row[0] for row in SLIGHT])
 def test_a_box_that_leaves_the_picture_by_little_is_cut(
-    model: Listed, unit: Unit, change: Callable[[list[float]], list[float]], tmp_path: Path
+    model: wires.Listed, unit: Unit, change: Callable[[list[float]], list[float]], tmp_path: Path
 ) -> None:
     picture = targets.write_picture(tmp_path / "picture.png", (420, 308), Place(0.7, 0.7, 1, 1))
 
-    def wider(call: Call) -> Said:
+    def wider(call: wires.Call) -> wires.Said:
         arguments = {key: change(value) if isinstance(value, list) else value for key, value in call.arguments.items()}
-        return TEXT.call(Call(call.name, arguments))
+        return TEXT.call(wires.Call(call.name, arguments))
 
-    asked = ask(Scene(Vllm(), model, Speech(wider, TEXT.answer, False), unit), picture)
+    asked = ask(Scene(wires.Vllm(), model, Speech(wider, TEXT.answer, False), unit), picture)
     assert asked.is_right, asked.done.err

@@ -7,28 +7,14 @@ away from its family is red here.
 from collections.abc import Iterator
 
 import pytest
+import wires
 from server import Player, Scene, play
 from speeches import structured
-from wires import (
-    Groq,
-    Listed,
-    LiteLlm,
-    LlamaCpp,
-    LmDeploy,
-    LmStudio,
-    MlxVlm,
-    OllamaNative,
-    OpenAi,
-    OpenRouter,
-    Sglang,
-    Vllm,
-    Wire,
-)
 
 from virc.models.load import Choice, open_model
 
-NAMES: dict[Wire, dict[str, str]] = {
-    Vllm(): {
+NAMES: dict[wires.Wire, dict[str, str]] = {
+    wires.Vllm(): {
         "Qwen/Qwen2-VL-7B-Instruct": "qwen2-vl",
         "Qwen/QVQ-72B-Preview": "qwen2-vl",
         "Qwen/Qwen2.5-VL-7B-Instruct": "qwen2.5-vl",
@@ -70,38 +56,41 @@ NAMES: dict[Wire, dict[str, str]] = {
         "xintongzhang/CoF-rl-model-7b": "the system chain-of-focus",
         "Y-Research-Group/VisReason-Qwen2.5-VL-7B": "the system visreason",
     },
-    Sglang(): {
+    wires.Sglang(): {
         "Qwen/Qwen3-VL-30B-A3B-Instruct": "qwen3-vl",
         "OpenGVLab/InternVL3_5-38B": "internvl3",
         "zai-org/GLM-4.1V-9B-Thinking": "glm-4v",
     },
-    LmDeploy(): {"internvl3_5-8b": "internvl3", "InternVL3_5-8B": "internvl3", "qwen2-vl": "qwen2-vl"},
-    OllamaNative(architecture="qwen25vl"): {"qwen2.5vl:7b": "qwen2.5-vl"},
-    OllamaNative(architecture="qwen3vl"): {"qwen3-vl:235b-a22b-thinking-q4_K_M": "qwen3-vl"},
-    OllamaNative(architecture="qwen3"): {
+    wires.LmDeploy(): {"internvl3_5-8b": "internvl3", "InternVL3_5-8B": "internvl3", "qwen2-vl": "qwen2-vl"},
+    wires.OllamaNative(architecture="qwen25vl"): {"qwen2.5vl:7b": "qwen2.5-vl"},
+    wires.OllamaNative(architecture="qwen3vl"): {"qwen3-vl:235b-a22b-thinking-q4_K_M": "qwen3-vl"},
+    wires.OllamaNative(architecture="qwen3"): {
         "internvl3.5": "internvl3",
         "internvl3.5:8b": "internvl3",
         "blaifa/InternVL3_5:8b": "internvl3",
         "minicpm-v4.5:8b": "minicpm-v",
     },
-    OllamaNative(architecture="glm4"): {"haervwe/GLM-4.6V-Flash-9B:latest": "glm-4v"},
-    OllamaNative(architecture="gemma3"): {"gemma3:4b-it-qat": "gemma3"},
-    OllamaNative(architecture="gemma4"): {"gemma4:e4b": "gemma4"},
-    OllamaNative(architecture="mllama"): {"llama3.2-vision:11b": "unknown"},
-    LlamaCpp(): {
+    wires.OllamaNative(architecture="glm4"): {"haervwe/GLM-4.6V-Flash-9B:latest": "glm-4v"},
+    wires.OllamaNative(architecture="gemma3"): {"gemma3:4b-it-qat": "gemma3"},
+    wires.OllamaNative(architecture="gemma4"): {"gemma4:e4b": "gemma4"},
+    wires.OllamaNative(architecture="mllama"): {"llama3.2-vision:11b": "unknown"},
+    wires.LlamaCpp(): {
         "InternVL3_5-8B-Q8_0.gguf": "internvl3",
         "GLM-4.1V-9B-Thinking-Q4_K_M.gguf": "glm-4v",
         "Qwen2.5-VL-7B-Instruct-Q4_K_M.gguf": "qwen2.5-vl",
         "DeepEyes-7B.Q4_K_M.gguf": "the system deepeyes",
     },
-    LmStudio(): {
+    wires.LmStudio(): {
         "opengvlab_internvl3_5-8b": "internvl3",
         "zai-org/glm-4.6v-flash": "glm-4v",
         "glm-4.1v-9b-thinking": "glm-4v",
         "google/gemma-3-12b": "gemma3",
     },
-    MlxVlm(): {"mlx-community/InternVL3_5-8B-4bit": "internvl3", "mlx-community/GLM-4.1V-9B-Thinking-4bit": "glm-4v"},
-    OpenRouter(): {
+    wires.MlxVlm(): {
+        "mlx-community/InternVL3_5-8B-4bit": "internvl3",
+        "mlx-community/GLM-4.1V-9B-Thinking-4bit": "glm-4v",
+    },
+    wires.OpenRouter(): {
         "qwen/qwen2.5-vl-32b-instruct": "qwen2.5-vl",
         "qwen/qwen3-vl-235b-a22b-instruct": "qwen3-vl",
         "opengvlab/internvl3-78b": "internvl3",
@@ -109,26 +98,26 @@ NAMES: dict[Wire, dict[str, str]] = {
         "z-ai/glm-4.5v": "glm-4v",
         "google/gemma-3-27b-it:free": "gemma3",
     },
-    LiteLlm(): {"accounts/fireworks/models/qwen2p5-vl-32b-instruct": "qwen2.5-vl", "glm-4.1v-thinking": "glm-4v"},
-    Groq(): {"qwen/qwen3.6-27b": "qwen3.5"},
-    OpenAi(): {"gpt-4o": "unknown", "gpt-5": "unknown"},
+    wires.LiteLlm(): {"accounts/fireworks/models/qwen2p5-vl-32b-instruct": "qwen2.5-vl", "glm-4.1v-thinking": "glm-4v"},
+    wires.Groq(): {"qwen/qwen3.6-27b": "qwen3.5"},
+    wires.OpenAi(): {"gpt-4o": "unknown", "gpt-5": "unknown"},
 }
 """Server -> names that it lists: the family, or the system that takes the model."""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Player]:
-    with play(Scene(Vllm(), Listed("none"), structured())) as server:
+    with play(Scene(wires.Vllm(), wires.Listed("none"), structured())) as server:
         yield server
 
 
 @pytest.mark.parametrize(
     ("wire", "name", "expected"),
     [(wire, name, expected) for wire, names in NAMES.items() for name, expected in names.items()],
-    ids=lambda value: type(value).__name__ if isinstance(value, Wire) else value,
+    ids=lambda value: type(value).__name__ if isinstance(value, wires.Wire) else value,
 )
-def test_a_model_is_asked_by_its_name_as(wire: Wire, name: str, expected: str, server: Player) -> None:
-    server.scene = Scene(wire, Listed(name), structured())
+def test_a_model_is_asked_by_its_name_as(wire: wires.Wire, name: str, expected: str, server: Player) -> None:
+    server.scene = Scene(wire, wires.Listed(name), structured())
     with open_model(Choice(endpoint=server.url)) as opened:
         assert (opened.family or opened.why) == expected
         assert opened.chat_protocol.tools
@@ -148,7 +137,7 @@ def test_a_model_is_asked_by_its_name_as(wire: Wire, name: str, expected: str, s
 def test_a_row_of_the_zoo_is_for_the_option_alone_which_is_said(
     name: str, system: str, server: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.scene = Scene(Vllm(), Listed(name), structured())
+    server.scene = Scene(wires.Vllm(), wires.Listed(name), structured())
     with open_model(Choice(endpoint=server.url)) as opened:
         assert f"the system {system} asks it as its authors do" in opened.why
     monkeypatch.setenv("VIRC_OWN_WORDS", "1")  # for texts of its authors, which are not here

@@ -15,62 +15,47 @@ from asked import QUESTION, Asked, ask
 from server import Player, Refusal, Refusing, Scene, asks, play
 from speeches import apart, hermes, in_text, structured
 from support.called import Done, virc
-from wires import (
-    Gemini,
-    Groq,
-    Json,
-    Listed,
-    LiteLlm,
-    LlamaCpp,
-    Mistral,
-    MlxVlm,
-    OllamaNative,
-    OpenAi,
-    OpenRouter,
-    Vllm,
-    Wire,
-)
 
 How = Callable[[Mapping[str, Any]], Refusal]
 
-QWEN = Listed("qwen3-vl-8b")
+QWEN = wires.Listed("qwen3-vl-8b")
 FAMILY = ("--family", "qwen3-vl")  # known, so that no request is about boxes
 TEXT = in_text(hermes)
 
-PARAMETERS: Sequence[tuple[str, Wire, tuple[str, ...], How]] = (
-    ("openai-max-tokens", OpenAi(), ("max_tokens",), refusals.openai_unsupported),
-    ("openai-temperature", OpenAi(), ("temperature",), refusals.openai_value),
-    ("openai-top-k", Vllm(), ("top_k",), refusals.openai_unrecognized),
-    ("openai-top-k-newer", Vllm(), ("top_k",), refusals.openai_unknown),
-    ("openai-seed", OpenAi(), ("seed",), refusals.openai_unrecognized),
-    ("openai-stream-options", OpenAi(), ("stream_options",), refusals.openai_unknown),
-    ("openai-stream", OpenAi(), ("stream",), refusals.openai_verified),
+PARAMETERS: Sequence[tuple[str, wires.Wire, tuple[str, ...], How]] = (
+    ("openai-max-tokens", wires.OpenAi(), ("max_tokens",), refusals.openai_unsupported),
+    ("openai-temperature", wires.OpenAi(), ("temperature",), refusals.openai_value),
+    ("openai-top-k", wires.Vllm(), ("top_k",), refusals.openai_unrecognized),
+    ("openai-top-k-newer", wires.Vllm(), ("top_k",), refusals.openai_unknown),
+    ("openai-seed", wires.OpenAi(), ("seed",), refusals.openai_unrecognized),
+    ("openai-stream-options", wires.OpenAi(), ("stream_options",), refusals.openai_unknown),
+    ("openai-stream", wires.OpenAi(), ("stream",), refusals.openai_verified),
     (
         "openai-one-after-the-other",
-        OpenAi(),
+        wires.OpenAi(),
         ("max_tokens", "temperature", "seed", "stream_options"),
         refusals.openai_unsupported,
     ),
-    ("mistral", Mistral(), ("seed", "stream_options"), refusals.mistral),
-    ("mistral-newer", Mistral(), ("seed", "stream_options"), refusals.mistral_newer),
-    ("mistral-text", Mistral(), ("seed", "stream_options"), refusals.mistral_text),
-    ("fastapi", MlxVlm(), ("seed", "stream_options"), refusals.fastapi),
-    ("groq", Groq(), ("seed", "stream_options"), refusals.groq),
-    ("groq-max-tokens", Groq(), ("max_tokens",), refusals.groq),
-    ("groq-alone", Groq(), ("seed", "stream_options"), refusals.groq_alone),
-    ("cerebras", OpenAi(), ("seed", "stream_options"), refusals.cerebras),
-    ("vllm-old", Vllm(), ("top_k", "seed", "stream_options"), refusals.vllm_old),
-    ("litellm", LiteLlm(), ("seed", "temperature"), refusals.litellm),
-    ("litellm-quoting", LiteLlm(), ("max_tokens", "temperature"), refusals.litellm_quoting),
-    ("openrouter", OpenRouter(), ("max_tokens", "temperature"), refusals.openrouter),
+    ("mistral", wires.Mistral(), ("seed", "stream_options"), refusals.mistral),
+    ("mistral-newer", wires.Mistral(), ("seed", "stream_options"), refusals.mistral_newer),
+    ("mistral-text", wires.Mistral(), ("seed", "stream_options"), refusals.mistral_text),
+    ("fastapi", wires.MlxVlm(), ("seed", "stream_options"), refusals.fastapi),
+    ("groq", wires.Groq(), ("seed", "stream_options"), refusals.groq),
+    ("groq-max-tokens", wires.Groq(), ("max_tokens",), refusals.groq),
+    ("groq-alone", wires.Groq(), ("seed", "stream_options"), refusals.groq_alone),
+    ("cerebras", wires.OpenAi(), ("seed", "stream_options"), refusals.cerebras),
+    ("vllm-old", wires.Vllm(), ("top_k", "seed", "stream_options"), refusals.vllm_old),
+    ("litellm", wires.LiteLlm(), ("seed", "temperature"), refusals.litellm),
+    ("litellm-quoting", wires.LiteLlm(), ("max_tokens", "temperature"), refusals.litellm_quoting),
+    ("openrouter", wires.OpenRouter(), ("max_tokens", "temperature"), refusals.openrouter),
 )
 
-TOGETHER: Sequence[tuple[str, Wire, tuple[str, ...], How]] = (
-    ("gemini", Gemini(), ("seed", "stream_options"), refusals.gemini),
-    ("mistral", Mistral(), ("seed", "stream_options"), refusals.mistral),
-    ("vllm-old", Vllm(), ("top_k", "seed"), refusals.vllm_old),
-    ("openai", Vllm(), ("top_k", "seed"), refusals.openai_unrecognized),
-    ("litellm", LiteLlm(), ("seed", "temperature"), refusals.litellm),
+TOGETHER: Sequence[tuple[str, wires.Wire, tuple[str, ...], How]] = (
+    ("gemini", wires.Gemini(), ("seed", "stream_options"), refusals.gemini),
+    ("mistral", wires.Mistral(), ("seed", "stream_options"), refusals.mistral),
+    ("vllm-old", wires.Vllm(), ("top_k", "seed"), refusals.vllm_old),
+    ("openai", wires.Vllm(), ("top_k", "seed"), refusals.openai_unrecognized),
+    ("litellm", wires.LiteLlm(), ("seed", "temperature"), refusals.litellm),
 )
 
 
@@ -84,7 +69,7 @@ def is_right_without(asked: Asked, refusing: Refusing) -> None:
 
 @pytest.mark.parametrize(("wire", "names", "how"), [row[1:] for row in PARAMETERS], ids=[row[0] for row in PARAMETERS])
 def test_a_refused_parameter_is_left_out_once_and_for_all(
-    wire: Wire, names: tuple[str, ...], how: How, small: Path
+    wire: wires.Wire, names: tuple[str, ...], how: How, small: Path
 ) -> None:
     refusing = Refusing(names, how)
     asked = ask(Scene(wire, QWEN, TEXT, refuse=refusing), small, *FAMILY)
@@ -96,7 +81,7 @@ def test_a_refused_parameter_is_left_out_once_and_for_all(
 
 @pytest.mark.parametrize(("wire", "names", "how"), [row[1:] for row in TOGETHER], ids=[row[0] for row in TOGETHER])
 def test_parameters_that_are_refused_together_cost_one_request(
-    wire: Wire, names: tuple[str, ...], how: How, small: Path
+    wire: wires.Wire, names: tuple[str, ...], how: How, small: Path
 ) -> None:
     refusing = Refusing(names, how, together=True)
     asked = ask(Scene(wire, QWEN, TEXT, refuse=refusing), small, *FAMILY)
@@ -104,16 +89,16 @@ def test_parameters_that_are_refused_together_cost_one_request(
     assert len(asked.refused) == 1
 
 
-def wire_of(row: Json) -> Wire:
-    made: Wire = getattr(wires, row["wire"])()
+def wire_of(row: wires.Json) -> wires.Wire:
+    made: wires.Wire = getattr(wires, row["wire"])()
     return made
 
 
 @pytest.mark.parametrize("row", refusals.RECORDED["limits"], ids=lambda row: row["name"])
-def test_a_limit_of_tokens_that_the_server_names_is_obeyed(row: Json, small: Path) -> None:
+def test_a_limit_of_tokens_that_the_server_names_is_obeyed(row: wires.Json, small: Path) -> None:
     room, prompt = 1500, 2596
 
-    def refuse(body: Json) -> Refusal | None:
+    def refuse(body: wires.Json) -> Refusal | None:
         value = body.get("max_tokens") or body.get("max_completion_tokens") or 0
         return refusals.limited(row["body"], room, value, prompt) if value > room else None
 
@@ -123,7 +108,7 @@ def test_a_limit_of_tokens_that_the_server_names_is_obeyed(row: Json, small: Pat
 
 
 @pytest.mark.parametrize("row", refusals.RECORDED["contexts"], ids=lambda row: row["name"])
-def test_a_prompt_that_is_too_long_is_explained(row: Json, small: Path) -> None:
+def test_a_prompt_that_is_too_long_is_explained(row: wires.Json, small: Path) -> None:
     refusal = Refusal(400, row["body"])
     asked = ask(Scene(wire_of(row), QWEN, TEXT, refuse=lambda body: refusal), small, *FAMILY)
     assert (asked.done.code, asked.done.out) == (3, ""), asked.done.err
@@ -135,12 +120,12 @@ def test_a_prompt_that_is_too_long_is_explained(row: Json, small: Path) -> None:
 def test_a_refusal_of_something_else_is_no_parameter(small: Path) -> None:
     message = "Image count 3 exceeds limit 1 per request; see the unsupported seed list"
     body = {"error": {"message": message, "type": "invalid_request_error"}}
-    asked = ask(Scene(OpenAi(), QWEN, TEXT, refuse=lambda _: Refusal(400, body)), small, *FAMILY)
+    asked = ask(Scene(wires.OpenAi(), QWEN, TEXT, refuse=lambda _: Refusal(400, body)), small, *FAMILY)
     assert (asked.done.code, asked.done.out) == (3, "")
     assert len(asked.chats) <= 4
 
 
-def batch(server: Player, picture: Path, tmp_path: Path, rows: int) -> tuple[Done, list[Json]]:
+def batch(server: Player, picture: Path, tmp_path: Path, rows: int) -> tuple[Done, list[wires.Json]]:
     """Ask as many questions about the picture, one at a time; the lines that were written."""
     source, out = tmp_path / "rows.jsonl", tmp_path / "answers.jsonl"
     lines = [{"id": row, "image": str(picture), "question": QUESTION} for row in range(rows)]
@@ -152,7 +137,7 @@ def batch(server: Player, picture: Path, tmp_path: Path, rows: int) -> tuple[Don
     return done, [json.loads(line) for line in out.read_text().splitlines()]
 
 
-def all_right(done: Done, lines: Sequence[Json]) -> None:
+def all_right(done: Done, lines: Sequence[wires.Json]) -> None:
     assert done.code == 0, done.err
     assert [line["answer"] for line in lines] == ["73"] * len(lines), lines
     refused = done.err.replace("Connection refused", "")  # for a moment nothing listens between two servers
@@ -162,29 +147,29 @@ def all_right(done: Done, lines: Sequence[Json]) -> None:
 SWAPS: Sequence[tuple[str, Scene, Scene]] = (
     (
         "vllm-to-mistral",
-        Scene(Vllm(), QWEN, TEXT),
-        Scene(Mistral(), QWEN, structured(), refuse=Refusing(("seed", "stream_options"), refusals.mistral)),
+        Scene(wires.Vllm(), QWEN, TEXT),
+        Scene(wires.Mistral(), QWEN, structured(), refuse=Refusing(("seed", "stream_options"), refusals.mistral)),
     ),
     (
         "openai-to-vllm",  # the one takes max_completion_tokens alone, the other forbids what it does not know
-        Scene(OpenAi(), QWEN, structured(),
+        Scene(wires.OpenAi(), QWEN, structured(),
               refuse=Refusing(("max_tokens", "temperature"), refusals.openai_unsupported)),
-        Scene(Vllm(), QWEN, TEXT, refuse=Refusing(("max_completion_tokens", "top_k"), refusals.vllm_old)),
+        Scene(wires.Vllm(), QWEN, TEXT, refuse=Refusing(("max_completion_tokens", "top_k"), refusals.vllm_old)),
     ),
     (
         "ollama-to-llamacpp",
-        Scene(OllamaNative(), QWEN, apart(structured())),
-        Scene(LlamaCpp(), QWEN, apart(structured())),
+        Scene(wires.OllamaNative(), QWEN, apart(structured())),
+        Scene(wires.LlamaCpp(), QWEN, apart(structured())),
     ),
     (
         "llamacpp-to-ollama",
-        Scene(LlamaCpp(), QWEN, apart(structured())),
-        Scene(OllamaNative(), QWEN, apart(structured())),
+        Scene(wires.LlamaCpp(), QWEN, apart(structured())),
+        Scene(wires.OllamaNative(), QWEN, apart(structured())),
     ),
     (
         "groq-to-gemini",
-        Scene(Groq(), QWEN, apart(structured()), refuse=Refusing(("seed",), refusals.groq)),
-        Scene(Gemini(), QWEN, structured(), refuse=Refusing(("seed", "stream_options"), refusals.gemini, True)),
+        Scene(wires.Groq(), QWEN, apart(structured()), refuse=Refusing(("seed",), refusals.groq)),
+        Scene(wires.Gemini(), QWEN, structured(), refuse=Refusing(("seed", "stream_options"), refusals.gemini, True)),
     ),
 )  # fmt: skip
 
@@ -210,12 +195,12 @@ def test_another_engine_behind_the_address_in_mid_batch(
 
 def test_another_server_at_the_same_port_in_mid_batch(small: Path, tmp_path: Path) -> None:
     second = Scene(
-        OpenAi(),
+        wires.OpenAi(),
         QWEN,
         structured(),
         refuse=Refusing(("max_tokens", "seed", "temperature"), refusals.openai_unsupported),
     )
-    with play(Scene(Vllm(), QWEN, TEXT)) as server:
+    with play(Scene(wires.Vllm(), QWEN, TEXT)) as server:
         port, over = server.port, threading.Event()
 
         def swap() -> None:

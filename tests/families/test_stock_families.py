@@ -32,6 +32,7 @@ NAMES = {
         "qwen/qwen3-vl-8b",
         "Qwen3VL-8B-Instruct-Q4_K_M.gguf",
         "Qwen/Qwen3-VL-30B-A3B-Thinking",
+        "sensenova/SenseNova-MARS-8B",
     ],
     "qwen3.5": ["qwen3.5:9b", "Qwen/Qwen3.5-27B", "qwen3.6-35b-a3b", "Qwen/Qwen3.8-Flash-Next", "Qwen4-Exp"],
     "qwen2.5-vl": ["qwen2.5vl:7b", "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl_7b", "qwen2p5-vl-32b-instruct"],
@@ -170,7 +171,7 @@ def test_a_type_that_servers_alone_run_is_published_with_the_sizes_of_its_family
     folder = folder_of(tmp_path, "internvl_chat")
     (folder / "preprocessor_config.json").write_text('{"image_processor_type": "CLIPFeatureExtractor", "size": 448}')
     weights = models.find(str(folder), tmp_path)
-    assert grid_here(weights, prompt_setup_here(weights, Choice()), Choice()) == families.get("internvl3").grid
+    assert grid_here(weights, prompt_setup_here(weights, Choice())) == families.get("internvl3").grid
 
 
 @pytest.mark.integration  # torch is imported

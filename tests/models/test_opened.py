@@ -1,5 +1,6 @@
 """How a model is opened: by which family it is asked, where it runs, and how it is found out how it counts boxes."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from PIL import Image
+from support.servers import serve
 
 from virc.core.errors import ConfigError, EngineError
 from virc.models import chat_protocol, load, registry
@@ -17,6 +20,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
 from virc.reasoning.protocol import FILE_NAME, own_protocol
+from virc.reasoning.session import Reply, Session
 from virc.tools import registry as tools
 
 OWN = own_protocol(tools.schemas(tools.DEFAULT))
@@ -82,17 +86,41 @@ def test_boxes_in_pixels_of_a_smaller_picture_are_refused(
     ],
 )
 def test_a_name_whose_boxes_are_others_is_not_believed(names: tuple[str, ...], box: Any, family: str, why: str) -> None:
-    server: Any = SimpleNamespace(
-        endpoint="http://a/v1", kind="", named="m", model="qwen3-vl", leave_out=lambda _: None
-    )  # fmt: skip
+    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="", named="m", model="qwen3-vl")
     probed = Probed(
         endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", box=box, zoomed=False, context=77, longest=9
     )
     setup = load._stock_setup_at(server, Choice(), Identity(names), probed)
-    assert (setup.family, setup.context, setup.unknown, server.needs_sizes) == (family, 77, None, False)
+    assert (setup.family, setup.context, setup.unknown) == (family, 77, None)
+    assert setup.pictures
+    assert not setup.pictures.needs_sizes
     assert setup.why.startswith(why)
     assert setup.chat_protocol.box == box
     assert "does not see the crop" in setup.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "shown", "cut"),
+    [
+        ("qwen3-vl", "qwen", (1344, 864), (1024, 288)),
+        ("qwen3-vl", "Qwen2.5-VL-7B", (1344, 868), (1008, 280)),  # its name tells what it sees
+        ("sensenova-mars", "any", (1344, 864), None),
+        (None, "SenseNova-MARS-8B", (1344, 864), None),
+        ("deepeyes", "any", (1344, 868), None),
+        ("internvl3.5", "any", (1344, 868), None),
+    ],
+)
+def test_pictures_of_a_served_model_are_on_the_grid_of_the_family_of_its_system(
+    system: str | None, name: str, shown: tuple[int, int], cut: tuple[int, int] | None
+) -> None:
+    with serve([], models=[name]) as server, load.open_model(Choice(endpoint=server.url, system=system)) as opened:
+        protocol, offered = opened.chat_protocol, tools.known()
+        session = Session(protocol, "?", [Image.new("RGB", (1333, 877))], opened.backend.grid, tools=offered)
+        assert session.next().images[0].size == shown
+        if cut:
+            call = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [214, 490, 714, 690], "label": "a"}}
+            session.feed(Reply(f"<tool_call>\n{json.dumps(call)}\n</tool_call>"))
+            assert session.next().images[1].size == cut
 
 
 def test_a_gguf_file_is_of_the_system_that_was_asked_for_whatever_its_name(tmp_path: Path) -> None:

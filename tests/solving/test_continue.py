@@ -27,7 +27,7 @@ from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Ask, Reply, Session, Unit
 from virc.reasoning.trace import Trace
 from virc.reasoning.writing import written
-from virc.solving.reading import examples, grid_of
+from virc.solving.reading import examples
 from virc.solving.traces.files import document
 from virc.systems import registry as systems
 from virc.tools.registry import known
@@ -63,7 +63,7 @@ def protocols() -> dict[str, Protocol]:
 
 @each_case(("name", "protocol"), protocols().items())
 def test_the_next_question_follows_what_the_model_saw(name: str, protocol: Protocol) -> None:
-    grid = grid_of(systems.get("virc"))
+    grid = families.of_system(systems.get("virc")).grid
     session = Session(protocol, "Find x", [picture()], grid, tools=known())
     call = next(examples(("crop_image",), protocol, (336, 252), grid))
     session.feed(Reply(call))

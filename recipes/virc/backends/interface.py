@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from virc.config.taken import Left
 from virc.core.errors import EngineError
 from virc.reasoning import protocol as chat
 from virc.reasoning.resize import Grid
@@ -60,15 +61,33 @@ class TooLongError(EngineError):
         super().__init__(sentence, "lower «--max-pixels» or «--max-turns»")
 
 
+class PictureSetup(msgspec.Struct, frozen=True):
+    """How a model behind a server is sent pictures, and what its server is not sent.
+
+    Args:
+        grid: the patch grid they are shown on.
+        needs_sizes: the model has to see them at the size at which they are sent, as its boxes are in pixels.
+        are_whole: its server shows them so, as a probe found.
+        left_out: parameters that its server refuses.
+    """
+
+    grid: Grid
+    needs_sizes: bool = False
+    are_whole: bool = False
+    left_out: tuple[str, ...] = ()
+
+
 class Backend(Protocol):
     """Draws replies for Asks.
 
-    `model` names it in output; `grid` is the patch grid its images are shown on. A backend may keep state between
-    calls (a KV cache) but its reply depends on the Ask and the sampling alone.
+    `model` names it in output; `grid` is the patch grid its images are shown on; `left` is what is not read of its
+    files, or of what its server lists. A backend may keep state between calls (a KV cache) but its reply depends on the
+    Ask and the sampling alone.
     """
 
     model: str
     grid: Grid
+    left: Left
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; `on_text` gets the text piece by piece as it is drawn.

@@ -23,6 +23,7 @@ from virc.backends.control_tokens import as_text
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.sampling import Stopping
+from virc.config.taken import Left
 from virc.core import entry_points, interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
@@ -59,6 +60,7 @@ class LlamaCppBackend:
         device: `llama.cpp`: it chooses a GPU by itself if it was built for one.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
+        left: what is not read of its files: nothing.
         calibrate: finds out how boxes are counted, if that is not known; None: it is.
     """
 
@@ -70,6 +72,7 @@ class LlamaCppBackend:
         self.resample = Resampling.BILINEAR if is_square else Resampling.BICUBIC
         self.device = "llama.cpp"
         self.warnings: tuple[str, ...] = ()
+        self.left = Left()
         self._server, self._home = server, forks.HomeProcess()
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:

@@ -5,6 +5,7 @@ effect on it, `harmless`, with where that was read. Every other field that is no
 say nothing.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
@@ -69,6 +70,11 @@ def is_refused(edge: str, name: str) -> bool:
     """Whether the result would be wrong without that field."""
     own = edges()[edge]
     return name in own.refused or (own.like is not None and is_refused(own.like, name))
+
+
+def ignoring(names: Iterable[str]) -> str:
+    """The options that leave these names out, for a hint."""
+    return " ".join(f"«--ignore {shlex.quote(plain(name, 200))}»" for name in names)
 
 
 @cache

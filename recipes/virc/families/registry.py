@@ -27,6 +27,7 @@ from virc.reasoning.resize import QWEN2, Grid
 from virc.stages.sft import Part
 from virc.systems import registry as systems
 from virc.systems import speech
+from virc.systems.registry import Model, System
 from virc.tools import registry as tools
 
 _FOLDER = Path(__file__).parent
@@ -214,6 +215,14 @@ def by_name(name: str) -> Family | None:
     """The family that a name means which a server, a hub or a folder gives a model."""
     text = name.lower()
     return next((family for family in discover().values() if family.names and re.search(family.names, text)), None)
+
+
+def of_system(system: System, model: Model | None = None) -> Family:
+    """The family of a published system's model: one that is asked as it, else by its name or that of a base."""
+    stages = (stage.settings.get("base") for stage in system.stages.values())
+    names = (model and model.hub, *stages, *(each.hub for each in system.models.values()))
+    asked = (family for family in discover().values() if family.system == system.name)
+    return next(filter(None, (*asked, *(by_name(str(name)) for name in names))), UNKNOWN)
 
 
 def protocol(

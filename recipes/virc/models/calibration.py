@@ -51,12 +51,13 @@ class Calibration:
     Args:
         before: of its endpoint or file, server and weights, with what is known of them otherwise; the result is kept
             with it.
+        use_setup: shows pictures from then on as suits the result.
     """
 
     def __init__(
-        self, backend: Backend, family: Family | None, before: Probed, adopt: Callable[[Probed], None]
+        self, backend: Backend, family: Family | None, before: Probed, use_setup: Callable[[Probed], None]
     ) -> None:
-        self._backend, self._family, self._before, self._adopt = backend, family, before, adopt
+        self._backend, self._family, self._before, self._use_setup = backend, family, before, use_setup
         self._refused: str | None = None
         self.found = before if before.coordinates else None
 
@@ -84,7 +85,7 @@ class Calibration:
                 raise ConfigError(self._refused, _hint())
             if self.found is None:
                 self.found = self._kept() or self._asked(native, seconds)
-                self._adopt(self.found)
+                self._use_setup(self.found)
         return self.found
 
     def _kept(self) -> Probed | None:

@@ -1,14 +1,16 @@
 """Opens a model: on this machine or at an endpoint, with its chat protocol.
 
-`open_model` returns an `Opened`, by `_endpoint` or `_weights`. Both find a `PromptSetup`: the chat protocol that the
-model was trained with, or as a stock model that of its family (`_prompt_setup_at`, `prompt_setup_here`). A stock model
-that may count boxes in any unit is asked at its first box (`Calibration`); `settled` is the model after that.
+`open_model` returns an `Opened`, by `_endpoint` or `_weights`. Both first find a `PromptSetup`, what is known of the
+model: the chat protocol that it was trained with, or as a stock model that of its family (`_prompt_setup_at`,
+`prompt_setup_here`). The backend is made or set up by that once. A stock model that may count boxes in any unit is
+asked at its first box (`Calibration`); `with_resolved_setup` is the model after that.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
@@ -19,7 +21,7 @@ from msgspec import Meta
 from virc.backends.checkpoint import folder_grid, model_type
 from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
-from virc.backends.interface import Backend
+from virc.backends.interface import Backend, PictureSetup
 from virc.config.taken import Left
 from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
@@ -93,14 +95,29 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class PromptSetup(msgspec.Struct, frozen=True):
-    """How a model is prompted."""
+    """What is known of a model: how it is prompted, and shown pictures.
+
+    Args:
+        why: where the chat protocol is from, one clause.
+        kind: the family of models that it is of.
+        is_stock: whether it is asked as that family.
+        unknown: of a model that has to be asked how it counts boxes: what is known so far.
+        pictures: how a server is sent them; None: the model runs in this process.
+    """
 
     chat_protocol: Protocol
-    why: str  # where the chat protocol is from, one clause
-    family: str | None = None
+    why: str
+    kind: Family = families.UNKNOWN
+    is_stock: bool = False
     warnings: tuple[str, ...] = ()
     context: int | None = None
-    unknown: Probed | None = None  # of a model that has to be asked how it counts boxes: what is known so far
+    unknown: Probed | None = None
+    pictures: PictureSetup | None = None
+
+    @property
+    def family(self) -> str | None:
+        """Of a stock model."""
+        return self.kind.name if self.is_stock else None
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -129,7 +146,7 @@ class Opened(msgspec.Struct, frozen=True):
         family: of a stock model.
         loaded: what it was loaded from; None on an endpoint.
         calibration: asks how boxes are counted, and has the answer; None: that is known.
-        settle: returns the model as it is prompted after that answer; None: nothing changes.
+        resolve: makes the model that is prompted by that answer; None where there is nothing to ask.
         left: what is not read of its files, on this machine.
     """
 
@@ -148,7 +165,7 @@ class Opened(msgspec.Struct, frozen=True):
     family: str | None = None
     loaded: Loaded | None = None
     calibration: Calibration | None = None
-    settle: "Callable[[], Opened] | None" = None
+    resolve: "Callable[[Probed], Opened] | None" = None
     left: Left = msgspec.field(default_factory=Left)
 
     @property
@@ -168,9 +185,11 @@ class Opened(msgspec.Struct, frozen=True):
         protocol = self.chat_protocol
         return self.calibration(protocol) if self.calibration else protocol
 
-    def settled(self) -> "Opened":
+    def with_resolved_setup(self) -> "Opened":
         """The model as it is prompted once it is known how it counts boxes; errors as of `reading`."""
-        return self.settle() if self.settle else self
+        if not (self.calibration and self.resolve):
+            return self
+        return self.resolve(self.calibration.settled(bool(self.chat_protocol.schemas)))
 
     def __repr__(self) -> str:
         """Name and device: the other fields are pages of texts."""
@@ -277,7 +296,7 @@ def described(choice: Choice, workspace: Path = Path()) -> Opened:
     """A model on this machine as it is opened, but for its weights, which are not loaded; errors as of `open_model`."""
     weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
     setup = prompt_setup_here(weights, choice)
-    backend: Any = _NotLoaded(grid_here(weights, setup, choice).limited(choice.max_pixels))
+    backend: Any = _NotLoaded(grid_here(weights, setup).limited(choice.max_pixels))
     return Opened(weights.name, backend, setup.chat_protocol, why=setup.why, family=setup.family)
 
 
@@ -326,18 +345,10 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
 
 
 def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> Opened:
-    def adopt(answer: Probed) -> None:
-        backend.grid = _limited_to_unchanged(backend.grid, answer)
-        backend.needs_sizes = answer.coordinates == "pixel"
-
-    def settled() -> Opened:
-        from virc.probing.identity import identify
-
-        assert calibration
-        probed = calibration.settled(bool(setup.chat_protocol.schemas))
-        return _opened_at(backend, choice, _stock_setup_at(backend, choice, identify(backend), probed, settled=True))
-
-    calibration = _calibration(backend, setup, adopt)
+    assert setup.pictures
+    backend.use_setup(setup.pictures)
+    use_answer = partial(_use_answer, backend, setup.pictures)
+    calibration = Calibration(backend, setup.kind, setup.unknown, use_answer) if setup.unknown else None
     backend.calibrate = calibration or backend.calibrate  # also for conversations that began with the former one
     warnings = setup.warnings
     if not backend.is_listed:
@@ -345,77 +356,92 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
         warnings = (f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}{here}", *warnings)
     if backend.server.is_blind:
         warnings = (f"by its list {backend.endpoint} serves {backend.model} without sight of pictures", *warnings)
-    unused = Left()
-    unused.add("listed model", backend.server.left)
     return Opened(
         backend.model,
         backend,
         setup.chat_protocol,
-        warnings=(*warnings, *unused.sentences()),
+        warnings=(*warnings, *backend.left.sentences()),
         at_once=backend.at_once,
         answers=backend.link.answers,
         context=backend.context or setup.context,
         why=setup.why,
         family=setup.family,
         calibration=calibration,
-        settle=settled if calibration else None,
+        resolve=partial(_resolved_at, backend, choice) if calibration else None,
     )
+
+
+def _resolved_at(backend: "OpenAIBackend", choice: Choice, answer: Probed) -> Opened:
+    from virc.probing.identity import identify
+
+    return _opened_at(backend, choice, _stock_setup_at(backend, choice, identify(backend), answer, resolved=True))
+
+
+def _use_answer(backend: "OpenAIBackend", before: PictureSetup, answer: Probed) -> None:
+    grid, needs_sizes = _limited_to_unchanged(before.grid, answer), answer.coordinates == "pixel"
+    backend.use_setup(msgspec.structs.replace(before, grid=grid, needs_sizes=needs_sizes))
 
 
 def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> PromptSetup:
     """How the model of an endpoint is prompted: as it was trained, as its system is, or as its family is."""
-    system, own_protocol, why = protocol_of(backend, workspace, choice)
-    if own_protocol:
-        also: tuple[str, ...] = ()
-        if system and not choice.protocol and (added := chat_protocol.lacking_tools(system, own_protocol)):
-            own_protocol = chat_protocol.offering(own_protocol, added.values(), system.file.parent)
-            also = (f"{backend.model} is offered the tools of {system.name} too: {', '.join(added)}",)
-        protocol = _with_tools(own_protocol, system, choice)
-        return PromptSetup(protocol, why, warnings=(*_untrained(protocol, backend.model, system, choice), *also))
-    from virc.probing.identity import identify
+    system, protocol, why = protocol_of(backend, workspace, choice)
+    if protocol is None:
+        from virc.probing.identity import identify
 
-    identity = identify(backend)
-    earlier_probe = kept_probe(backend.endpoint, backend.model, backend.kind, identity.digest)
-    return _stock_setup_at(backend, choice, identity, earlier_probe)
+        identity = identify(backend)
+        earlier_probe = kept_probe(backend.endpoint, backend.model, backend.kind, identity.digest)
+        return _stock_setup_at(backend, choice, identity, earlier_probe)
+    also: tuple[str, ...] = ()
+    if system and not choice.protocol and (added := chat_protocol.lacking_tools(system, protocol)):
+        protocol = chat_protocol.offering(protocol, added.values(), system.file.parent)
+        also = (f"{backend.model} is offered the tools of {system.name} too: {', '.join(added)}",)
+    protocol = _with_tools(protocol, system, choice)
+    kind = _family_of(choice, system, backend.server.weights_name, backend.model)
+    grid = kind.grid.limited(choice.max_pixels) if backend.server.virc_grid is None else backend.grid
+    warnings = (*_untrained(protocol, backend.model, system, choice), *also)
+    return PromptSetup(protocol, why, kind, warnings=warnings, pictures=PictureSetup(grid))
 
 
 def _stock_setup_at(
-    backend: "OpenAIBackend", choice: Choice, identity: "Identity", earlier: Probed | None, settled: bool = False
+    backend: "OpenAIBackend", choice: Choice, identity: "Identity", earlier: Probed | None, resolved: bool = False
 ) -> PromptSetup:
     """How the stock model of an endpoint is prompted.
 
     Args:
         earlier: what was found out about it earlier: by a probe, or about its boxes alone (`boxes_alone`).
-        settled: what was found about its boxes alone changes what it is sent. Otherwise that is not used, so that a
+        resolved: what was found about its boxes alone changes what it is sent. Otherwise that is not used, so that a
             batch continues as it began, before its first crop.
     """
     family, why, is_known = _family_at(choice.family, backend, identity)
     row = _row_of(*identity.names, backend.model)
-    probed = earlier if earlier and (settled or not earlier.boxes_alone) else None
+    probed = earlier if earlier and (resolved or not earlier.boxes_alone) else None
     if probed and probed.coordinates:
         way_to_count = (probed.coordinates, probed.box or family.box)
         if not is_known and family.coordinates and way_to_count != (family.coordinates, family.box):
             family, why = families.UNKNOWN, f"called {backend.model}, but its boxes are not those of {family.name}"
         why += ", boxes by the probe of the endpoint"
         is_known = True
-    backend.leave_out(probed.left_out if probed else ())
-    if probed and probed.scaling == "none":
-        backend.trust_sizes()
-    backend.grid, limits = _grid_at(backend, family, probed, choice)
-    backend.needs_sizes = _box_unit(family, probed) == "pixel"
-    protocol = _with_tools(_stock_protocol(family, probed), None, choice)
-    warnings = (*(shortcomings(probed) if probed else ()), *family.notes, *limits)
-    unknown = None
+    grid, limits = _grid_at(backend, family, probed, choice)
+    needs_sizes, unknown = _box_unit(family, probed) == "pixel", None
     if not is_known:
         new = Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind, boxes_alone=True)
         unknown = msgspec.structs.replace(earlier or new, weights=identity.digest)
-    if unknown and backend.needs_sizes and not choice.max_pixels:
-        from virc.probing.pictures import LARGE
+        if needs_sizes and not choice.max_pixels:
+            from virc.probing.pictures import LARGE
 
-        backend.grid = backend.grid.limited(math.prod(LARGE))  # the question about boxes tells nothing of larger ones
-    if unknown:
-        backend.grid = _limited_to_unchanged(backend.grid, unknown)
-    return PromptSetup(protocol, why + row, family.name, warnings, probed.context if probed else None, unknown)
+            grid = grid.limited(math.prod(LARGE))  # the question about boxes tells nothing of larger ones
+        grid = _limited_to_unchanged(grid, unknown)
+    is_whole = probed is not None and probed.scaling == "none"
+    return PromptSetup(
+        _stock_protocol(family, probed, choice),
+        why + row,
+        family,
+        is_stock=True,
+        warnings=(*(shortcomings(probed) if probed else ()), *family.notes, *limits),
+        context=probed.context if probed else None,
+        unknown=unknown,
+        pictures=PictureSetup(grid, needs_sizes, is_whole, probed.left_out if probed else ()),
+    )
 
 
 def _limited_to_unchanged(grid: Grid, probed: Probed) -> Grid:
@@ -425,11 +451,6 @@ def _limited_to_unchanged(grid: Grid, probed: Probed) -> Grid:
     most = max(grid.min_pixels, min(grid.max_pixels, probed.max_pixels or grid.max_pixels))
     longest = min(each for each in (grid.longest, probed.longest, 2**31) if each)
     return msgspec.structs.replace(grid, max_pixels=most, longest=longest if longest < 2**31 else None)
-
-
-def _calibration(backend: Backend, setup: PromptSetup, adopt: Callable[[Probed], None]) -> Calibration | None:
-    family = families.discover().get(setup.family or "")
-    return Calibration(backend, family, setup.unknown, adopt) if setup.unknown else None
 
 
 def protocol_of(
@@ -445,9 +466,9 @@ def protocol_of(
         return system, _in_own_words(system, model, choice), f"the system {system and system.name}"
 
 
-def _stock_protocol(family: Family, probed: Probed | None) -> Protocol:
+def _stock_protocol(family: Family, probed: Probed | None, choice: Choice) -> Protocol:
     ways = (probed.coordinates, probed.box, probed.calls == "native") if probed else ()
-    return families.protocol(family, *ways)
+    return chat_protocol.offering(families.protocol(family, *ways), choice.tools)
 
 
 def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity") -> tuple[Family, str, bool]:
@@ -466,6 +487,14 @@ def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity
     return *_family_by_name(backend.model, *identity.names), False
 
 
+def _family_of(choice: Choice, system: System | None, *names: str | None) -> Family:
+    """The family of a model that is not asked as it, but sees pictures on its grid."""
+    if choice.family:
+        return families.get(choice.family)
+    found = next((family for name in names if name and (family := families.by_name(name))), None)
+    return found or (families.of_system(system) if system else families.UNKNOWN)
+
+
 def _family_by_name(*names: str) -> tuple[Family, str]:
     """The family that a name tells, or that of the base from which a published model of the name was trained."""
     for name in names:
@@ -473,10 +502,8 @@ def _family_by_name(*names: str) -> tuple[Family, str]:
             return family, f"by the name {name}"
     for name in names:
         system, model = models.served(name)
-        stages = system.stages.values() if system else ()
-        for alike in (model.hub if model else None, *(stage.settings.get("base") for stage in stages)):
-            if family := families.by_name(str(alike)):
-                return family, f"by the name {name}, a model of the system {system and system.name}"
+        if system and (of_base := families.of_system(system, model)) != families.UNKNOWN:
+            return of_base, f"by the name {name}, a model of the system {system.name}"
     return families.UNKNOWN, "its name tells nothing"
 
 
@@ -533,30 +560,22 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         )
         raise
     setup = prompt_setup_here(weights, choice)  # before the weights: it fails in no time
+    backend = (_by_llamacpp if _runs_by_llamacpp(weights, choice) else _by_transformers)(weights, setup, choice)
+    return _opened_here(backend, weights, choice, setup)
+
+
+def _opened_here(
+    backend: "LlamaCppBackend | LocalBackend", weights: models.Weights, choice: Choice, setup: PromptSetup
+) -> Opened:
+    calibration = Calibration(backend, setup.kind, setup.unknown, lambda _: None) if setup.unknown else None
+    backend.calibrate = calibration or backend.calibrate
     embedded = _is_embedded(weights)
-    backend = (
-        _by_llamacpp(weights, setup, choice)
-        if _runs_by_llamacpp(weights, choice)
-        else _by_transformers(weights, setup, choice)
-    )
-    warnings = backend.warnings + setup.warnings
-    if embedded and choice.model is None:
-        warnings += (DEMONSTRATION,)
-    calibration = backend.calibrate = _calibration(backend, setup, lambda _: None)
-
-    def settled() -> Opened:
-        assert calibration
-        family = families.discover().get(setup.family or "", families.UNKNOWN)
-        stock = _stock_protocol(family, calibration.settled(native=False))
-        protocol = _with_tools(stock, None, choice)
-        return msgspec.structs.replace(opened, chat_protocol=protocol, calibration=None, settle=None)
-
-    opened = Opened(
+    return Opened(
         weights.name,
         backend,
         setup.chat_protocol,
         backend.device,
-        warnings,
+        (*backend.warnings, *setup.warnings, *([DEMONSTRATION] if embedded and choice.model is None else [])),
         embedded=embedded,
         estimate=None if backend.device.startswith(("cuda", "mps")) else backend.estimate,
         concurrent=backend.at_once > 1,
@@ -564,10 +583,21 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         family=setup.family,
         loaded=loaded_from(weights),
         calibration=calibration,
-        settle=settled if calibration else None,
-        left=getattr(backend, "left", Left()),
+        resolve=partial(_resolved_here, backend, weights, choice, setup) if calibration else None,
+        left=backend.left,
     )
-    return opened
+
+
+def _resolved_here(
+    backend: "LlamaCppBackend | LocalBackend",
+    weights: models.Weights,
+    choice: Choice,
+    setup: PromptSetup,
+    answer: Probed,
+) -> Opened:
+    protocol = _stock_protocol(setup.kind, answer, choice)
+    setup = msgspec.structs.replace(setup, chat_protocol=protocol, unknown=None)
+    return _opened_here(backend, weights, choice, setup)
 
 
 def loaded_from(weights: models.Weights) -> Loaded:
@@ -595,7 +625,7 @@ def _by_llamacpp(weights: models.Weights, setup: PromptSetup, choice: Choice) ->
     from virc.backends import llamacpp
 
     device = choice.device if weights.gguf else "cpu"
-    return llamacpp.load(gguf_of(weights), device, grid_here(weights, setup, choice), choice.max_pixels)
+    return llamacpp.load(gguf_of(weights), device, grid_here(weights, setup), choice.max_pixels)
 
 
 def gguf_of(weights: models.Weights) -> GGUF:
@@ -614,14 +644,13 @@ def gguf_of(weights: models.Weights) -> GGUF:
     )
 
 
-def grid_here(weights: models.Weights, setup: PromptSetup, choice: Choice) -> Grid:
+def grid_here(weights: models.Weights, setup: PromptSetup) -> Grid:
     """The patch grid of a model on this machine: its own, or its family's where no file is read that says it."""
-    if weights.gguf is None:
-        kind = model_type(weights.folder)
-        family = families.by_model_type(kind)
-        return family.grid if family and kind not in family.here else folder_grid(weights.folder)
-    known = families.discover().get(setup.family or "", families.UNKNOWN)
-    return weights.gguf.grid or (families.get(choice.family) if choice.family else known).grid
+    if weights.gguf:
+        return weights.gguf.grid or setup.kind.grid
+    kind = model_type(weights.folder)
+    family = families.by_model_type(kind)
+    return family.grid if family and kind not in family.here else folder_grid(weights.folder)
 
 
 def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice) -> "LocalBackend":
@@ -652,12 +681,13 @@ def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
         if named and not choice.protocol and set(named.offered) != set(protocol.tools):
             why_not = f"the tools and words of {named.name} are not used"
             warnings += (f"{weights.name} is asked in the chat protocol that it was trained with: {why_not}",)
-        return PromptSetup(protocol, why, warnings=warnings)
+        names = (weights.gguf.name if weights.gguf else None, weights.name)
+        return PromptSetup(protocol, why, _family_of(choice, weights.system, *names), warnings=warnings)
     family, why = _family_here(weights, choice.family)
     why += _row_of(weights.name)
-    protocol = _with_tools(_stock_protocol(family, None), None, choice)
+    protocol = _stock_protocol(family, None, choice)
     unknown = None if family.coordinates else _weights_to_ask(weights)
-    return PromptSetup(protocol, why, family.name, family.notes, unknown=unknown)
+    return PromptSetup(protocol, why, family, is_stock=True, warnings=family.notes, unknown=unknown)
 
 
 def _in_own_words(system: System | None, model: Model | None, choice: Choice) -> Protocol:

@@ -5,8 +5,10 @@ as a run. A `Model` is an entry of a system's YAML, `Weights` are files. Nothing
 machine is an error that names the command to fetch it (`_missing`).
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -193,6 +195,16 @@ def served(
         root: the folder or hub id of its weights, if the server tells.
     """
     chosen = _system(system)
+    return _served(name, root, chosen) if chosen else _served_by_any(name, root, os.environ.get(systems.SEARCH_PATH))
+
+
+@cache
+def _served_by_any(name: str, root: str | None, _search_path: str | None) -> tuple[System | None, Model | None]:
+    """Among all systems that are found; kept, since their files are searched."""
+    return _served(name, root, None)
+
+
+def _served(name: str, root: str | None, chosen: System | None) -> tuple[System | None, Model | None]:
     names = [called for called in (root, name) if called]
     # the beginnings of a name that may be the short name of a model
     keys = {last[: cut.start()] for last in (Path(each).name for each in names) for cut in re.finditer(_ENDING, last)}

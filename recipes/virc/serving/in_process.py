@@ -137,7 +137,7 @@ def loaded(plan: ServePlan, report: Reporter) -> LocalBackend | LlamaCppBackend:
         backend = local.load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
     for warning in backend.warnings:
         report.warn(warning)
-    for sentence in backend.left.sentences() if isinstance(backend, LocalBackend) else ():
+    for sentence in backend.left.sentences():
         report.note(sentence)
     vllm_process.ask_first(backend)
     return backend

@@ -229,7 +229,7 @@ def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     """The facts that clients get; a judge is asked in plain chat unless a chat protocol was chosen."""
     plain = weights.judge and request.protocol is None
     prompt_setup = opened.prompt_setup_here(weights, request.choice())
-    grid = opened.grid_here(weights, prompt_setup, request.choice())
+    grid = opened.grid_here(weights, prompt_setup)
     # Where the unit of boxes is not known, the protocol is a guess, which is not published.
     protocol = None if plain or prompt_setup.unknown else prompt_setup.chat_protocol
     return settings.published(grid, protocol, image_ids)

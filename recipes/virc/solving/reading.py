@@ -38,13 +38,6 @@ class Sent(msgspec.Struct, frozen=True):
     text: str
 
 
-def grid_of(system: System) -> Grid:
-    bases = [stage.settings.get("base") for stage in system.stages.values()]
-    names = [str(name) for name in (*bases, *(model.hub for model in system.models.values())) if name]
-    found = next(filter(None, map(families.by_name, names)), None)
-    return found.grid if found else QWEN2
-
-
 def blank_session(protocol: Protocol, size: Size, grid: Grid) -> Session:
     """A session about a grey picture of (width, height) px, in which `QUESTION` stands for the question."""
     return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
@@ -71,7 +64,7 @@ def told(system: System, size: Size) -> dict[str, Any]:
         protocol = of_system(system)
     else:
         protocol = speech.worded_by(system, own_words=True) or speech.ours(system)
-    grid = grid_of(system)
+    grid = families.of_system(system).grid
     shown = {"limits": limits(protocol, grid), "sent": opening(protocol, size, grid)}
     return {**shown, "example_call": example(protocol.tools, protocol, size, grid)}
 

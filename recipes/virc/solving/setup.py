@@ -130,18 +130,18 @@ def _opened(setup: Setup, report: Reporter) -> Opened:
     return open_model(choice)
 
 
-def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts, settled: bool = False) -> tuple[Opened, Fields]:
+def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts, resolved: bool = False) -> tuple[Opened, Fields]:
     """Open the model and report how it is asked; returns it with the fields of the output that describe it.
 
     Args:
-        settled: a model that has to be asked how it counts boxes is asked now, and its system message says so; else
+        resolved: a model that has to be asked how it counts boxes is asked now, and its system message says so; else
             before its first crop.
     """
     on_facts({"settings": settings(setup.config, setup.choice.max_pixels), "model": setup.choice.model})
     opened = setup.opened or _opened(setup, report)
-    if settled and opened.settle:
+    if resolved and opened.calibration:
         report.start(f"asking {opened.name} how it counts boxes")
-        opened = opened.settled()
+        opened = opened.with_resolved_setup()
     if opened.family:
         unit = "before its first crop it is asked how it counts boxes"
         unit = f"boxes in {UNITS[opened.coordinates]}" if opened.coordinates else unit

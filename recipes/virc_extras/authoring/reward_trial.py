@@ -18,6 +18,7 @@ from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile, left_out_note, only_source
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
+from virc.families import registry as families
 from virc.models import chat_protocol
 from virc.reasoning.messages import FormatError, Turn
 from virc.reasoning.protocol import Protocol
@@ -30,7 +31,6 @@ from virc.rewards.needs import columns_of, missing_columns
 from virc.rewards.of_system import judged_reward, means_here
 from virc.rewards.registry import Scored, Total
 from virc.rewards.sample import Sample, SeenImage, prompt_of, sample
-from virc.solving.reading import grid_of
 from virc.systems.registry import Reward, System
 from virc.tools import registry as tools
 
@@ -164,9 +164,8 @@ def replies(
             images = [SeenImage(each).pixels().pixels for each in record.images]
             text = _right_answer(record, protocol) if reply is None else reply
             with errors_as(DataError, f"row {number}", "virc data check FILE", caught=ValueError):  # without an image
-                session = Session(
-                    protocol, record.question or "", images, grid_of(system), tolerate=(), tools=tools.known()
-                )
+                grid = families.of_system(system).grid
+                session = Session(protocol, record.question or "", images, grid, tolerate=(), tools=tools.known())
             yield number, rollouts.replayed(record, [text], session, [image.size for image in images])
         return
     rules = rules_for(source, source.rows(), "auto", protocol if system.worded else None)[0]

@@ -12,6 +12,7 @@ from PIL import Image
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.limits import bounded
 from virc.core.text import clause
+from virc.families import registry as families
 from virc.models.chat_protocol import of_system, offering
 from virc.reasoning.media import USUAL_MEDIA
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -111,4 +112,4 @@ def _offered(name: str, system: System | None, coordinates: Coordinates | None) 
     protocol = of_system(system)
     if coordinates:
         protocol = msgspec.structs.replace(protocol, coordinates=coordinates)
-    return loaded, offering(protocol, [loaded]), reading.grid_of(system)
+    return loaded, offering(protocol, [loaded]), families.of_system(system).grid

@@ -23,8 +23,9 @@ from virc.backends.chat.providers import OLLAMA, SMALLER_PIXELS, VLLM, provider
 from virc.backends.chat.reply import ReceivedReply
 from virc.backends.chat.request import Habits, check_thinking, completion, fields_of, fields_to_think, merged
 from virc.backends.control_tokens import as_text
-from virc.backends.interface import Calibrate, OnText, Sampling
+from virc.backends.interface import Calibrate, OnText, PictureSetup, Sampling
 from virc.backends.prompt_count import PromptCounts
+from virc.config.taken import Left
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.timeouts import Deadline
 from virc.core.work import forks
@@ -80,11 +81,10 @@ class OpenAIBackend:
     Attributes:
         link: the connections to it, and what it lists.
         server: its entry of the model.
+        left: what is not read of that entry.
         at_once: conversations at a time, if no number is chosen: more for servers that compute replies in batches.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
-        grid: the patch grid of its images; callers that know the model's family may set it.
-        needs_sizes: whether the model has to see pictures at the size at which they are sent, as its boxes are in
-            pixels.
+        grid, needs_sizes: of its images, as `use_setup` says.
         requests: how many requests for completions were sent.
         max_requests: after how many no more are sent; None: any number.
         calibrate: finds out how boxes are counted; None: that is known.
@@ -121,6 +121,8 @@ class OpenAIBackend:
             self.link.close()
             raise
         self.agent = served.virc_agent is True
+        self.left = Left()
+        self.left.add("listed model", served.left)
         self._published = served.virc_protocol
         self.grid = self._published_grid(served, grid)
         self._habits, self._images, self._bytes = Habits(), SentImages(), SizeLimits()
@@ -174,9 +176,11 @@ class OpenAIBackend:
     def left_out(self) -> frozenset[str]:
         return self._habits.left_out
 
-    def trust_sizes(self) -> None:
-        """Count on pictures being shown as large as they are sent, as a probe found."""
-        if self._counts:
+    def use_setup(self, setup: PictureSetup) -> None:
+        """Send pictures as suits the model."""
+        self.grid, self.needs_sizes = setup.grid, setup.needs_sizes
+        self._habits.leave_out(setup.left_out)
+        if setup.are_whole and self._counts:
             self._counts.most = None
 
     def leave_out(self, parameters: Iterable[str]) -> None:

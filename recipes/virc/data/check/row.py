@@ -7,12 +7,12 @@ of RL, or a pair of replies.
 """
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 import msgspec
 
+from virc.config.taken import ignoring
 from virc.core.errors import UnreadError
 from virc.core.options import spelled
 from virc.core.text import plain
@@ -131,7 +131,7 @@ def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
     # verl gets rows that are written again
     yield from (Fault("row", plain(flaw), stops=holds != "prompts") for flaw in row.flaws)
     for name, value in row.unread.items():
-        hint = row.rewriting or spelled(f"«--ignore {shlex.quote(plain(name, 200))}» leaves it out")
+        hint = row.rewriting or spelled(f"{ignoring([name])} leaves it out")
         yield Fault(UNREAD_COLUMN, f"nothing reads its column {plain(name, 60)}, which holds {value} ({hint})")
     if holds == "pairs":
         yield from check_pair(record)

@@ -42,6 +42,7 @@ from virc.data.rows.laid_out import without_marks
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import MARK, Picture, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import split_results
+from virc.families.registry import of_system as family_of
 from virc.families.registry import taught
 from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
@@ -464,11 +465,11 @@ def learner(
             error.unspelled_hint = "; or ".join(filter(None, (error.unspelled_hint, without)))
             raise
         of_named = of_system(named)
-        grid = input_grid(of_named, QWEN2).limited(max_pixels)
+        grid = input_grid(of_named, family_of(named).grid).limited(max_pixels)
         return Learner(named.name, as_shown_on(taught(of_named), grid), grid)
     prompt_setup = prompt_setup_here(weights, choice)
     chosen = of_system(named) if named and not protocol else prompt_setup.chat_protocol
-    grid = grid_here(weights, prompt_setup, choice).limited(max_pixels)
+    grid = grid_here(weights, prompt_setup).limited(max_pixels)
     return Learner(weights.name, as_shown_on(taught(chosen), grid), grid)
 
 

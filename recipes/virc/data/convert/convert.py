@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.config.taken import Left
+from virc.config.taken import Left, ignoring
 from virc.core.errors import ConfigError, DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
 from virc.core.text import plain
@@ -188,7 +188,7 @@ def _part(source: RowsFile, config: ConvertConfig) -> SubsetSource:
         raise DataError(f"{source.file} has a row for each reply, not trajectories", hint)
     if source.unread:
         sentence = f"nothing reads {' and '.join(source.unread)} of {source.name} in {source.file.parent / INFO}"
-        options = " ".join(f"«--ignore {name}»" for name in source.unread)
+        options = ignoring(source.unread)
         raise DataError(sentence, f"{options} leaves out what is not to be read")
     part = SubsetSource(source, Change(kinds[1]), units and config.format != rl.NAME, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)

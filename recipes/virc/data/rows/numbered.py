@@ -1,12 +1,12 @@
 """A row of a file with its number: its record, or why it has none, and which of its columns nothing reads."""
 
-import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from virc.config.taken import ignoring
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.rows.record import Record, check_texts
@@ -41,12 +41,9 @@ class NumberedRow(msgspec.Struct, frozen=True):
         if not self.unread:
             return None
         columns = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
-        options = " ".join(f"«--ignore {shlex.quote(name)}»" for name in self.unread)
-        hint = (
-            self.rewriting
-            or f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
-        )
-        return DataError(f"row {self.number}: nothing reads its {columns}", hint)
+        options = ignoring(self.unread)
+        proposes = f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
+        return DataError(f"row {self.number}: nothing reads its {columns}", self.rewriting or proposes)
 
     @property
     def rewriting(self) -> str:

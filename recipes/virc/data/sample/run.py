@@ -139,7 +139,7 @@ def sample_file(
         checked(asked, setup.config.samples)
     location = location_of(expanded(to), paired=asked is not None)
     with open_rows(source, report=report, trusted=trust_rows) as rows:
-        opened, facts = open_setup(setup.with_exact_words(), report, on_facts, settled=True)
+        opened, facts = open_setup(setup.with_exact_words(), report, on_facts, resolved=True)
         if opened.family and not setup.choice.protocol:
             _warn_of_stock(report)
         settings = dict(facts["settings"])

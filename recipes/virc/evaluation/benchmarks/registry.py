@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from virc.config.taken import ignoring
 from virc.core import plugins
 from virc.core.errors import ConfigError, DataError, UsageError, errors_as
 from virc.core.events import Reporter
@@ -273,7 +274,7 @@ def _check_problems(file: Path, report: Reporter, chosen: Mapping[str, str]) -> 
                 hint = f"virc data check {shlex.quote(str(file))}"
                 raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
             if index < _MAX_LOOKED_AT and row.lost:
-                ignored = " ".join(f"«--ignore {shlex.quote(column)}»" for column in row.unread)
+                ignored = ignoring(row.unread)
                 raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
 
 

@@ -41,7 +41,7 @@ def of_request(
         texts, images = _read(body)
         needed = [each for edge, each in _left(body) if taken.is_refused(edge, each) and each not in ignored]
         if names := [plain(each, 40) for each in dict.fromkeys(needed)]:
-            hint = f"{' '.join(f'«--ignore {name}»' for name in names)} leaves it out"
+            hint = f"{taken.ignoring(names)} leaves it out"
             raise DataError(f"nothing reads {', '.join(names)} of its messages", hint)
     except DataError as fault:
         return RequestError(f"line {number}: {fault.message}", fault.hint, fields["custom_id"])

@@ -95,13 +95,14 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
     """Print how each reply is read; raises DataError where one is not."""
     import msgspec
 
+    from virc.families import registry as families
     from virc.models.chat_protocol import of_system
     from virc.solving import reading
     from virc.systems import registry as systems
     from virc_extras.authoring.reply_reading import read_replies
 
     system = systems.load(file)
-    protocol, grid = of_system(system), reading.grid_of(system)
+    protocol, grid = of_system(system), families.of_system(system).grid
     try:
         opening = reading.opening(protocol, size, grid)
     except ValueError as error:
