@@ -88,16 +88,19 @@ def command(
     loop itself and has a web page at its address. With --agent and --pipeline, several models answer together; MODEL
     or --endpoint is that of roles without one.
     """
-    from virc.config.validation import fields_given
     from virc.core.limits.image_memory import share_arena
     from virc.serving import plan as planning
     from virc.serving import start as serving
     from virc.solving.solver import choose
-    from virc.stages.serve import Config
 
     if agent:
         pipeline, system = choose(pipeline, system, alone=True)
-    chosen = fields_given(Config, locals()) | {"api_key": _keys(api_key), "gpus": None}
+    chosen = {
+        "host": host, "port": port, "name": name, "device": device, "dtype": dtype, "max_model_len": max_model_len,
+        "limit_images": limit_images, "tensor_parallel_size": tensor_parallel_size,
+        "pipeline_parallel_size": pipeline_parallel_size, "data_parallel_size": data_parallel_size,
+        "gpu_memory_utilization": gpu_memory_utilization, "image_cache": image_cache, "api_key": _keys(api_key),
+    }  # fmt: skip
     settings = {key: value for key, value in chosen.items() if value is not None}
     settings = {**settings, **_gpus(gpus, settings)}
     roles = options.named_roles(pipeline, role or (), {})

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from virc.config.validation import check_arguments, fields_given
+from virc.config.validation import check_arguments
 from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
@@ -35,7 +35,7 @@ from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
 from virc.models.costs import Budget, read_prices
-from virc.models.load import Choice, choice_of
+from virc.models.load import choice_of
 from virc.reasoning.media import Pages, media_choice
 from virc.reasoning.protocol import Protocol
 from virc.scoring.judge import JUDGE_KEY
@@ -167,8 +167,11 @@ def evaluate(
         LimitError: `max_cost` left problems; the same call resumes, for as much again.
         VircError: rows failed; the other answers are kept, and the same call resumes.
     """
-    of_choice, of_config = fields_given(Choice, locals()), fields_given(SolveConfig, locals())
-    chosen_pipeline, of_choice["system"] = choose(pipeline, system)
+    chosen_pipeline, chosen_system = choose(pipeline, system)
+    of_choice: dict[str, Any] = {
+        "api_key": api_key, "system": chosen_system, "protocol": protocol, "family": family, "device": device,
+        "max_pixels": max_pixels, "timeout": timeout, "extra_body": extra_body, "thinking": thinking, "ignore": ignore,
+    }  # fmt: skip
     names = [models] if isinstance(models, str | Path) else list(models or ())
     if not names and chosen_pipeline is None:
         raise UsageError("no model is named", 'evaluate(benchmark, "tiny")')
@@ -177,7 +180,10 @@ def evaluate(
     if traces not in get_args(Traces):
         raise UsageError(f"traces is {traces!r}", f"choose {', '.join(get_args(Traces))}")
     check_named_judges(judge_endpoints, strategy)
-    config = SolveConfig(**of_config | {"strategy": None}, media=media_choice(page, None, fps, frames))
+    config = SolveConfig(
+        temperature=temperature, seed=seed, samples=samples, timeout=timeout, max_turns=max_turns,
+        max_tokens=max_tokens, crop_ablation=crop_ablation, media=media_choice(page, None, fps, frames),
+    )  # fmt: skip
     check_arguments(config, without=("tolerate", "media"))
     strategy_names = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
     graders = Graders(
@@ -207,14 +213,11 @@ def evaluate(
         chosen_pipeline, {name: str(who) for name, who in roles.items()}, setups, unread,
         {"models": models, "endpoint": endpoint},
     )  # fmt: skip
-    renamed = {
-        "benchmark": str(benchmark),
-        "to": None if to is None else str(to),
-        "at_once": concurrency,
-        "columns": measured,
-        "chosen": check_chosen(columns, OF_PROBLEMS),
-    }
-    request = EvalRequest(**fields_given(EvalRequest, locals()) | renamed)
+    request = EvalRequest(
+        benchmark=str(benchmark), setups=setups, to=None if to is None else str(to), limit=limit, split=split,
+        chosen=check_chosen(columns, OF_PROBLEMS), judge_endpoint=judge_endpoint, judge_model=judge_model,
+        traces=traces, at_once=concurrency, solver=solver, columns=measured, trust_rows=trust_rows, max_cost=max_cost,
+    )  # fmt: skip
     evaluated = run(request, Reporter(on_progress))
     evaluated.check()
     return evaluated.summary

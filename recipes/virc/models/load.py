@@ -216,7 +216,11 @@ def load(
 
     Further arguments, and what is raised: see `Choice` and `open_model`.
     """
-    return open_model(choice_of(**locals()))
+    choice = choice_of(
+        model, tools, endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family,
+        device=device, max_pixels=max_pixels, extra_body=extra_body, thinking=thinking,
+    )  # fmt: skip
+    return open_model(choice)
 
 
 def choice_of(model: str | Path | None, tools: Iterable[str] = (), ignore: Iterable[str] = (), **given: Any) -> Choice:

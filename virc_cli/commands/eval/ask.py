@@ -83,7 +83,6 @@ def command(
     """
     import msgspec
 
-    from virc.config.validation import fields_given
     from virc.evaluation import api as evaluation
     from virc.evaluation.request import EvalRequest, asked_columns, check_named_judges, model_at, pipeline_of
     from virc.reasoning.media import media_choice
@@ -133,8 +132,11 @@ def command(
     studies = {"against": against is not None, "against_run": against_run, "sign": sign, "looks": looks}
     columns = asked_columns(environment, environment_args, answer_as, **studies)
     chosen = parse_chosen(column or (), OF_PROBLEMS)
-    renamed = {"judge_endpoint": judge, "at_once": concurrency, "estimate_only": dry_run}
-    request = EvalRequest(**fields_given(EvalRequest, locals()) | renamed)
+    request = EvalRequest(
+        benchmark=benchmark, setups=setups, to=to, limit=limit, split=split, chosen=chosen, judge_endpoint=judge,
+        judge_model=judge_model, traces=traces, at_once=concurrency, solver=solver, columns=columns,
+        trust_rows=trust_rows, max_cost=max_cost, estimate_only=dry_run,
+    )  # fmt: skip
     with events.printed(asked.quiet, verbose) as report:
         evaluated = evaluation.run(request, report, lambda fields: output.know(**fields))
         output.know(**evaluated.fields)

@@ -179,7 +179,14 @@ def solve(
         ConfigError, SetupError: the model cannot be opened.
         NetworkError, EngineError: the model failed.
     """
-    given: Any = {name: value for name, value in locals().items() if name in Options.__annotations__}
+    given = Options(
+        endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family, tools=tools, ignore=ignore,
+        device=device, max_pixels=max_pixels, extra_body=extra_body, thinking=thinking, max_tokens=max_tokens,
+        max_turns=max_turns, max_requests=max_requests, max_tokens_total=max_tokens_total, timeout=timeout,
+        temperature=temperature, prices=prices, samples=samples, strategy=strategy, graders=graders, seed=seed,
+        trace=trace, offline=offline, page=page, at=at, fps=fps, frames=frames, pipeline=pipeline, roles=roles,
+        on_progress=on_progress,
+    )  # fmt: skip
     asked = prepared(model, given)
     pictures = as_list(image)
     if isinstance(asked, Setup):
