@@ -5,8 +5,9 @@ from typing import Annotated
 
 from virc.core.errors import UsageError
 from virc.core.interpreter import collection_paused
+from virc.solving.options import SolveOptions
 from virc_cli.console import events, options, output
-from virc_cli.console.asking import Asked, asking
+from virc_cli.console.asking import OF_SOLVING, Asked, asking
 from virc_cli.console.options import argument, flag, option
 
 EPILOG = """\b
@@ -22,7 +23,7 @@ def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
     return None
 
 
-@asking
+@asking(SolveOptions, **OF_SOLVING)
 @collection_paused()  # until the first row begins
 def command(
     asked: Asked,

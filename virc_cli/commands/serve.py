@@ -1,11 +1,13 @@
 """`virc serve`: an OpenAI-compatible endpoint for a model, by vLLM or in this process."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from virc.core.errors import UsageError
+from virc.serving.options import ServeOptions
 from virc_cli.console import completion, events, options, output
-from virc_cli.console.options import argument, choice, flag, option
+from virc_cli.console.asking import Asked, asking
+from virc_cli.console.options import argument, flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,23 +20,13 @@ _PLAN, _SERVED = "virc.serve.plan/1", "virc.serve/1"
 _NO_COMMAND: dict[str, object] = {"command": None, "environment": {}, "files": {}}
 
 
+@asking(ServeOptions)
 def command(
+    asked: Asked,
     model: Annotated[
         str | None,
         argument("MODEL", "Model, run, adapter or judge, or a served name.", autocompletion=completion.models),
     ] = None,
-    agent: Annotated[bool, flag("--agent", "Run the tool loop in the server, for any OpenAI client.")] = False,
-    endpoint: Annotated[str | None, option("URL", "--agent: server that draws the replies.")] = None,
-    concurrency: Annotated[
-        int | None, option("N", "--agent: problems at a time. Default: by server.", min=1, max=1024)
-    ] = None,
-    timeout: Annotated[float | None, option("SECONDS", "--agent: time limit of a problem. Default: 600.")] = None,
-    engine: Annotated[
-        Literal["vllm", "transformers", "llamacpp"] | None, choice("Default: llamacpp for a .gguf, vllm on Linux.")
-    ] = None,
-    host: Annotated[str | None, option("ADDRESS", "Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, option("N", "Port. Default: 8000.", min=1, max=65_535)] = None,
-    name: Annotated[str | None, option("NAME", "Model name for clients. Default: its name.")] = None,
     api_key: Annotated[
         list[str] | None,
         option(
@@ -45,39 +37,7 @@ def command(
             callback=options.read_keys,
         ),
     ] = None,
-    device: Annotated[Literal["cpu", "cuda", "mps"] | None, choice("Default: the best found.")] = None,
-    dtype: Annotated[
-        Literal["auto", "bfloat16", "float16", "float32"] | None,
-        choice("Of weights. Default: as in the model's config."),
-    ] = None,
-    max_model_len: Annotated[int | None, option("TOKENS", "Longest conversation. Default: the model's.", min=1)] = None,
-    limit_images: Annotated[
-        int | None, option("N", "Images of a conversation. Default: 20; judges: 4.", min=1, max=1000)
-    ] = None,
-    tensor_parallel_size: Annotated[
-        int | None, option("N", "vLLM: GPUs that share each layer. Default: 1.", min=1)
-    ] = None,
-    pipeline_parallel_size: Annotated[
-        int | None, option("N", "vLLM: GPUs that split the layers. Default: 1.", min=1)
-    ] = None,
-    data_parallel_size: Annotated[int | None, option("N", "vLLM: copies of the model. Default: 1.", min=1)] = None,
-    gpu_memory_utilization: Annotated[
-        float | None, option("SHARE", "vLLM: share of GPU memory. Default: 0.9.", min=0.05, max=1)
-    ] = None,
-    gpus: Annotated[str | None, option("N,N", "vLLM: GPUs, by number. Default: the first.")] = None,
-    image_cache: Annotated[
-        float | None, option("GIB", "vLLM: cache for repeated images. Default: 4; 0: off.", min=0)
-    ] = None,
-    system: options.System = None,
-    protocol: options.Protocol = None,
-    family: options.Family = None,
-    max_tokens: options.MaxTokens = None,
-    extra_body: options.ExtraBody = None,
-    thinking: options.Thinking = None,
-    pipeline: options.Pipeline = None,
-    role: options.Role = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be started; start nothing.")] = False,
-    quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -88,30 +48,26 @@ def command(
     loop itself and has a web page at its address. With --agent and --pipeline, several models answer together; MODEL
     or --endpoint is that of roles without one.
     """
-    from virc.config.validation import fields_given
     from virc.core.limits.image_memory import share_arena
     from virc.serving import plan as planning
     from virc.serving import start as serving
     from virc.solving.solver import choose
-    from virc.stages.serve import Config
 
-    if agent:
+    pipeline, system = asked.pipeline, asked.system
+    if asked.agent:
         pipeline, system = choose(pipeline, system, alone=True)
-    chosen = fields_given(Config, locals()) | {"api_key": _keys(api_key), "gpus": None}
-    settings = {key: value for key, value in chosen.items() if value is not None}
-    settings = {**settings, **_gpus(gpus, settings)}
-    roles = options.named_roles(pipeline, role or (), {})
-    flags = {"endpoint": endpoint, "timeout": timeout, "max_tokens": max_tokens}
-    flags |= {"extra_body": extra_body, "thinking": thinking}
-    agent_settings = _agent(agent, model, flags, concurrency, pipeline, roles)
-    request = planning.ServeRequest(model, system, protocol, engine, settings, agent_settings, family)
-    with events.printed(quiet, verbose) as report:
+    settings = planning.settings_of({**asked.flags, "api_key": _keys(api_key), "gpus": None})
+    settings = {**settings, **_gpus(asked.gpus, settings)}
+    roles = options.named_roles(pipeline, asked.role or (), {})
+    agent = _agent(asked, model, pipeline, roles)
+    request = planning.ServeRequest(model, system, asked.protocol, asked.engine, settings, agent, asked.family)
+    with events.printed(asked.quiet, verbose) as report:
         if dry_run:
             _show(request, planning.prepare(request, report, dry_run=True), as_json)
             return
         share_arena()
         server = serving.start(request, report.send)
-    _announce(server, agent, quiet, as_json)
+    _announce(server, asked.agent, asked.quiet, as_json)
     output.ends_when_stopped(f"{server.model} is served no more")
     server.wait()
 
@@ -132,21 +88,19 @@ def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     return {"gpus": tuple(map(int, words))} | ({} if split else {"tensor_parallel_size": len(words)})
 
 
-def _agent(
-    agent: bool, model: str | None, flags: "Mapping[str, Any]", concurrency: int | None,
-    pipeline: str | None, roles: "Mapping[str, str]",
-) -> "Agent | None":  # fmt: skip
+def _agent(asked: Asked, model: str | None, pipeline: str | None, roles: "Mapping[str, str]") -> "Agent | None":
     """The agent's settings, completed by environment and config file; None without `--agent`."""
 
     from virc.config import user
     from virc.serving.plan import SECONDS, Agent
 
-    endpoint = flags["endpoint"]
+    flags = {name: asked.flags[name] for name in ("endpoint", "timeout", "max_tokens", "extra_body", "thinking")}
+    endpoint, concurrency = asked.endpoint, asked.concurrency
     if model is None and endpoint is None and pipeline is None:
-        if agent:
+        if asked.agent:
             raise UsageError("--agent needs a model or --endpoint", "virc serve tiny --agent")
         raise UsageError("which model?", "virc serve tiny")
-    if not agent:
+    if not asked.agent:
         agents = {**flags, "concurrency": concurrency, "pipeline": pipeline}
         foreign = [name.replace("_", "-") for name, value in agents.items() if value is not None]
         if foreign:

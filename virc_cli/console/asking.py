@@ -1,75 +1,37 @@
-"""Options of the commands that ask a model about images, each group of them in one place, and what they set up."""
+"""Options of the commands that ask a model about images, from where they are declared, and what they set up."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from inspect import Signature, signature
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+from virc.core.declared import declared
 from virc.core.errors import UsageError
+from virc.solving.options import SolveOptions
 from virc_cli.console import options
-from virc_cli.console.options import option
 
 if TYPE_CHECKING:
     from virc.solving.setup import Setup
     from virc.solving.solver import SolverSetup
 
+OF_SOLVING: Any = {
+    "model": options.Model, "judge_endpoint": options.JudgeEndpoint, "judge_model": options.JudgeModel,
+}  # fmt: skip
+"""Options of `virc solve` and `virc batch` that no function has."""
 
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """The options of every command that asks models."""
 
-    endpoint: options.Endpoint = None
-    system: options.System = None
-    protocol: options.Protocol = None
-    family: options.Family = None
-    device: options.Device = None
-    max_turns: options.MaxTurns = 16
-    max_tokens: options.MaxTokens = None
-    seed: options.Seed = 0
-    max_pixels: options.MaxPixels = None
-    offline: options.Offline = False
-    timeout: options.Timeout = None
-    extra_body: options.ExtraBody = None
-    thinking: options.Thinking = None
-    ignore: options.IgnoredFiles = None
-    quiet: options.Quiet = False
+class Asked(SimpleNamespace):
+    """The values of a command's declared options, by the names of their parameters."""
 
     @property
     def flags(self) -> dict[str, Any]:
-        """All options by their names, of which settings take the place of environment and config file."""
+        """All of them, of which settings take the place of environment and config file."""
         return vars(self)
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelAsked(Asking):
-    """The options of a command that asks one model."""
-
-    model: options.Model = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked(ModelAsked):
-    """The options of `virc solve` and `virc batch`."""
-
-    tools: options.Tools = None
-    samples: Annotated[int, option("N", "Answers; the commonest is given.", min=1, max=1000)] = 1
-    strategy: options.Strategy = None
-    judge_endpoint: options.JudgeEndpoint = None
-    judge_model: options.JudgeModel = None
-    pipeline: options.Pipeline = None
-    role: options.Role = None
-    max_requests: options.MaxRequests = None
-    max_tokens_total: options.MaxTokensTotal = None
-    temperature: options.Temperature = None
-    prices: options.Prices = None
-    page: options.Page = None
-    at: options.At = None
-    fps: options.Fps = None
-    frames: options.Frames = None
-    trace: Annotated[str | None, option("DIR", "Write conversation, images and a page here.")] = None
-
     def set_up(self) -> "Setup | SolverSetup":
+        """For `SolveOptions` and `OF_SOLVING`."""
+        from virc.config.validation import fields_given
         from virc.reasoning.media import media_choice
         from virc.solving.one import SolveConfig
         from virc.solving.setup import set_up
@@ -78,16 +40,14 @@ class Asked(ModelAsked):
 
         strategy = options.one_strategy(self.strategy)
         pipeline, system = choose(self.pipeline, self.system)
+        usual = {name: option.default for name, (_, option) in declared(SolveOptions).items()}
         unread = ("samples", "strategy", "temperature", "max_tokens", "prices")  # by a pipeline
-        refused = {each: getattr(self, each) != getattr(Asked, each) for each in unread}
+        refused = {each: getattr(self, each) != usual[each] for each in unread}
         roles = options.named_roles(pipeline, self.role or (), refused)
         judge, judges = options.named_endpoints(self.judge_endpoint or ())
         graders = options.graders(strategy, judge, self.judge_model, judges, system)
-        config = SolveConfig(
-            temperature=self.temperature, seed=self.seed, samples=self.samples, max_turns=self.max_turns,
-            strategy=strategy, max_requests=self.max_requests, max_tokens_total=self.max_tokens_total,
-            media=media_choice(self.page, self.at, self.fps, self.frames),
-        )  # fmt: skip
+        media = media_choice(self.page, self.at, self.fps, self.frames)
+        config = SolveConfig(**fields_given(SolveConfig, self.flags) | {"strategy": strategy, "media": media})
         flags, tools = {**self.flags, "system": system}, options.names_of(self.tools)
         setup = set_up(flags, config, self.protocol, self.trace, self.offline, tools, graders, self.prices)
         if self.judge_endpoint and not grades(setup.config, graders):
@@ -103,20 +63,27 @@ class Asked(ModelAsked):
         return isinstance(setup, Setup) and finds_pictures(setup.choice)
 
 
-def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of its parameter `asked`, a group of them, in addition to its own."""
-    own = signature(command, eval_str=True).parameters
-    group = own["asked"].annotation
-    shared = signature(group, eval_str=True).parameters
-    merged = [*(each for each in own.values() if each.name != "asked"), *shared.values()]
+def asking(kind: Any, **others: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a TypedDict, --quiet and others; it gets their values as `asked`.
 
-    @wraps(command)
-    def run(**values: Any) -> None:
-        if empty := next((name for name in shared if values[name] == ""), None):
-            sentence = f"--{empty.replace('_', '-')} is empty: perhaps a variable of the shell is not set"
-            raise UsageError(sentence, "leave it out, or give it a value")
-        command(asked=group(**{name: values.pop(name) for name in shared}), **values)
+    Args:
+        others: the types of those which are not declared, by the names of their parameters.
+    """
+    shared = {each.name: each for each in options.parameters(kind, quiet=options.Quiet, **others)}
 
-    run.__signature__ = Signature(merged)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in merged}
-    return run
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = signature(command, eval_str=True).parameters
+        merged = [*(each for each in own.values() if each.name != "asked"), *shared.values()]
+
+        @wraps(command)
+        def run(**values: Any) -> None:
+            if empty := next((name for name in shared if values[name] == ""), None):
+                sentence = f"--{empty.replace('_', '-')} is empty: perhaps a variable of the shell is not set"
+                raise UsageError(sentence, "leave it out, or give it a value")
+            command(asked=Asked(**{name: values.pop(name) for name in shared}), **values)
+
+        run.__signature__ = Signature(merged)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in merged}
+        return run
+
+    return decorated

@@ -4,15 +4,20 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
 
 from virc.core import entry_points
+from virc.core.declared import Option, declared
 from virc.core.errors import UsageError
+from virc.evaluation.options import EvalOptions
+from virc.solving.options import SolveOptions
 from virc_cli.console import completion, output
 
 if TYPE_CHECKING:
@@ -185,10 +190,53 @@ def argument(metavar: str, text: str, show_default: bool = False, **settings: An
     return typer.Argument(metavar=metavar, help=text, show_default=show_default, **settings)
 
 
-Page = Annotated[list[str] | None, option("N", "Pages of a PDF, as 2-5; page or frame of a picture's file.")]
-At = Annotated[list[str] | None, option("TIME", "Frames of a clip at times as 1:02.5; repeatable.")]
-Fps = Annotated[float | None, option("RATE", "Frames a second of a clip. Default: 1, from 4 to 32.")]
-Frames = Annotated[int | None, option("N", "So many frames of a clip, from its first to its last.", min=1)]
+_COMPLETED: Mapping[str, Any] = {
+    "family": completion.families,
+    "pipeline": completion.systems,
+    "strategy": completion.strategies,
+    "system": completion.systems,
+}
+"""What completes the value of a declared option."""
+
+
+def parameters(kind: Any, **others: Any) -> Iterator[Parameter]:
+    """The parameters of a command for the options of a TypedDict, and for others by their types."""
+    for name, (python_type, declaration) in declared(kind).items():
+        if declaration.help:
+            known_as = declaration.name or name
+            default = None if declaration.is_repeated else declaration.default
+            shown: Any = Annotated[_console_type(python_type, declaration, default), _shown(known_as, declaration)]
+            yield Parameter(known_as, Parameter.KEYWORD_ONLY, default=default, annotation=shown)
+    for name, annotation in others.items():
+        is_flag = bool in get_args(annotation)
+        yield Parameter(name, Parameter.KEYWORD_ONLY, default=False if is_flag else None, annotation=annotation)
+
+
+def _console_type(python_type: Any, declaration: Option, default: object) -> Any:
+    """What a parser makes of the words: a number, one of some words, whether a flag is there, or text."""
+    if declaration.is_repeated:
+        return list[str] | None
+    members = get_args(python_type) if get_origin(python_type) in (Union, UnionType) else (python_type,)
+    lists = (each for each in members if get_origin(each) is Literal and not declaration.value)
+    kind: Any = next(lists, None) or next((each for each in (bool, int, float) if each in members), str)
+    return kind if default is not None else kind | None
+
+
+def _shown(name: str, declaration: Option) -> Any:
+    return option(
+        declaration.value or None, declaration.help, f"--{name.replace('_', '-')}",
+        min=declaration.min, max=declaration.max, autocompletion=_COMPLETED.get(name),
+    )  # fmt: skip
+
+
+def of(name: str) -> Any:
+    """A declared option, for a command that has it alone."""
+    return _shown(name, next(known[name][1] for known in map(declared, (SolveOptions, EvalOptions)) if name in known))
+
+
+Page = Annotated[list[str] | None, of("page")]
+Fps = Annotated[float | None, of("fps")]
+Frames = Annotated[int | None, of("frames")]
 
 CoordinatesName = Literal["pixel", "permille"]
 """The unit of boxes."""
@@ -200,53 +248,25 @@ Model = Annotated[
     str | None,
     option("MODEL", "Short name, folder, hub id, run, RUN@STEP or served name.", autocompletion=completion.models),
 ]
-Endpoint = Annotated[str | None, option("URL", "OpenAI-compatible server; `none`: no server.")]
-System = Annotated[str | None, option("SYSTEM", "System that the model belongs to.", autocompletion=completion.systems)]
+System = Annotated[str | None, of("system")]
 SystemArgument = Annotated[
     str, argument("SYSTEM", "A system, or the path of its YAML.", autocompletion=completion.systems)
 ]
-Device = Annotated[str | None, option("DEVICE", "cpu, cuda, cuda:N or mps; default: the best found.")]
-MaxPixels = Annotated[int | None, option("PIXELS", "Most pixels of an image.", min=1)]
-MaxTokens = Annotated[int | None, option("N", "Most tokens of a reply.", min=1)]
-Family = Annotated[
-    str | None, option("NAME", "Family of a stock model, such as qwen3-vl.", autocompletion=completion.families)
-]
-ExtraBody = Annotated[str | None, option("JSON", "Further fields of requests to the endpoint.")]
-Thinking = Annotated[str | None, option("on|off", "Whether the endpoint's model thinks.")]
-Timeout = Annotated[float | None, option("SECONDS", "Longest time for one problem.")]
-Protocol = Annotated[str | None, option("FILE", "Chat protocol of the model; `default`: that of virc.")]
-Tools = Annotated[list[str] | None, option("+NAME", "Offer this custom tool as well; repeatable.")]
-MaxTurns = Annotated[int, option("N", "Most turns of one solution.", min=1, max=1000)]
-MaxRequests = Annotated[int | None, option("N", "Most replies of one solution, rejected ones too.", min=1)]
-MaxTokensTotal = Annotated[int | None, option("N", "Most tokens of one solution, read and drawn.", min=1)]
-Prices = Annotated[str | None, option("FILE", "What a million tokens of each model cost.")]
-MaxCost = Annotated[float | None, option("AMOUNT", "Stop once rows cost that much, without judges of answers.", min=0)]
-Temperature = Annotated[float | None, option("T", "0: greedy; default: 0, or 1 with several samples.")]
-Seed = Annotated[int, option("N", "Random seed.", min=0)]
-Pipeline = Annotated[
-    str | None, option("FILE|SYSTEM", "Solve by its Python function.", autocompletion=completion.systems)
-]
+MaxPixels = Annotated[int | None, of("max_pixels")]
+Tools = Annotated[list[str] | None, of("tools")]
+MaxCost = Annotated[float | None, of("max_cost")]
+Seed = Annotated[int, of("seed")]
 Role = Annotated[list[str] | None, option("NAME=WHO", "A role's server URL or model; repeatable.")]
 JudgeEndpoint = Annotated[
     list[str] | None, option("[NAME=]URL", "Server that grades for --strategy; NAME is of reward.judges.")
 ]
-JudgeOfReward = Annotated[list[str] | None, option("[NAME=]URL", "Server of a judge; NAME is of reward.judges.")]
-JudgeModel = Annotated[str | None, option("NAME", "Model of the judge; default: the only one.")]
-_STRATEGY = "How the answer is found, such as majority:n=8"
-_STRATEGY_NAME = "NAME[:K=V,...]"
-Strategy = Annotated[
-    list[str] | None, option(_STRATEGY_NAME, f"{_STRATEGY}.", "--strategy", autocompletion=completion.strategies)
-]
-Strategies = Annotated[
-    list[str] | None,
-    option(_STRATEGY_NAME, f"{_STRATEGY}; repeatable.", "--strategy", autocompletion=completion.strategies),
-]
+JudgeOfReward = Annotated[list[str] | None, of("judge_endpoint")]
+JudgeModel = Annotated[str | None, of("judge_model")]
 ProblemColumns = Annotated[
     list[str] | None, option("FIELD=NAME", "Column of id, image, question, choices, answer; repeatable.", "--column")
 ]
-Offline = Annotated[bool, flag("--offline", "Fetch no image from the network.")]
-TrustRows = Annotated[bool, flag("--trust-rows", "Rows may name any file, and private addresses.")]
-Concurrency = Annotated[int | None, option("N", "Rows at a time; default: by the kind of server.", min=1, max=1024)]
+TrustRows = Annotated[bool, of("trust_rows")]
+Concurrency = Annotated[int | None, of("concurrency")]
 Workers = Annotated[int | None, option("N", "Processes; default: one per core.", min=1)]
 _RUN = "A run, as `virc runs ls` names it."
 RunName = Annotated[str, argument("NAME", _RUN, autocompletion=completion.runs)]
@@ -256,9 +276,7 @@ LayoutFile = Annotated[Path | None, option("FILE", "Layout of the rows; virc dat
 Ignored = Annotated[
     list[str] | None, option("COLUMN", "Leave out a column that nothing reads; repeatable.", "--ignore")
 ]
-IgnoredFiles = Annotated[
-    list[str] | None, option("NAME", "Leave out weights, settings or fields that nothing reads.", "--ignore")
-]
+IgnoredFiles = Annotated[list[str] | None, of("ignore")]
 Quiet = Annotated[bool, flag("--quiet", "Print results and warnings only.", "-q")]
 Verbose = Annotated[bool, flag("--verbose", "Print what engines write, too.", "-v")]
 With = Annotated[

@@ -9,9 +9,9 @@ of the environment that only commands read is marked alike, «export VIRC_API_KE
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import NamedTuple, get_origin
 
 
 class Option(NamedTuple):
@@ -32,14 +32,23 @@ Spelling = Callable[[Option], str | None]
 """How an interface spells an option; None: it has no such option."""
 
 _MARKED = re.compile("«((?:--([a-z-]+) ?|(?:export )?(VIRC_[A-Z_]+)=?)([^»]*))»")
-_MAPPINGS = {"set": "settings", "role": "roles", "column": "columns", "judge_endpoint": "judge_endpoints"}
-"""Options whose values may be KEY=VALUE, as arguments of Python."""
-_SEQUENCES = {"tools": "tools", "with": "overlays"}
+_MAPPINGS = {"set": "settings"}
+"""Options whose values may be KEY=VALUE, as arguments of Python; `declare` adds to these tables."""
+_SEQUENCES = {"with": "overlays"}
 _OTHERS = {"from": "base", "VIRC_API_KEY": "api_key", "VIRC_JUDGE_KEY": "VIRC_JUDGE_KEY"}
-_FLAGS = frozenset(
-    "agent answers continue counterfactuals embed environment gguf keep_packed looks offline"
-    " own_words public resume rows_changed skip_faulty trust_rows".split()
-)
+_FLAGS = {
+    *"answers continue counterfactuals embed gguf keep_packed own_words public resume rows_changed".split(),
+    *"skip_faulty trust_rows".split(),
+}
+
+
+def declare(name: str, argument: str, kind: object) -> None:
+    """Have texts spell an option of commands as an argument of Python of that type."""
+    kind = get_origin(kind) or kind
+    if kind is bool:
+        _FLAGS.add(name)
+    elif kind in (Iterable, Mapping):
+        (_SEQUENCES if kind is Iterable else _MAPPINGS)[name] = argument
 
 
 def marked(name: str) -> str:

@@ -16,7 +16,7 @@ Every model with answers to the same problems in the folder is compared, whichev
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -31,8 +31,6 @@ from virc.solving.ablation import CropAblation
 from virc.solving.rows import file_name
 
 EVALS = "evals"
-Traces = Literal["wrong", "all", "none"]
-"""Which answers keep their trace."""
 
 
 class EvalFolder(msgspec.Struct, frozen=True):

@@ -3,16 +3,19 @@
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from virc.config.validation import fields_given
 from virc.core.errors import UsageError
-from virc.evaluation.answers import Traces
+from virc.evaluation.options import Traces
 from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.ablation import CropAblation
 from virc.solving.setup import Setup
 from virc.solving.solver import SolverSetup, pipelines
+from virc.solving.sources.columns import OF_PROBLEMS, check_chosen
 
 
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,16 +69,39 @@ def check_names(setups: Iterable[Setup]) -> None:
             raise UsageError(sentence, "evaluate one of them with another «--to», or serve it by another name")
 
 
-def asked_columns(
-    environment: bool, environment_args: str | None, answer_as: str | None, **options: object
-) -> dict[str, object]:
-    """What is asked of columns by options of the same names."""
-    if not environment and (environment_args or answer_as):
-        given = "«--environment-args»" if environment_args else "«--answer-as»"
+def asked_columns(options: Mapping[str, Any]) -> dict[str, object]:
+    """What the options of an evaluation ask of columns."""
+    arguments, shown = options["environment_args"], options["answer_as"]
+    if not options["environment"] and (arguments or shown):
+        given = "«--environment-args»" if arguments else "«--answer-as»"
         raise UsageError(f"{given} is for «--environment»", "virc eval PACKAGE --environment")
-    columns = {name: value for name, value in options.items() if value}
-    how = {"arguments": environment_args, "shown": answer_as}
-    return columns | ({"environment": how} if environment else {})
+    if not isinstance(arguments, str | None):
+        arguments = msgspec.json.encode(arguments).decode()
+    paths = {name: str(options[name]) for name in ("against_run", "sign") if options[name]}
+    columns = {name: True for name in ("against", "looks") if options[name]} | paths
+    return columns | ({"environment": {"arguments": arguments, "shown": shown}} if options["environment"] else {})
+
+
+def request_of(
+    benchmark: str | Path,
+    options: Mapping[str, Any],
+    setups: Sequence[Setup],
+    pipeline: str | None,
+    roles: Mapping[str, str],
+    default: Mapping[str, object],
+) -> EvalRequest:
+    """The request for the options of `evaluate`; `default` is as of `SolverKind.set_up`."""
+    unread = {"looks": options["looks"], "against": options["against"], "max_cost": options["max_cost"] is not None}
+    renamed = {
+        "benchmark": str(benchmark),
+        "setups": setups,
+        "to": options["to"] and str(options["to"]),
+        "at_once": options["concurrency"],
+        "columns": asked_columns(options),
+        "solver": pipeline_of(pipeline, roles, setups, unread, default),
+        "chosen": check_chosen(options["columns"], OF_PROBLEMS),
+    }
+    return EvalRequest(**fields_given(EvalRequest, options) | renamed)
 
 
 def check_request(request: EvalRequest) -> None:

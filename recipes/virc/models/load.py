@@ -13,7 +13,7 @@ from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self, Unpack
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,7 @@ from virc.backends.interface import Backend, PictureSetup
 from virc.config.taken import Left
 from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
+from virc.core.declared import with_options
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.extras import install
 from virc.families import registry as families
@@ -32,6 +33,7 @@ from virc.families.registry import Family
 from virc.models import chat_protocol, provenance
 from virc.models import registry as models
 from virc.models.calibration import Calibration
+from virc.models.options import LoadOptions
 from virc.probing.result import Probed, kept_probe, shortcomings
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -57,21 +59,11 @@ CAUTIOUS_PIXELS, CAUTIOUS_SIDE = 1280 * 28 * 28, 1024
 class Choice(msgspec.Struct, frozen=True):
     """Which model to open, and how.
 
-    Args:
+    Args: as of `load` (`LoadOptions`), and
         model: what `models.find` takes; with an endpoint, the name it serves.
-        endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
-        api_key: sent to that endpoint only.
-        system: the system the model belongs to, where its name does not say so.
-        protocol: chat protocol file, or `default`.
-        device: cpu, cuda, cuda:N or mps; None: the best found.
-        max_pixels: largest area an image is shown with, in pixels; None: the model's own limit.
         timeout: seconds after which a reply of the endpoint is given up.
-        tools: names or files of tools to offer with those of the chat protocol.
-        family: the family of stock models that it is of; a protocol of its own counts more.
         headers: further ones for that endpoint, as lines `NAME: VALUE`.
         num_ctx: tokens of context to ask Ollama for.
-        extra_body: further fields of requests to that endpoint, a JSON object; from Python, also a mapping.
-        thinking: `on` or `off`, where the endpoint's server can be told.
         ignore: names of files beside a model's weights, and of an adapter's settings, that are left out.
         exact_words: refuse a model of a system whose authors' texts are not on this machine, as with `system`.
     """
@@ -210,20 +202,8 @@ class Opened(msgspec.Struct, frozen=True):
         self.close()
 
 
-def load(
-    model: str | Path | None = None,
-    *,
-    endpoint: str | None = None,
-    api_key: str | None = None,
-    system: str | Path | None = None,
-    protocol: str | Path | None = None,
-    family: str | None = None,
-    tools: Iterable[str] = (),
-    device: str | None = None,
-    max_pixels: int | None = None,
-    extra_body: Mapping[str, Any] | str | None = None,
-    thinking: Literal["on", "off"] | None = None,
-) -> Opened:
+@with_options
+def load(model: str | Path | None = None, **options: Unpack[LoadOptions]) -> Opened:
     """Load a model, or reach the server that has it, to solve several problems with it.
 
         with virc.load("tiny") as model:
@@ -232,10 +212,11 @@ def load(
     Args:
         model: folder, short name, hub id, run or `RUN@STEP`, None for `tiny`; with an endpoint, the name it serves, or
             None for its only one.
+        {options}
 
-    Further arguments, and what is raised: see `Choice` and `open_model`.
+    What is raised: see `open_model`.
     """
-    return open_model(choice_of(**locals()))
+    return open_model(choice_of(model, **options))
 
 
 def choice_of(model: str | Path | None, tools: Iterable[str] = (), ignore: Iterable[str] = (), **given: Any) -> Choice:

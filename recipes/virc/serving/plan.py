@@ -11,6 +11,7 @@ import msgspec
 
 from virc.backends import inventory
 from virc.config import user
+from virc.config.validation import fields_given
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Reporter
 from virc.core.options import marked
@@ -23,7 +24,7 @@ from virc.models import registry as models
 from virc.models.load import Choice
 from virc.models.registry import Weights
 from virc.serving import address, settings
-from virc.serving.settings import Engine
+from virc.serving.options import Engine
 from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup
 from virc.solving.solver import SolverSetup, pipelines
@@ -81,6 +82,11 @@ class ServeRequest(msgspec.Struct, frozen=True):
 
     def choice(self, **changes: Any) -> Choice:
         return Choice(**{"protocol": self.protocol, "family": self.family, "exact_words": True, **changes})
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Config` that options choose."""
+    return {name: value for name, value in fields_given(Config, options).items() if value is not None}
 
 
 class VllmPlan(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,9 +17,9 @@ from virc.models import sizes
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
+from virc.serving.options import Engine
 from virc.stages.serve import INPUTS, TURNS, Config
 
-Engine = Literal["vllm", "transformers", "llamacpp"]
 OF_A_JUDGE: Mapping[str, int] = {"limit_images": INPUTS, "max_model_len": 32_768}
 """Defaults for a judge, which reads a question and its answers, and replies in one turn."""
 

@@ -6,15 +6,16 @@ process, by a vLLM that is started for it alone, by another server, or by a solv
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self, Unpack
 
 import msgspec
 
 from virc.config.validation import check_arguments
+from virc.core.declared import with_options
 from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
@@ -23,8 +24,8 @@ from virc.core.processes import Process
 from virc.models import load as opened
 from virc.models.load import Opened
 from virc.serving import address, settings, vllm_process
-from virc.serving.plan import SECONDS, Agent, ServePlan, ServeRequest, VllmPlan, prepare
-from virc.serving.settings import Engine
+from virc.serving.options import ServeOptions
+from virc.serving.plan import SECONDS, Agent, ServePlan, ServeRequest, VllmPlan, prepare, settings_of
 from virc.solving.one import SolveConfig
 from virc.solving.solver import choose
 
@@ -97,25 +98,9 @@ class Server:
             self.failure = None if self._closing else error
 
 
+@with_options
 def serve(
-    model: str | Path | None = None,
-    *,
-    engine: Engine | None = None,
-    agent: bool = False,
-    endpoint: str | None = None,
-    endpoint_key: str | None = None,
-    extra_body: Mapping[str, Any] | str | None = None,
-    thinking: Literal["on", "off"] | None = None,
-    system: str | Path | None = None,
-    protocol: str | Path | None = None,
-    family: str | None = None,
-    concurrency: int | None = None,
-    timeout: float = SECONDS,
-    max_tokens: int | None = None,
-    pipeline: str | Path | None = None,
-    roles: Mapping[str, str | Path] = {},
-    on_event: OnEvent | None = None,
-    **chosen: Any,
+    model: str | Path | None = None, *, on_event: OnEvent | None = None, **options: Unpack[ServeOptions]
 ) -> Server:
     """Serve a model; returns when it has given a first answer.
 
@@ -124,17 +109,8 @@ def serve(
 
     Args:
         model: folder, short name, hub id, run, `RUN@STEP`, adapter or judge; with `endpoint`, a name which that lists.
-        engine: `vllm`; `transformers`, or `llamacpp` for a GGUF file, in this process; None: vLLM if it has builds.
-        agent: run the tool loop in the server, so that any OpenAI client gets thoughts and an answer.
-        endpoint, endpoint_key: address and API key of a server that draws the replies of the agent.
-        extra_body, thinking: of requests to that server, as in `virc.solve`.
-        system: the system that the model belongs to, if its name does not say so.
-        protocol: chat protocol file, or `default`.
-        family: family of a stock model.
-        concurrency, timeout, max_tokens: of the agent, as in `Agent`.
-        pipeline, roles: of the agent: it answers by the pipeline of this file or system.
         on_event: gets progress and warnings.
-        chosen: fields of `Config`, such as `host` and `port`.
+        {options}
 
     Raises:
         UsageError: options that do not go together.
@@ -143,6 +119,8 @@ def serve(
         NetworkError: the endpoint is down.
         EngineError: vLLM ended.
     """
+    endpoint, agent, roles = options["endpoint"], options["agent"], options["roles"]
+    pipeline, system = options["pipeline"], options["system"]
     if endpoint and not agent:
         raise UsageError("endpoint= needs agent=True", "serve(model, agent=True, endpoint=URL)")
     if agent:
@@ -152,17 +130,20 @@ def serve(
     if roles and pipeline is None:
         raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
     model, system, protocol, pipeline = (
-        None if each is None else str(each) for each in (model, system, protocol, pipeline)
+        None if each is None else str(each) for each in (model, system, options["protocol"], pipeline)
     )
-    of_requests: dict[str, Any] = opened.request_fields(extra_body, thinking, endpoint)
+    of_requests: dict[str, Any] = opened.request_fields(options["extra_body"], options["thinking"], endpoint)
     agent_settings = None
     if agent:
         role_texts = {name: str(model_or_url) for name, model_or_url in roles.items()}
+        timeout = SECONDS if options["timeout"] is None else options["timeout"]
         agent_settings = Agent(
-            endpoint, endpoint_key, concurrency, timeout, max_tokens, pipeline, role_texts, **of_requests
-        )
+            endpoint, options["endpoint_key"], options["concurrency"], timeout, options["max_tokens"], pipeline,
+            role_texts, **of_requests,
+        )  # fmt: skip
         check_arguments(agent_settings)
-    request = ServeRequest(model, system, protocol, engine, chosen, agent_settings, family)
+    chosen = settings_of(options)
+    request = ServeRequest(model, system, protocol, options["engine"], chosen, agent_settings, options["family"])
     return start(request, on_event)
 
 

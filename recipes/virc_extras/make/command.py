@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from virc.core.errors import UsageError
+from virc.solving.options import AskOptions
 from virc_cli.console import completion, events, options, output
-from virc_cli.console.asking import ModelAsked, asking
+from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, option
 from virc_cli.console.tables import folded
 
@@ -18,9 +19,9 @@ virc data make steps.yaml rows.jsonl --to new.jsonl --endpoint http://localhost:
 """
 
 
-@asking
+@asking(AskOptions, model=options.Model)
 def command(
-    asked: ModelAsked,
+    asked: Asked,
     operator: Annotated[
         str,
         argument(

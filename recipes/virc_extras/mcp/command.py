@@ -5,17 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virc.core.errors import UsageError
+from virc.solving.options import AskOptions
 from virc_cli.console import events, options, output
-from virc_cli.console.asking import ModelAsked, asking
+from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import flag, option
 
 if TYPE_CHECKING:
     from virc.solving.setup import Setup
 
 
-@asking
+@asking(AskOptions, model=options.Model)
 def command(
-    asked: ModelAsked,
+    asked: Asked,
     context: typer.Context,
     folder: Annotated[list[str] | None, option("DIR", "Clients may name pictures in it; repeatable.")] = None,
     http: Annotated[str | None, option("HOST:PORT", "Serve over HTTP. Default: over stdio, to one client.")] = None,

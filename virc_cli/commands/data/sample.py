@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from virc.core.errors import UsageError
 from virc.data.sample.rules import PairRule
+from virc.solving.options import AskOptions
 from virc_cli.console import completion, events, options, output
-from virc_cli.console.asking import ModelAsked, asking
+from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, choice, option
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ FAILURE: dict[str, object] = dict.fromkeys(
 )
 
 
-@asking
+@asking(AskOptions, model=options.Model)
 def command(
-    asked: ModelAsked,
+    asked: Asked,
     file: Annotated[str, argument("FILE", "Rows with answers, as of virc batch; - for stdin.")],
     to: Annotated[str, option("DIR|FILE.jsonl", "Write the rows here; a rerun resumes.")],
     n: Annotated[int, option("N", "Rollouts of each problem.", "--samples", min=1, max=1000)] = 8,

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from virc.core.errors import UsageError
+from virc.solving.options import SolveOptions
 from virc_cli.console import events, options, output
-from virc_cli.console.asking import Asked, asking
+from virc_cli.console.asking import OF_SOLVING, Asked, asking
 from virc_cli.console.options import argument, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys(
@@ -31,7 +32,7 @@ def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
     return slips.explain_solve(args, error)
 
 
-@asking
+@asking(SolveOptions, **OF_SOLVING)
 def command(
     asked: Asked,
     image: Annotated[str | None, argument("IMAGE", "Picture, clip or PDF: path, URL, or - for stdin.")] = None,

@@ -11,12 +11,12 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
-from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar, Unpack
 
 import msgspec
 
+from virc.core.declared import with_options
 from virc.core.errors import UsageError
 from virc.core.events import Event, Reporter
 from virc.core.result_log import Claims
@@ -44,13 +44,9 @@ _AHEAD = 2
 _ENDING = 10.0  # seconds for which a closed generator waits for its threads
 _CANCELLING = 2.0  # seconds for which a cancelled coroutine waits for its thread
 _MAX_THREADS = 128  # for coroutines
-_DEFAULTS: Any = {
-    name: parameter.default
-    for name, parameter in signature(solve).parameters.items()
-    if name in Options.__annotations__
-}
 
 
+@with_options
 def batch(
     rows: Iterable[object] | str | Path,
     model: str | Path | Opened | None = None,
@@ -81,28 +77,25 @@ def batch(
         columns: of a file of rows, which column is the `id`, `image`, `question` or `choices`.
         max_cost: no row is begun once the rows have cost that much; None: no limit.
         progress: whether a line on stderr says how far it is; None: on a terminal and in a notebook.
-        options: the arguments of `solve` that are no problem's own. `trace` is a folder in which each row has one of
-            its own, by its id or position; `timeout` is that of one row; `seed` is varied by the row's id or position.
+        options: as of `solve`. `trace` is a folder in which each row has one of its own, by its id or position;
+            `timeout` is that of one row; `seed` is varied by the row's id or position.
 
     Raises:
         UsageError, ConfigError: at once, for arguments that `solve` refuses, or rows that are none.
         LimitError: after the solutions of the rows that were begun, where `max_cost` left others.
         VircError: the model cannot be opened, its endpoint stays away, or row after row fails alike.
     """
-    if unknown := options.keys() - Options.__annotations__.keys():
-        raise TypeError(f"batch() got an unexpected keyword argument {min(unknown)!r}")
-    given: Options = _DEFAULTS | options
     check_rows(rows)
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise UsageError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
-    asked = prepared(model, given)
+    asked = prepared(model, options)
     if max_cost is not None and not isinstance(asked, Setup):
         raise UsageError("max_cost does not go with pipeline=", "leave max_cost out")
     check_writable(asked.trace)
     if columns and not isinstance(rows, str | os.PathLike):
         raise UsageError("columns= names those of a file, and the rows are none", "name the keys of the rows so")
-    opening = _opened_rows(rows, trust_rows, check_chosen(columns), tuple(given["ignore"]))
-    return _solutions(opening, asked, concurrency, progress, given, Budget(max_cost))
+    opening = _opened_rows(rows, trust_rows, check_chosen(columns), tuple(options["ignore"]))
+    return _solutions(opening, asked, concurrency, progress, options, Budget(max_cost))
 
 
 class _Rows(NamedTuple):

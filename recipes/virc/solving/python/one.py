@@ -1,60 +1,39 @@
 """`virc.solve`: one problem of a Python caller."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Unpack
 
 from virc.config.validation import check_arguments, fields_given
+from virc.core.declared import Option, with_options
 from virc.core.errors import UsageError
 from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
 from virc.models.costs import read_prices
 from virc.models.load import Choice, Opened, choice_of
-from virc.reasoning.media import Pages, Times, media_choice
+from virc.reasoning.media import media_choice
 from virc.solving.api import solve_images
 from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.image_source import Picture, as_list
 from virc.solving.one import OnEvent, SolveConfig
+from virc.solving.options import SolveOptions
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution, replied
 from virc.solving.solver import SolverSetup, choose, pipelines
 from virc.solving.strategies import registry as strategies
 
 
-class Options(TypedDict, total=False):
-    """Arguments of `virc.solve`, which describes them, that are no problem's own."""
+class Options(SolveOptions, total=False):
+    """Arguments of `virc.solve` that are no problem's own."""
 
-    endpoint: str | None
-    api_key: str | None
-    system: str | Path | None
-    protocol: str | Path | None
-    family: str | None
-    tools: Iterable[str]
-    ignore: Iterable[str]
-    device: str | None
-    max_pixels: int | None
-    extra_body: Mapping[str, Any] | str | None
-    thinking: Literal["on", "off"] | None
-    max_tokens: int | None
-    max_turns: int
-    max_requests: int | None
-    max_tokens_total: int | None
-    timeout: float | None
-    temperature: float | None
-    prices: str | Path | None
-    samples: int
-    strategy: str | None
-    graders: Graders
-    seed: int
-    trace: str | Path | None
-    offline: bool
-    page: Pages | None
-    at: Times | None
-    fps: float | None
-    frames: int | None
-    pipeline: str | Path | None
-    roles: Mapping[str, str | Path]
-    on_progress: OnReport | None
+    graders: Annotated[
+        Graders,
+        Option(
+            more="What grades solutions, if the strategy has them graded: `virc.solving.asking.Graders(judge=URL)`.",
+            default=NO_GRADERS,
+        ),
+    ]
+    on_progress: Annotated[OnReport | None, Option(more="Gets notes and warnings.")]
 
 
 def prepared(model: str | Path | Opened | None, given: Options) -> Setup | SolverSetup:
@@ -91,43 +70,14 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | Solve
     return setup
 
 
+@with_options
 def solve(
     image: Picture | Sequence[Picture],
     question: str,
     model: str | Path | Opened | None = None,
     *,
-    endpoint: str | None = None,
-    api_key: str | None = None,
-    system: str | Path | None = None,
-    protocol: str | Path | None = None,
-    family: str | None = None,
-    tools: Iterable[str] = (),
-    ignore: Iterable[str] = (),
-    device: str | None = None,
-    max_pixels: int | None = None,
-    extra_body: Mapping[str, Any] | str | None = None,
-    thinking: Literal["on", "off"] | None = None,
-    max_tokens: int | None = None,
-    max_turns: int = 16,
-    max_requests: int | None = None,
-    max_tokens_total: int | None = None,
-    timeout: float | None = None,
-    temperature: float | None = None,
-    prices: str | Path | None = None,
-    samples: int = 1,
-    strategy: str | None = None,
-    graders: Graders = NO_GRADERS,
-    seed: int = 0,
-    trace: str | Path | None = None,
-    offline: bool = False,
-    page: Pages | None = None,
-    at: Times | None = None,
-    fps: float | None = None,
-    frames: int | None = None,
-    pipeline: str | Path | None = None,
-    roles: Mapping[str, str | Path] = {},
     on_event: OnEvent = lambda _: None,
-    on_progress: OnReport | None = None,
+    **options: Unpack[Options],
 ) -> Solution:
     """Answer a question about a picture, a clip or a document.
 
@@ -135,39 +85,9 @@ def solve(
         image: a path, URL, PIL image, or the bytes of a file; or a list of these. An empty list if the model has a
             tool that finds pictures.
         model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
-            its only one; or a model that `load` returned, with which no argument up to `thinking` goes.
-        endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
-        api_key: sent to that endpoint only.
-        system: the system the model belongs to, if its name does not say so.
-        protocol: chat protocol file, or `default`.
-        family: the family of a stock model.
-        tools: names or files of custom tools to offer as well.
-        ignore: weights, settings or fields that nothing reads, which are left out.
-        device: cpu, cuda, cuda:N or mps; None: the best found.
-        max_pixels: largest area an image is shown with, in pixels.
-        extra_body: further fields of requests to that endpoint.
-        thinking: whether its model thinks; None: as the server has it.
-        max_tokens: longest reply, in tokens.
-        max_requests, max_tokens_total: replies, and tokens read and drawn, of one sample; near the end the model is
-            asked to answer.
-        timeout: seconds for the whole problem; None: no end.
-        temperature: 0 is greedy; None: 0, or 1 with several samples.
-        prices: a file with what a million tokens of each model cost, for `fields["cost"]`; None: as the server says.
-        samples: independent answers, of which the commonest is given.
-        strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
-            samples.
-        graders: what grades solutions, if the strategy has them graded: `virc.solving.asking.Graders(judge=URL)`.
-        trace: folder for the conversation, its images and a page.
-        offline: fetch no picture.
-        page: of the files that have several pages or frames, from 1; None: the first. Of a document several may be
-            named, as `"2-5,9"` or a list; None: the first 32.
-        at: the frames of a clip that are shown at these times, in seconds or as `"1:02"`.
-        fps, frames: frames a second of a clip, or so many of it, evenly from end to end; None: one a second, 4 to 32.
-        pipeline: solve by the pipeline of this Python file or system; `fields["steps"]` has what each gave. A `system`
-            that is a pipeline is taken for it.
-        roles: of the pipeline, role -> address of its endpoint, or its model; others are as `model` and `endpoint` say.
+            its only one; or a model that `load` returned, with which no argument of `load` goes.
         on_event: gets every piece of text, accepted turn, tool result and rejected reply; nothing of a pipeline.
-        on_progress: gets notes and warnings.
+        {options}
 
     Returns:
         The answer; if the model gave none, `error` is a `NoAnswerError`.
@@ -179,11 +99,10 @@ def solve(
         ConfigError, SetupError: the model cannot be opened.
         NetworkError, EngineError: the model failed.
     """
-    given: Any = {name: value for name, value in locals().items() if name in Options.__annotations__}
-    asked = prepared(model, given)
+    asked, report = prepared(model, options), Reporter(options["on_progress"])
     pictures = as_list(image)
     if isinstance(asked, Setup):
-        solution = solve_images(asked, pictures, question, Reporter(on_progress), on_event=on_event, with_view=True)
+        solution = solve_images(asked, pictures, question, report, on_event=on_event, with_view=True)
     else:
-        solution = asked.solve_images(pictures, question, Reporter(on_progress))
+        solution = asked.solve_images(pictures, question, report)
     return replied(solution)
