@@ -10,9 +10,7 @@ from support.called import virc
 from support.solving import open_source
 
 from virc.core.errors import DataError, UsageError
-from virc.evaluation.benchmarks import out_of_distribution
 from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of, find
-from virc.scoring.score import key_of
 from virc.solving.rows import BatchRow
 
 
@@ -34,17 +32,6 @@ def shades(found: LocalBenchmark) -> list[int]:
     """The grey of the one image of each row."""
     pixels = [open_source(row.images[0], found.base).getpixel((5, 5)) for row in found.rows()]
     return [pixel[0] for pixel in pixels if isinstance(pixel, tuple)]
-
-
-@pytest.mark.integration
-def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(out_of_distribution, "COUNT", 12)  # all of them would take seconds
-    rows = good(find("out-of-distribution", Path()))
-    assert len(rows) == 12
-    assert {row.passed["category"]["kind"] for row in rows} == {"chart", "page", "texture", "static"}
-    assert all(key_of(row.passed).is_refusal for row in rows)
 
 
 def test_a_file_of_ones_own_is_a_benchmark(tmp_path: Path) -> None:

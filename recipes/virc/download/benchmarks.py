@@ -22,7 +22,6 @@ HUB_IDS: Mapping[str, str | None] = {
     "mme-realworld": "yifanzhang114/MME-RealWorld-Lmms-eval",
     "mme-realworld-lite": "yifanzhang114/MME-RealWorld-lite-lmms-eval",
     "o3-bench": "m-Just/O3-Bench",
-    "out-of-distribution": None,
     "treebench": "HaochenWang/TreeBench",
     "visualprobe-easy": "Mini-o3/VisualProbe_Easy",
     "visualprobe-hard": "Mini-o3/VisualProbe_Hard",

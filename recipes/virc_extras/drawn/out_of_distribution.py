@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virc.core.extras import require
-from virc.download.benchmarks import HUB_IDS
 from virc.scoring.score import UNREADABLE
 from virc.solving.rows import BatchRow, as_row
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "out-of-distribution"
 ABOUT = "200 pictures from Matplotlib and noise, to be refused"
-HUB = HUB_IDS[NAME]
+HUB = None
 SPLITS: tuple[str, ...] = ()
 SEED = 20_002
 COUNT = 200
