@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+from virc.config.declared import declared
+from virc.config.options import SolveOptions
 from virc.core import entry_points
 from virc.core.events import Reporter
 from virc.core.result_log import Claims
@@ -115,6 +117,12 @@ def pipelines() -> SolverKind:
     if module is None:
         raise entry_points.not_installed("that runs pipelines")
     return cast(SolverKind, importlib.import_module(module))
+
+
+def unread(options: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether each option that means nothing to a pipeline has another value than by default."""
+    names = ("samples", "strategy", "temperature", "max_tokens", "prices")
+    return {name: options[name] != declared(SolveOptions)[name][1].default for name in names}
 
 
 class Solver(NamedTuple):
