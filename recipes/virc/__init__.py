@@ -11,8 +11,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from virc.core.errors import (
         ConfigError,
         DataError,
@@ -85,17 +83,16 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("virc")
-    module = _MODULES.get(name) or _of_extras().get(name)
-    if module is None:
-        raise AttributeError(f"module 'virc' has no attribute {name!r}")
-    return getattr(importlib.import_module(module), name)
-
-
-def _of_extras() -> "Mapping[str, str]":
     from virc.core import entry_points
 
-    return entry_points.own("virc.functions")
+    module = importlib.import_module(_MODULES[name]) if name in _MODULES else entry_points.hook(f"functions.{name}")
+    if module is None:
+        raise AttributeError(f"module 'virc' has no attribute {name!r}")
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, *_of_extras()])
+    from virc.core import entry_points
+
+    functions = [name[10:] for name in entry_points.own("virc.hooks") if name.startswith("functions.")]
+    return sorted([*globals(), *__all__, *functions])

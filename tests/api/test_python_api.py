@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,8 +21,13 @@ from support.servers import serve
 from support.tables import each_case
 
 import virc
+from virc.config import options
+from virc.config.declared import declared
 from virc.core.errors import UsageError
-from virc.solving.python.one import Options
+from virc.evaluation.request import EvalRequest
+from virc.models.load import Choice
+from virc.solving.one import SolveConfig
+from virc.stages.serve import Config
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "tests" / "pictures" / "triangle.png"
@@ -67,9 +73,27 @@ def test_what_a_command_is_told_a_function_is_told(command: str, function: str, 
     """`named` has options that are called otherwise, or that Python does by an argument of another kind."""
     options = inspect.signature(import_module(f"virc_cli.commands.{command}").command).parameters.keys()
     arguments = {*inspect.signature(getattr(virc, function)).parameters}
-    if function == "batch":  # has those of `solve` as its `options`
-        arguments |= Options.__annotations__.keys()
     assert {named.get(each, each) for each in options - OF_A_SHELL} - arguments == set()
+
+
+@each_case(
+    ("kind", "declaration", "least"),
+    [
+        (Choice, options.LoadOptions, 10),
+        (SolveConfig, options.SolveOptions, 9),
+        (EvalRequest, options.EvalOptions, 7),
+        (Config, options.ServeOptions, 15),
+    ],
+)
+def test_rooms_have_the_options_that_are_declared(kind: type[msgspec.Struct], declaration: Any, least: int) -> None:
+    fields = {each.name: each for each in msgspec.structs.fields(kind)}
+    shared = {name: each for name, each in declared(declaration).items() if name in fields}
+    shared.pop("columns", None)  # of files of rows; those of an `EvalRequest` are of its table
+    assert len(shared) >= least
+    for name, (written, option) in shared.items():
+        for simple in ("bool", "int", "float"):
+            assert (simple in str(fields[name].type)) == (simple in str(written)), name
+        assert option.default in (fields[name].default, None), name
 
 
 @pytest.mark.integration

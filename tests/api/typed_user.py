@@ -35,6 +35,10 @@ async def of_many(rows: list[tuple[str, str]]) -> None:
     async for awaited in virc.abatch(rows, max_turns=3, trust_rows=True, max_cost=1.5, prices="prices.yaml"):
         assert_type(awaited.answer, str | None)
     assert_type(await virc.asolve(IMAGE, "How many?", timeout=3.0), virc.Solution)
+    virc.solve(IMAGE, "How many?", top="3")  # type: ignore[call-arg]
+    virc.evaluate("diagrams", "tiny", seeds="3")  # type: ignore[arg-type]
+    virc.load("tiny", max_pixels="3")  # type: ignore[arg-type]
+    virc.serve("tiny", port="3")  # type: ignore[arg-type]
     await virc.asolve(3, "How many?")  # type: ignore[arg-type]
     virc.batch(rows, max_turns="3")  # type: ignore[arg-type]
     virc.batch(rows, on_event=print)  # type: ignore[call-arg]

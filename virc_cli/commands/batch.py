@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated
 
+from virc.config.options import BatchOptions
 from virc.core.errors import UsageError
 from virc.core.interpreter import collection_paused
-from virc.solving.options import SolveOptions
-from virc_cli.console import events, options, output
+from virc_cli.console import events, output
 from virc_cli.console.asking import OF_SOLVING, Asked, asking
 from virc_cli.console.options import argument, flag, option
 
@@ -23,7 +23,7 @@ def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
     return None
 
 
-@asking(SolveOptions, **OF_SOLVING)
+@asking(BatchOptions, **OF_SOLVING)
 @collection_paused()  # until the first row begins
 def command(
     asked: Asked,
@@ -31,12 +31,6 @@ def command(
         list[str] | None, argument("SOURCE... [QUESTION]", "Rows, or pictures that one question is about; - for stdin.")
     ] = None,
     to: Annotated[str | None, option("FILE", "Write here, as .jsonl, .csv or .tsv; a rerun resumes.")] = None,
-    column: Annotated[
-        list[str] | None, option("FIELD=NAME", "Column of id, image, question or choices; repeatable.")
-    ] = None,
-    trust_rows: options.TrustRows = False,
-    concurrency: options.Concurrency = None,
-    max_cost: options.MaxCost = None,
     verbose: Annotated[bool, flag("--verbose", "Print answers and what engines write.", "-v")] = False,
 ) -> None:
     """Answer many questions about pictures.
@@ -59,12 +53,12 @@ def command(
 
     sources, question = split_words(words or [])
     check_files(sources, to)
-    if max_cost is not None and choose(asked.pipeline, asked.system)[0] is not None:
+    if asked.max_cost is not None and choose(asked.pipeline, asked.system)[0] is not None:
         raise UsageError("--max-cost does not go with --pipeline", "leave --max-cost out")
-    setup = asked.set_up()
+    setup, columns = asked.set_up(), parse_chosen(asked.column or ())
     share_arena()
     with (
         events.printed(asked.quiet, verbose) as report,
-        open_rows(sources, question, parse_chosen(column or ()), report, trust_rows, asked.ignore or ()) as rows,
+        open_rows(sources, question, columns, report, asked.trust_rows, asked.ignore or ()) as rows,
     ):
-        api.solve_file(setup, rows, to, concurrency, solve.FAILURE, report, output.line, max_cost)
+        api.solve_file(setup, rows, to, asked.concurrency, solve.FAILURE, report, output.line, asked.max_cost)

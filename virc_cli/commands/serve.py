@@ -3,8 +3,8 @@
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
+from virc.config.options import ServeOptions
 from virc.core.errors import UsageError
-from virc.serving.options import ServeOptions
 from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, flag, option

@@ -6,9 +6,7 @@ from inspect import Signature, signature
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from virc.core.declared import declared
 from virc.core.errors import UsageError
-from virc.solving.options import SolveOptions
 from virc_cli.console import options
 
 if TYPE_CHECKING:
@@ -31,25 +29,16 @@ class Asked(SimpleNamespace):
 
     def set_up(self) -> "Setup | SolverSetup":
         """For `SolveOptions` and `OF_SOLVING`."""
-        from virc.config.validation import fields_given
-        from virc.reasoning.media import media_choice
-        from virc.solving.one import SolveConfig
         from virc.solving.setup import set_up
-        from virc.solving.solver import choose, pipelines
+        from virc.solving.solver import choose, pipelines, unread
         from virc.solving.strategies.registry import grades
 
         strategy = options.one_strategy(self.strategy)
         pipeline, system = choose(self.pipeline, self.system)
-        usual = {name: option.default for name, (_, option) in declared(SolveOptions).items()}
-        unread = ("samples", "strategy", "temperature", "max_tokens", "prices")  # by a pipeline
-        refused = {each: getattr(self, each) != usual[each] for each in unread}
-        roles = options.named_roles(pipeline, self.role or (), refused)
+        roles = options.named_roles(pipeline, self.role or (), unread(self.flags))
         judge, judges = options.named_endpoints(self.judge_endpoint or ())
         graders = options.graders(strategy, judge, self.judge_model, judges, system)
-        media = media_choice(self.page, self.at, self.fps, self.frames)
-        config = SolveConfig(**fields_given(SolveConfig, self.flags) | {"strategy": strategy, "media": media})
-        flags, tools = {**self.flags, "system": system}, options.names_of(self.tools)
-        setup = set_up(flags, config, self.protocol, self.trace, self.offline, tools, graders, self.prices)
+        setup = set_up({**self.flags, "system": system, "strategy": strategy}, graders)
         if self.judge_endpoint and not grades(setup.config, graders):
             raise UsageError("--judge-endpoint is of a strategy that asks a judge", "--strategy best_of")
         if pipeline is None:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from typer.core import TyperGroup
 
+from virc.config.declared import Option, declared
+from virc.config.options import EvalOptions, SolveOptions
 from virc.core import entry_points
-from virc.core.declared import Option, declared
 from virc.core.errors import UsageError
-from virc.evaluation.options import EvalOptions
-from virc.solving.options import SolveOptions
 from virc_cli.console import completion, output
 
 if TYPE_CHECKING:
@@ -191,47 +190,44 @@ def argument(metavar: str, text: str, show_default: bool = False, **settings: An
 
 
 _COMPLETED: Mapping[str, Any] = {
-    "family": completion.families,
-    "pipeline": completion.systems,
-    "strategy": completion.strategies,
+    "family": completion.families, "pipeline": completion.systems, "strategy": completion.strategies,
     "system": completion.systems,
-}
-"""What completes the value of a declared option."""
+}  # fmt: skip
 
 
 def parameters(kind: Any, **others: Any) -> Iterator[Parameter]:
     """The parameters of a command for the options of a TypedDict, and for others by their types."""
     for name, (python_type, declaration) in declared(kind).items():
         if declaration.help:
-            known_as = declaration.name or name
-            default = None if declaration.is_repeated else declaration.default
-            shown: Any = Annotated[_console_type(python_type, declaration, default), _shown(known_as, declaration)]
-            yield Parameter(known_as, Parameter.KEYWORD_ONLY, default=default, annotation=shown)
+            default = None if declaration.many else declaration.default
+            shown: Any = Annotated[_console_type(python_type, declaration), _shown(name, declaration)]
+            yield Parameter(declaration.name or name, Parameter.KEYWORD_ONLY, default=default, annotation=shown)
     for name, annotation in others.items():
-        is_flag = bool in get_args(annotation)
-        yield Parameter(name, Parameter.KEYWORD_ONLY, default=False if is_flag else None, annotation=annotation)
+        default = False if bool in get_args(annotation) else None
+        yield Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _console_type(python_type: Any, declaration: Option, default: object) -> Any:
+def _console_type(python_type: Any, declaration: Option) -> Any:
     """What a parser makes of the words: a number, one of some words, whether a flag is there, or text."""
-    if declaration.is_repeated:
+    if declaration.many:
         return list[str] | None
     members = get_args(python_type) if get_origin(python_type) in (Union, UnionType) else (python_type,)
     lists = (each for each in members if get_origin(each) is Literal and not declaration.value)
     kind: Any = next(lists, None) or next((each for each in (bool, int, float) if each in members), str)
-    return kind if default is not None else kind | None
+    return kind if declaration.default is not None else kind | None
 
 
 def _shown(name: str, declaration: Option) -> Any:
+    known_as = declaration.name or name
     return option(
-        declaration.value or None, declaration.help, f"--{name.replace('_', '-')}",
+        declaration.value or None, declaration.help, f"--{known_as.replace('_', '-')}",
         min=declaration.min, max=declaration.max, autocompletion=_COMPLETED.get(name),
     )  # fmt: skip
 
 
 def of(name: str) -> Any:
     """A declared option, for a command that has it alone."""
-    return _shown(name, next(known[name][1] for known in map(declared, (SolveOptions, EvalOptions)) if name in known))
+    return _shown(name, {**declared(SolveOptions), **declared(EvalOptions)}[name][1])
 
 
 Page = Annotated[list[str] | None, of("page")]
@@ -256,15 +252,13 @@ MaxPixels = Annotated[int | None, of("max_pixels")]
 Tools = Annotated[list[str] | None, of("tools")]
 MaxCost = Annotated[float | None, of("max_cost")]
 Seed = Annotated[int, of("seed")]
-Role = Annotated[list[str] | None, option("NAME=WHO", "A role's server URL or model; repeatable.")]
+Role = Annotated[list[str] | None, of("roles")]
 JudgeEndpoint = Annotated[
     list[str] | None, option("[NAME=]URL", "Server that grades for --strategy; NAME is of reward.judges.")
 ]
 JudgeOfReward = Annotated[list[str] | None, of("judge_endpoint")]
 JudgeModel = Annotated[str | None, of("judge_model")]
-ProblemColumns = Annotated[
-    list[str] | None, option("FIELD=NAME", "Column of id, image, question, choices, answer; repeatable.", "--column")
-]
+ProblemColumns = Annotated[list[str] | None, of("columns")]
 TrustRows = Annotated[bool, of("trust_rows")]
 Concurrency = Annotated[int | None, of("concurrency")]
 Workers = Annotated[int | None, option("N", "Processes; default: one per core.", min=1)]

@@ -2,7 +2,6 @@
 
 import atexit
 import ctypes
-import importlib
 import os
 import secrets
 import threading
@@ -225,8 +224,8 @@ def _server(
         at_once: conversations that each get memory for that.
     """
     try:
-        for module in entry_points.own("virc.libraries").values():  # that it needs and may not find
-            importlib.import_module(module).load()
+        if library := entry_points.hook("libraries.libgomp"):  # that it needs and may not find
+            library.load()
         import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ModuleNotFoundError as error:
         raise SetupError(f"a GGUF model needs xllamacpp: {error}", install("llamacpp")) from None

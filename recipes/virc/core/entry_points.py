@@ -2,9 +2,9 @@
 
 The groups are those of `Group`. An entry of `virc.commands` is a module with a Typer `command`, a function or a group;
 the name `data.NAME` makes it a command of the group `data`. A command is imported where the command line names it, and
-not before. An entry of `virc.options`, `COMMAND.OPTION`, is the module that does what an option of a core command asks
-for; one of `virc.system_keys` reads a key of a system's YAML. One of `virc.functions` is the module that has a
-function of `import virc`; one of `virc.libraries` loads what llama.cpp needs (`load()`).
+not before. Those of `virc.hooks` are of this distribution's extras alone (`hook`), each for one place in the core:
+`options.COMMAND.OPTION` does what an option of a core command asks for, `system_keys.KEY` reads a key of a system's
+YAML, `functions.NAME` has a function of `import virc`.
 """
 
 import ast
@@ -20,10 +20,8 @@ from typing import Literal, get_args
 from virc.core.errors import ConfigError
 
 Group = Literal[
-    "virc.systems", "virc.system_keys", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators",
-    "virc.commands", "virc.options", "virc.platforms", "virc.solvers", "virc.layouts", "virc.drawn_families",
-    "virc.evaluation_columns", "virc.benchmarks", "virc.token_weights", "virc.trackers", "virc.media",
-    "virc.functions", "virc.libraries",
+    "virc.systems", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators", "virc.commands",
+    "virc.drawn_families", "virc.evaluation_columns", "virc.benchmarks", "virc.token_weights", "virc.hooks",
 ]  # fmt: skip
 
 
@@ -80,16 +78,21 @@ def not_installed(which: str) -> ConfigError:
     return ConfigError(f"the extra {which} is not installed", "install the whole package virc")
 
 
+def hook(name: str) -> ModuleType | None:
+    """The module of an extra for that place in the core; None: the extra is not installed."""
+    module = own("virc.hooks").get(name)
+    return importlib.import_module(module) if module else None
+
+
 def of_option(command: str, option: str) -> ModuleType:
     """The module of an extra that does what an option of a command asks for.
 
     Raises:
         ConfigError: the extra is not installed.
     """
-    module = own("virc.options").get(f"{command.replace(' ', '.')}.{option}")
-    if module is None:
-        raise not_installed(f"of virc {command} --{option}")
-    return importlib.import_module(module)
+    if module := hook(f"options.{command.replace(' ', '.')}.{option}"):
+        return module
+    raise not_installed(f"of virc {command} --{option}")
 
 
 def check_installed(group: Group, name: str, what: str) -> None:

@@ -11,8 +11,8 @@ from typing import Annotated, Unpack, get_args
 
 import msgspec
 
-from virc.config.validation import check_arguments, fields_given
-from virc.core.declared import Option, with_options
+from virc.config.declared import Option, with_options
+from virc.config.options import EvalOptions, Traces
 from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
@@ -22,25 +22,20 @@ from virc.evaluation.answers import EvalFolder, check_crop_ablation, default_fol
 from virc.evaluation.asking import Work, answer, answer_by_solver
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.columns import Column, of_request
-from virc.evaluation.options import EvalOptions, Traces
 from virc.evaluation.problems import find_problems
 from virc.evaluation.request import EvalRequest, check_named_judges, check_request, judge_of, model_at, request_of
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
 from virc.evaluation.writing import write_summary
-from virc.models.costs import Budget, read_prices
-from virc.models.load import Choice, choice_of
-from virc.reasoning.media import media_choice
+from virc.models.costs import Budget
 from virc.reasoning.protocol import Protocol
 from virc.scoring.judge import JUDGE_KEY
 from virc.solving.asking import Graders
-from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import failed_rows
-from virc.solving.setup import OnFacts, Setup
+from virc.solving.setup import OnFacts, setup_of
 from virc.solving.solver import choose
 from virc.solving.sources.row_files import trusting
-from virc.solving.strategies import registry as strategies
 
 _AGAIN = "the same command asks it again"
 
@@ -97,45 +92,34 @@ def evaluate(
         VircError: rows failed; the other answers are kept, and the same call resumes.
     """
     endpoint, seed, strategy = options["endpoint"], options["seed"], options["strategy"]
-    of_choice = fields_given(Choice, options)
-    chosen_pipeline, of_choice["system"] = choose(options["pipeline"], options["system"])
-    names = [models] if isinstance(models, str | Path) else list(models or ())
-    if not names and chosen_pipeline is None:
+    pipeline, system = choose(options["pipeline"], options["system"])
+    names: Sequence[str | Path | None] = [models] if isinstance(models, str | Path) else list(models or ())
+    if not names and pipeline is None:
         raise UsageError("no model is named", 'evaluate(benchmark, "tiny")')
     if options["seeds"] < 1:
         raise UsageError(f"seeds is {options['seeds']}", "evaluate with one seed or more")
     if options["traces"] not in get_args(Traces):
         raise UsageError(f"traces is {options['traces']!r}", f"choose {', '.join(get_args(Traces))}")
-    check_named_judges(options["judge_endpoints"], strategy)
-    media = media_choice(options["page"], None, options["fps"], options["frames"])
-    config = SolveConfig(**fields_given(SolveConfig, options) | {"strategy": None, "media": media})
-    check_arguments(config, without=("tolerate", "media"))
-    strategy_names = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
-    graders = Graders(
-        options["judge_endpoint"], options["judge_model"], os.environ.get(JUDGE_KEY),
-        options["judge_endpoints"],
-        str(options["system"]) if options["system"] else None,
-    )  # fmt: skip
-    configs = [
-        strategies.resolved(msgspec.structs.replace(config, strategy=each, seed=number), graders)
+    judges, key = options["judge_endpoints"], os.environ.get(JUDGE_KEY)
+    check_named_judges(judges, strategy)
+    graders = Graders(options["judge_endpoint"], options["judge_model"], key, judges, system)
+    asked = [
+        (*model_at(None if name is None else str(name), endpoint), number, each)
+        for name in names or [None]
         for number in range(seed, seed + options["seeds"])
-        for each in strategy_names
+        for each in ([strategy] if strategy is None or isinstance(strategy, str) else strategy)
     ]
-    priced = read_prices(str(options["prices"])) if options["prices"] else None
-    places = [model_at(str(name), endpoint) for name in names] or [(None, endpoint)]
-    choices = [choice_of(name, **of_choice | {"endpoint": url}) for name, url in places]
     setups = [
-        Setup(
-            choice, each, offline=options["offline"], graders=graders, or_here=choice.endpoint == endpoint,
-            prices=priced,
+        msgspec.structs.replace(
+            setup_of(name, {**options, "endpoint": url, "system": system, "seed": number, "strategy": each}, graders),
+            or_here=url == endpoint,
         )
-        for choice in choices
-        for each in configs
-    ]  # fmt: skip
-    if options["roles"] and chosen_pipeline is None:
+        for name, url, number, each in asked
+    ]
+    if options["roles"] and pipeline is None:
         raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
     roles = {name: str(who) for name, who in options["roles"].items()}
-    request = request_of(benchmark, options, setups, chosen_pipeline, roles, {"models": models, "endpoint": endpoint})
+    request = request_of(benchmark, options, setups, pipeline, roles, {"models": models, "endpoint": endpoint})
     evaluated = run(request, Reporter(options["on_progress"]))
     evaluated.check()
     return evaluated.summary

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from virc.config.options import Traces
 from virc.config.validation import fields_given
 from virc.core.errors import UsageError
-from virc.evaluation.options import Traces
 from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.ablation import CropAblation
 from virc.solving.setup import Setup
@@ -21,12 +21,10 @@ from virc.solving.sources.columns import OF_PROBLEMS, check_chosen
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is evaluated: every setup on one benchmark, all with the same crop ablation.
 
-    Args: as of `virc.evaluation.api.evaluate`, and
+    Args: as of the options of `evaluate`, and
         solver: what is evaluated in place of the setups, without a crop ablation.
-        trust_rows: whether rows of a file may name any files and addresses.
         chosen: of a file of rows, field -> its column.
         columns: what is asked of columns, by the names of their entry points (`virc.evaluation.columns`).
-        max_cost: of all answers together; None: no limit.
         estimate_only: ask the first problems as they are, and say how long all arms would take.
     """
 

@@ -22,10 +22,11 @@ from virc.backends.checkpoint import folder_grid, model_type
 from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Backend, PictureSetup
+from virc.config.declared import with_options
+from virc.config.options import LoadOptions
 from virc.config.taken import Left
 from virc.config.user import NO_ENDPOINT, Switch
 from virc.config.validation import check_arguments
-from virc.core.declared import with_options
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.extras import install
 from virc.families import registry as families
@@ -33,7 +34,6 @@ from virc.families.registry import Family
 from virc.models import chat_protocol, provenance
 from virc.models import registry as models
 from virc.models.calibration import Calibration
-from virc.models.options import LoadOptions
 from virc.probing.result import Probed, kept_probe, shortcomings
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid

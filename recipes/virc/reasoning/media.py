@@ -1,6 +1,5 @@
 """Clips and documents: files that hold pictures, each at a time or on a page. An extra reads them."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -123,8 +122,7 @@ def parts_of_files(places: Sequence[MediaPlace | None]) -> list[int]:
 
 def media_reader(name: str = "reader") -> Any:
     """The module that reads clips and documents, or rows that name some (`rows`); None: the extra is not installed."""
-    module = entry_points.own("virc.media").get(name)
-    return module and importlib.import_module(module)
+    return entry_points.hook(f"media.{name}")
 
 
 def is_medium(head: bytes) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from virc.backends import inventory
 from virc.config import user
+from virc.config.options import Engine
 from virc.config.validation import fields_given
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Reporter
@@ -24,7 +25,6 @@ from virc.models import registry as models
 from virc.models.load import Choice
 from virc.models.registry import Weights
 from virc.serving import address, settings
-from virc.serving.options import Engine
 from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup
 from virc.solving.solver import SolverSetup, pipelines
@@ -40,15 +40,9 @@ _WITH_PIPELINE = _WITH_ENDPOINT | {"device"}
 class Agent(msgspec.Struct, frozen=True):
     """Settings of an agent endpoint.
 
-    Args:
-        endpoint: the server that draws replies; None: the model is served here too.
-        key: API key of that server.
-        extra_body, thinking: of requests to that server, as in `Choice`.
-        concurrency: problems that are solved at a time; None: as many as suit the engine.
+    Args: as of the options of `serve`, and
+        key: API key of the server that draws replies.
         timeout: seconds for a problem, its wait included.
-        max_tokens: longest reply in tokens; None: as the model's chat protocol says.
-        pipeline: a Python file or a system that answers by several models; roles without a model get the request's.
-        roles: role of the pipeline -> address of its endpoint, or its model.
     """
 
     endpoint: str | None = None

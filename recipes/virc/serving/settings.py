@@ -10,6 +10,7 @@ import msgspec
 
 from virc.backends.checkpoint import file_bytes, parameters, read_json
 from virc.backends.gguf.model import SUFFIX
+from virc.config.options import Engine
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.options import marked
 from virc.envs.hardware import GIB, Machine
@@ -17,7 +18,6 @@ from virc.models import sizes
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
-from virc.serving.options import Engine
 from virc.stages.serve import INPUTS, TURNS, Config
 
 OF_A_JUDGE: Mapping[str, int] = {"limit_images": INPUTS, "max_model_len": 32_768}

@@ -14,8 +14,9 @@ from typing import Any, Self, Unpack
 
 import msgspec
 
+from virc.config.declared import with_options
+from virc.config.options import ServeOptions
 from virc.config.validation import check_arguments
-from virc.core.declared import with_options
 from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
@@ -24,7 +25,6 @@ from virc.core.processes import Process
 from virc.models import load as opened
 from virc.models.load import Opened
 from virc.serving import address, settings, vllm_process
-from virc.serving.options import ServeOptions
 from virc.serving.plan import SECONDS, Agent, ServePlan, ServeRequest, VllmPlan, prepare, settings_of
 from virc.solving.one import SolveConfig
 from virc.solving.solver import choose

@@ -49,25 +49,18 @@ _TOP_P, _TOP_K = 0.95, 50  # of ViRC's published runs
 class SolveConfig(msgspec.Struct, frozen=True):
     """How a problem is solved.
 
-    Args:
-        temperature: of every first try; 0 is greedy. None: as the chat protocol says, else 0, or 1 when there are
-            several samples.
+    Args: as of the options of the same names, and
+        temperature: of every first try; None: as the chat protocol says, else 0, or 1 when there are several samples.
         top_p, top_k: of every try that is not greedy; None: as the chat protocol says, else those of ViRC's runs.
         seed: of the problem; each of its replies has one of its own, derived from it.
-        samples: independent answers, of which the commonest is given.
-        timeout: seconds for the whole problem, all samples together; None: no end.
-        max_turns: accepted turns of one sample.
         tries: replies drawn for one turn.
-        max_tokens: longest reply, in tokens; None: as the chat protocol says, else 1024.
+        max_tokens: None: as the chat protocol says, else 1024.
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
         crop_ablation: what the crops of a row of a batch are cut from.
-        strategy: how the answer is found, as `strategies.registry.resolved` writes it, with `samples`; None: by vote.
+        strategy: as `strategies.registry.resolved` writes it, with `samples`; None: by vote.
         judge: who grades for the strategy, in words; None: no judge.
-        max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
-        max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
         price: of the model's tokens; None: a reply costs what its server says.
-        media: which parts are shown of clips and documents, and which page of pictures' files.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None

@@ -1,21 +1,21 @@
 """The model and the settings of one call, from flags, environment and config file."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import msgspec
 
 from virc.config import user as config
-from virc.config.user import Value
-from virc.config.validation import fields_given
+from virc.config.validation import check_arguments, fields_given
 from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.models.costs import Prices, read_prices
-from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, unlisted_here
+from virc.models.load import REPLY_SECONDS, Choice, Opened, choice_of, open_model, unlisted_here
+from virc.reasoning.media import MediaChoice, media_choice
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.one import SolveConfig
@@ -62,20 +62,12 @@ class Setup(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self.config, price=self.prices.of(model)) if self.prices else self.config
 
 
-def set_up(
-    flags: Mapping[str, Value | None],
-    solving: SolveConfig,
-    protocol: str | None,
-    trace: str | None,
-    offline: bool,
-    tools: Iterable[str] = (),
-    graders: Graders = NO_GRADERS,
-    prices: str | None = None,
-) -> Setup:
-    """Complete the flags by environment and config file, and read the file of prices; nothing is loaded yet."""
+def set_up(flags: Mapping[str, Any], graders: Graders = NO_GRADERS) -> Setup:
+    """Complete the options of a command by environment and config file, and read prices; nothing is loaded yet."""
     os.environ.update(_OFFLINE)
-    if solving.temperature is not None and not 0 <= solving.temperature <= 2:
-        raise UsageError(f"«--temperature» must be from 0 to 2, not {solving.temperature}")
+    temperature, protocol, trace, prices = (flags.get(name) for name in ("temperature", "protocol", "trace", "prices"))
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise UsageError(f"«--temperature» must be from 0 to 2, not {temperature}")
     if protocol is not None and flags.get("family") is not None:
         raise UsageError("«--protocol» and «--family» both choose the chat protocol", "leave one out")
     found = config.chosen(flags)
@@ -84,8 +76,8 @@ def set_up(
     # a model from farther away than the endpoint, say from the config file, does not belong to it
     ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
     shared = fields_given(Choice, msgspec.structs.asdict(values))
-    own = {"timeout": values.timeout or REPLY_SECONDS, "protocol": protocol, "tools": chat_protocol.added(tools)}
-    own["ignore"] = tuple(cast(Sequence[str] | None, flags.get("ignore")) or ())
+    own = {"timeout": values.timeout or REPLY_SECONDS, "protocol": protocol}
+    own |= {"tools": chat_protocol.added(flags.get("tools") or ()), "ignore": tuple(flags.get("ignore") or ())}
     notes = [config.unread_variables(os.environ)]
     if values.endpoint and values.model and ranks["model"] < ranks["endpoint"]:
         own["model"] = None
@@ -93,14 +85,32 @@ def set_up(
             f"the model {values.model} of {_PLACES[ranks['model']]} is not asked for: the endpoint is named nearer"
         )
         notes.append((sentence, f"«--model {values.model}»"))
-    choice = Choice(**shared | own)
-    solving = strategies.resolved(solving, graders)
-    solving = msgspec.structs.replace(
-        solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
-    )
-    paid = read_prices(prices) if prices else None
-    unused = tuple(filter(None, notes))
-    return Setup(choice, solving, Path(trace) if trace else None, offline, graders=graders, prices=paid, notes=unused)
+    limits = {"timeout": values.timeout, "max_tokens": values.max_tokens, "keep_images": trace is not None}
+    solving = strategies.resolved(SolveConfig(**fields_given(SolveConfig, flags) | limits | _media(flags)), graders)
+    return Setup(
+        Choice(**shared | own), solving, Path(trace) if trace else None, flags.get("offline", False),
+        graders=graders, prices=read_prices(prices) if prices else None, notes=tuple(filter(None, notes)),
+    )  # fmt: skip
+
+
+def setup_of(model: str | Path | Opened | None, options: Mapping[str, Any], graders: Graders) -> Setup:
+    """The setup for options of a Python caller. Raises UsageError: one is wrong, or chooses a model that is open."""
+    opened = model if isinstance(model, Opened) else None
+    of_choice = fields_given(Choice, options) | ({"timeout": None} if opened else {})  # an open model has its own
+    choice = choice_of(None if isinstance(model, Opened) else model, **of_choice)
+    if opened and choice != Choice():
+        raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
+    chosen = SolveConfig(**fields_given(SolveConfig, options) | _media(options))
+    check_arguments(chosen, without=("tolerate", "media"))
+    trace, prices = options.get("trace"), options["prices"]
+    return Setup(
+        choice, strategies.resolved(chosen, graders), Path(trace) if trace else None, options["offline"], opened,
+        graders=graders, prices=read_prices(str(prices)) if prices else None,
+    )  # fmt: skip
+
+
+def _media(options: Mapping[str, Any]) -> dict[str, MediaChoice]:
+    return {"media": media_choice(*map(options.get, ("page", "at", "fps", "frames")))}
 
 
 def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:

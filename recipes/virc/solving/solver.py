@@ -1,16 +1,17 @@
 """What solves problems: a model, or another solver, which is more than one model with its tools.
 
-There is one kind of other solvers, pipelines: the module of the entry point `pipeline` in the group `virc.solvers` is a
+There is one kind of other solvers, pipelines: the module of the hook `solvers.pipeline` is a
 `SolverKind`. It sets a pipeline up as a `SolverSetup`; `SolverSetup.opened` opens its models, as an `OpenSolver`.
 `open_solver` opens a setup of either, once for a file of rows or a generator of solutions.
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+from virc.config.declared import declared
+from virc.config.options import SolveOptions
 from virc.core import entry_points
 from virc.core.events import Reporter
 from virc.core.result_log import Claims
@@ -111,10 +112,15 @@ def choose(
 
 
 def pipelines() -> SolverKind:
-    module = entry_points.own("virc.solvers").get("pipeline")
-    if module is None:
-        raise entry_points.not_installed("that runs pipelines")
-    return cast(SolverKind, importlib.import_module(module))
+    if kind := entry_points.hook("solvers.pipeline"):
+        return cast(SolverKind, kind)
+    raise entry_points.not_installed("that runs pipelines")
+
+
+def unread(options: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether each option that means nothing to a pipeline has another value than by default."""
+    names = ("samples", "strategy", "temperature", "max_tokens", "prices")
+    return {name: options[name] != declared(SolveOptions)[name][1].default for name in names}
 
 
 class Solver(NamedTuple):

@@ -13,19 +13,10 @@ TURNS, INPUTS = 16, 4
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is served.
 
-    Args:
-        host, port: where it listens.
-        name: name of the model for clients; None: its own.
-        device: where it runs; None: the best found.
-        dtype: of weights and activations; `auto`: as in the model's config.
-        tensor_parallel_size, pipeline_parallel_size: devices that share each layer, and that split the layers.
-        data_parallel_size: copies of the model.
-        gpu_memory_utilization: share of each GPU's memory that vLLM takes.
-        gpus: numbers of the GPUs that it takes, among those that the shell shows; None: the first ones.
+    Args: as of the options of `serve`, and
+        gpus: numbers among those that the shell shows; None: the first ones.
         cache_gib: GiB of main memory for keys and values, on the CPU; by default less for a small model.
-        max_model_len: longest conversation in tokens; None: as long as the model takes.
-        limit_images: most images of one conversation.
-        image_cache: GiB of main memory for repeated images, in each of the processes of vLLM; 0: no cache.
+        image_cache: in each of the processes of vLLM.
         api_key: clients must send it, or one of them; it reaches vLLM by its environment, where no list of processes
             shows it, and which has room for one.
     """

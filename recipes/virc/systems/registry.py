@@ -5,7 +5,6 @@ also as `system.yaml` in a folder of its own; a file may also be named by its pa
 settings, a text that begins with `./` or `../` is a path, counted from the folder of the file.
 """
 
-import importlib
 import json
 import os
 import re
@@ -446,9 +445,9 @@ def misfits(content: Mapping[str, Any]) -> Iterator[validation.Fault]:
 
 def _read_by_extras(content: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], type[msgspec.Struct]]]:
     """Each key that an extra reads, what the extra looks at, and the Struct `Keys` that it makes of it."""
-    for key, module in entry_points.own("virc.system_keys").items():
-        if key in content:
-            kind: type[msgspec.Struct] = importlib.import_module(module).Keys
+    for key in content:
+        if reader := entry_points.hook(f"system_keys.{key}"):
+            kind: type[msgspec.Struct] = reader.Keys
             yield key, {name: content[name] for name in kind.__struct_encode_fields__ if name in content}, kind
 
 

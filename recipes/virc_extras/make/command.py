@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
+from virc.config.options import AskOptions
 from virc.core.errors import UsageError
-from virc.solving.options import AskOptions
 from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, option
@@ -49,7 +49,6 @@ def command(
     -9, and asks no model the same twice.
     """
     from virc.rewards.rollout_scorer import maker_of
-    from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
     from virc_extras.make.run import make
 
@@ -61,8 +60,7 @@ def command(
     if asked.max_tokens is not None:
         raise UsageError("--max-tokens belongs to the options of an operator", "--set max_tokens=1024")
     settings = [*(sets or ()), *([f"seed={asked.seed}"] if asked.seed else ())]
-    config = SolveConfig(seed=asked.seed, max_turns=asked.max_turns)
-    setup = set_up(asked.flags, config, asked.protocol, None, asked.offline)
+    setup = set_up(asked.flags)
     roles = options.named_roles("operator", role or (), {})
     output.know(to=to, operator=operator)
     with events.printed(asked.quiet, verbose) as report:

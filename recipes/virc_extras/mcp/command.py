@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virc.config.options import AskOptions
 from virc.core.errors import UsageError
-from virc.solving.options import AskOptions
 from virc_cli.console import events, options, output
 from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import flag, option
@@ -46,11 +46,9 @@ def command(
     from virc_extras.mcp.start import McpRequest, check_model, serve
 
     def setup() -> "Setup":
-        from virc.solving.one import SolveConfig
         from virc.solving.setup import set_up
 
-        config = SolveConfig(seed=asked.seed, max_turns=asked.max_turns)
-        return set_up(asked.flags, config, asked.protocol, None, asked.offline)
+        return set_up(asked.flags)
 
     source = context.get_parameter_source("api_key")
     if http is None and source is not None and source.name == "COMMANDLINE":  # the variable may be set for others

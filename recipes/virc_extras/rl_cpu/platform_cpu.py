@@ -1,8 +1,8 @@
 """verl 0.9.1 without an accelerator: the platform `cpu`, and what prevents it on such a machine.
 
 verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`), since `virc.engines.verl.start` finds it by
-the entry point `cpu` of the group `virc.platforms`. It acts if `VERL_PLATFORM` is `cpu` and nowhere else: a cluster's
-head node has no accelerator either. Every patch names its reason.
+the hook `platforms.cpu`. It acts if `VERL_PLATFORM` is `cpu` and nowhere else: a cluster's head node has no
+accelerator either. Every patch names its reason.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Clips and documents of a problem as the pictures in them: what the core asks of this extra (`virc.media`)."""
+"""Clips and documents of a problem as the pictures in them: what the core asks of this extra (`virc.hooks`)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache

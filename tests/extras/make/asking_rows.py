@@ -7,7 +7,6 @@ from typing import Any
 from extras.make.made import read_rows, write_rows
 from PIL import Image
 
-from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 from virc_extras.make.run import make
 
@@ -22,7 +21,7 @@ def rows_at(folder: Path, count: int = 1, **columns: object) -> Path:
 
 def made(operator: str, rows: Path, url: str, options: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
     """The rows that an operator makes at an endpoint, beside those that it makes them of."""
-    setup = set_up({"endpoint": url}, SolveConfig(), "default", None, False)
+    setup = set_up({"endpoint": url, "protocol": "default"})
     new = rows.with_name("new.jsonl")
     make(operator, [str(rows)], new, options, setup=setup, **more)
     return read_rows(new)

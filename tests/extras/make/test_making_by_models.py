@@ -12,7 +12,6 @@ from support.servers import Body, serve
 from virc.core import plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.events import Reporter
-from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup, set_up
 from virc_extras.make.run import make
 
@@ -75,7 +74,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def at(url: str | None) -> Setup:
-    return set_up({"endpoint": url}, SolveConfig(), None, None, offline=True)
+    return set_up({"endpoint": url, "offline": True})
 
 
 def caption(

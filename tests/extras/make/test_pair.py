@@ -12,7 +12,6 @@ from support.tables import each_case
 
 from virc.data.formats import pairs
 from virc.data.formats.registry import RowsFile
-from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 from virc.systems import registry as systems
 from virc.systems import texts
@@ -64,7 +63,7 @@ def test_answers_become_pairs_of_critic_v(tmp_path: Path) -> None:
     (steps,) = re.findall(r"`(\[.*\])`", note)
     (tmp_path / "steps.yaml").write_text(steps)
     with serve(reply) as server:
-        setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
+        setup = set_up({"endpoint": server.url})
         make(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
     records = [each.record for each in pairs.read(RowsFile(tmp_path / "pairs.jsonl", "pairs", "pairs"))]
     task = texts.text(systems.get("critic-v").file.parent, "critique")

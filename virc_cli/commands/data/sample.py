@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+from virc.config.options import AskOptions
 from virc.core.errors import UsageError
 from virc.data.sample.rules import PairRule
-from virc.solving.options import AskOptions
 from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, choice, option
@@ -50,11 +50,9 @@ def command(
     --judge-endpoint). A judge at --judge-endpoint decides if no rule finds an answer right.
     """
     from virc.data.sample.run import sample_file
-    from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
 
-    config = SolveConfig(temperature=temperature, seed=asked.seed, samples=n, max_turns=asked.max_turns)
-    setup = set_up(asked.flags, config, asked.protocol, None, asked.offline, options.names_of(tools))
+    setup = set_up({**asked.flags, "temperature": temperature, "samples": n, "tools": options.names_of(tools)})
     with events.printed(asked.quiet, verbose) as report:
         wanted = _pairs(pairs, margin, reward, judge_endpoint or [], judge_model)
         fields = sample_file(

@@ -1,9 +1,10 @@
 """`virc eval ask`, which `virc eval` is without a subcommand."""
 
+from itertools import product
 from typing import Annotated, Literal
 
+from virc.config.options import EvalOptions
 from virc.core.errors import UsageError
-from virc.evaluation.options import EvalOptions
 from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import Asked, asking
 from virc_cli.console.options import argument, choice, flag, option
@@ -48,11 +49,8 @@ def command(
     """
     import msgspec
 
-    from virc.config.validation import fields_given
     from virc.evaluation import api as evaluation
     from virc.evaluation.request import check_named_judges, model_at, request_of
-    from virc.reasoning.media import media_choice
-    from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
     from virc.solving.solver import choose
     from virc.solving.sources.columns import OF_PROBLEMS, parse_chosen
@@ -62,25 +60,17 @@ def command(
     if dry_run and not asked.looks:
         raise UsageError("--dry-run is for --looks", "add --looks")
     strategies: list[str | None] = [*dict.fromkeys(asked.strategy)] if asked.strategy else [None]
-    media = media_choice(asked.page, None, asked.fps, asked.frames)
-    config = SolveConfig(**fields_given(SolveConfig, flags) | {"media": media})
-    configs = [
-        msgspec.structs.replace(config, seed=seed, strategy=each)
-        for seed in range(asked.seed, asked.seed + asked.seeds)
-        for each in strategies
-    ]
+    seeds = range(asked.seed, asked.seed + asked.seeds)
     roles = options.named_roles(pipeline, asked.role or (), {})
     judge, judges = options.named_endpoints(asked.judge_endpoint or ())
     check_named_judges(judges, asked.strategy)
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
     graders = options.graders(asked.strategy, judge, asked.judge_model, judges, system)
     setups = []
-    for given in names:
+    for given, seed, strategy in product(names, seeds, strategies):
         name, url = model_at(given, asked.endpoint)
-        chosen = {**flags, "model": name, "endpoint": url}
-        for config in configs:
-            setup = set_up(chosen, config, asked.protocol, None, asked.offline, (), graders, asked.prices)
-            setups.append(msgspec.structs.replace(setup, or_here=given == name))
+        setup = set_up({**flags, "model": name, "endpoint": url, "seed": seed, "strategy": strategy}, graders)
+        setups.append(msgspec.structs.replace(setup, or_here=given == name))
     written = {
         (each.choice.model, each.choice.endpoint, each.config.strategy, each.config.seed): each
         for each in reversed(setups)

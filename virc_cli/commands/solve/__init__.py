@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Annotated
 
+from virc.config.options import SolveOptions
 from virc.core.errors import UsageError
-from virc.solving.options import SolveOptions
 from virc_cli.console import events, options, output
 from virc_cli.console.asking import OF_SOLVING, Asked, asking
 from virc_cli.console.options import argument, flag, option

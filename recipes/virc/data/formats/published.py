@@ -7,7 +7,6 @@ that of an entry in `dataset_info.json` (`of_entry`), or one that the rows show 
 for it is installed.
 """
 
-import importlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -51,7 +50,7 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Guess(Protocol):
-    """What finds the layout that rows show: the module of the entry point `guess` in the group `virc.layouts`."""
+    """What finds the layout that rows show: the module of the hook `layouts.guess`."""
 
     def propose(self, rows: Sequence[Mapping[str, Any]], folder: Path) -> Proposal:
         """The layout of the first rows of a file in a folder."""
@@ -118,8 +117,7 @@ def proposal(path: Path) -> Proposal:
 
 
 def _guess() -> Guess | None:
-    module = entry_points.own("virc.layouts").get("guess")
-    return cast(Guess, importlib.import_module(module)) if module else None
+    return cast(Guess | None, entry_points.hook("layouts.guess"))
 
 
 def best(path: Path, system: System | None) -> LaidOut | None:

@@ -118,7 +118,7 @@ def _plug_in_platform() -> None:
         SetupError: there is no accelerator, and no such extra.
     """
     if name := os.environ.get("VERL_PLATFORM"):
-        module = entry_points.own("virc.platforms").get(name)
+        module = entry_points.own("virc.hooks").get(f"platforms.{name}")
         if module is None:
             raise SetupError(f"verl does not run on the platform {name}: the extra for it is not installed")
         os.environ["VERL_USE_EXTERNAL_MODULES"] += f",{module}"

@@ -6,7 +6,6 @@ a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so. An extra shows t
 trackers.
 """
 
-import importlib
 import json
 import os
 from collections.abc import Sequence
@@ -78,9 +77,9 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 
     def _track(self, part: str, found: Sequence[Rollout]) -> None:
         """Have the extra, where it is installed, show rollouts in the trackers of the run."""
-        if module := entry_points.own("virc.trackers").get("rollouts"):
+        if tracker := entry_points.hook("trackers.rollouts"):
             run = Path(self.config.trainer.default_local_dir).parent
-            importlib.import_module(module).log(self.logger.logger, f"{part}/rollouts", self.global_steps, found, run)
+            tracker.log(self.logger.logger, f"{part}/rollouts", self.global_steps, found, run)
 
     def _compare(self, keys: list[str], partition: str) -> None:
         """As `regroup`; rewards of another function than ours stay as they are."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, Unpack
 
 import msgspec
 
-from virc.core.declared import with_options
+from virc.config.declared import with_options
 from virc.core.errors import UsageError
 from virc.core.events import Event, Reporter
 from virc.core.result_log import Claims
@@ -26,7 +26,7 @@ from virc.models.costs import Budget
 from virc.models.load import Opened
 from virc.solving.batch import RowDone
 from virc.solving.outcome import Fields
-from virc.solving.python.one import Options, prepared, solve
+from virc.solving.python.one import ManyOptions, prepared, solve
 from virc.solving.rows import BatchRow
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
@@ -48,15 +48,7 @@ _MAX_THREADS = 128  # for coroutines
 
 @with_options
 def batch(
-    rows: Iterable[object] | str | Path,
-    model: str | Path | Opened | None = None,
-    *,
-    concurrency: int | None = None,
-    progress: bool | None = None,
-    trust_rows: bool = False,
-    columns: Mapping[str, str] = {},
-    max_cost: float | None = None,
-    **options: Unpack[Options],
+    rows: Iterable[object] | str | Path, model: str | Path | Opened | None = None, **options: Unpack[ManyOptions]
 ) -> Generator[Solution, None, None]:
     """Answer many questions, some at a time, and yield the solutions in the order of the rows.
 
@@ -71,20 +63,18 @@ def batch(
             a data frame; or the name of a file that `virc batch` reads. Images are as of `solve`; paths in a file
             start from its folder.
         model: as of `solve`. It is opened with the first solution, and closed after the last if it was not open before.
-        concurrency: rows in work at a time; None: as many as suit the model.
-        trust_rows: whether rows may name any files and addresses; else files below their folder (that of the file of
-            rows, or this one) and public addresses.
-        columns: of a file of rows, which column is the `id`, `image`, `question` or `choices`.
-        max_cost: no row is begun once the rows have cost that much; None: no limit.
-        progress: whether a line on stderr says how far it is; None: on a terminal and in a notebook.
-        options: as of `solve`. `trace` is a folder in which each row has one of its own, by its id or position;
-            `timeout` is that of one row; `seed` is varied by the row's id or position.
+        {options}
+
+    A `trace` is a folder in which each row has one of its own, by its id or position; `timeout` is that of one row;
+    `seed` is varied by the row's id or position. Without `trust_rows`, rows may name files below their folder (that of
+    the file of rows, or this one) and public addresses.
 
     Raises:
         UsageError, ConfigError: at once, for arguments that `solve` refuses, or rows that are none.
         LimitError: after the solutions of the rows that were begun, where `max_cost` left others.
         VircError: the model cannot be opened, its endpoint stays away, or row after row fails alike.
     """
+    concurrency, max_cost, columns = options["concurrency"], options["max_cost"], options["columns"]
     check_rows(rows)
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise UsageError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
@@ -94,8 +84,8 @@ def batch(
     check_writable(asked.trace)
     if columns and not isinstance(rows, str | os.PathLike):
         raise UsageError("columns= names those of a file, and the rows are none", "name the keys of the rows so")
-    opening = _opened_rows(rows, trust_rows, check_chosen(columns), tuple(options["ignore"]))
-    return _solutions(opening, asked, concurrency, progress, options, Budget(max_cost))
+    opening = _opened_rows(rows, options["trust_rows"], check_chosen(columns), tuple(options["ignore"]))
+    return _solutions(opening, asked, options, Budget(max_cost))
 
 
 class _Rows(NamedTuple):
@@ -117,18 +107,13 @@ def _opened_rows(rows: Any, trusted: bool, chosen: Mapping[str, str], ignored: C
 
 
 def _solutions(
-    opened_rows: AbstractContextManager[_Rows],
-    asked: Setup | SolverSetup,
-    concurrency: int | None,
-    progress: bool | None,
-    given: Options,
-    budget: Budget,
+    opened_rows: AbstractContextManager[_Rows], asked: Setup | SolverSetup, options: ManyOptions, budget: Budget
 ) -> Generator[Solution, None, None]:
     with ExitStack() as stack:
         rows = stack.enter_context(opened_rows)
-        bar = stack.enter_context(closing(_Bar(rows.total, progress)))
-        report = Reporter(given["on_progress"] or bar.tell)
-        opening = functools.partial(open_solver, asked, rows.base, concurrency, report, views=True)
+        bar = stack.enter_context(closing(_Bar(rows.total, options["progress"])))
+        report = Reporter(options["on_progress"] or bar.tell)
+        opening = functools.partial(open_solver, asked, rows.base, options["concurrency"], report, views=True)
         done = 0
         for solution in stack.enter_context(closing(_in_order(rows.numbered, opening, budget))):
             bar.count(solution)
@@ -273,16 +258,9 @@ asolve = _awaitable(
 )
 
 
+@with_options
 async def abatch(
-    rows: Iterable[object] | str | Path,
-    model: str | Path | Opened | None = None,
-    *,
-    concurrency: int | None = None,
-    progress: bool | None = None,
-    trust_rows: bool = False,
-    columns: Mapping[str, str] = {},
-    max_cost: float | None = None,
-    **options: Unpack[Options],
+    rows: Iterable[object] | str | Path, model: str | Path | Opened | None = None, **options: Unpack[ManyOptions]
 ) -> AsyncGenerator[Solution, None]:
     """Answer many questions, as `batch` does, while the event loop goes on; cancelled or closed, it ends its work.
 
@@ -292,10 +270,7 @@ async def abatch(
     Args:
         rows: as of `batch`; so are the others, and what is raised, with the first solution.
     """
-    solutions = batch(
-        rows, model, concurrency=concurrency, progress=progress, trust_rows=trust_rows, columns=columns,
-        max_cost=max_cost, **options,
-    )  # fmt: skip
+    solutions = batch(rows, model, **options)
     try:
         while (solution := await _in_thread(next, solutions, None)) is not None:
             yield solution

@@ -2,72 +2,49 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, TypedDict, Unpack
 
-from virc.config.validation import check_arguments, fields_given
-from virc.core.declared import Option, with_options
+from virc.config.declared import Option, with_options
+from virc.config.options import BatchOptions, SolveOptions
 from virc.core.errors import UsageError
 from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
-from virc.models.costs import read_prices
-from virc.models.load import Choice, Opened, choice_of
-from virc.reasoning.media import media_choice
+from virc.models.load import Opened
 from virc.solving.api import solve_images
 from virc.solving.asking import NO_GRADERS, Graders
 from virc.solving.image_source import Picture, as_list
-from virc.solving.one import OnEvent, SolveConfig
-from virc.solving.options import SolveOptions
-from virc.solving.setup import Setup
+from virc.solving.one import OnEvent
+from virc.solving.setup import Setup, setup_of
 from virc.solving.solution import Solution, replied
-from virc.solving.solver import SolverSetup, choose, pipelines
-from virc.solving.strategies import registry as strategies
+from virc.solving.solver import SolverSetup, choose, pipelines, unread
 
 
-class Options(SolveOptions, total=False):
-    """Arguments of `virc.solve` that are no problem's own."""
+class CallerOptions(TypedDict, total=False):
+    """Options that Python alone has."""
 
-    graders: Annotated[
-        Graders,
-        Option(
-            more="What grades solutions, if the strategy has them graded: `virc.solving.asking.Graders(judge=URL)`.",
-            default=NO_GRADERS,
-        ),
-    ]
+    graders: Annotated[Graders, Option(more="Grade for a strategy, such as `Graders(judge=URL)`.", default=NO_GRADERS)]
     on_progress: Annotated[OnReport | None, Option(more="Gets notes and warnings.")]
 
 
-def prepared(model: str | Path | Opened | None, given: Options) -> Setup | SolverSetup:
+class OneOptions(SolveOptions, CallerOptions, total=False):
+    """Options of `virc.solve`."""
+
+
+class ManyOptions(BatchOptions, CallerOptions, total=False):
+    """Options of `virc.batch`."""
+
+    progress: Annotated[bool | None, Option(more="A line on stderr; None: on a terminal and in a notebook.")]
+
+
+def prepared(model: str | Path | Opened | None, given: OneOptions | ManyOptions) -> Setup | SolverSetup:
     pipeline, system = choose(given["pipeline"], given["system"])
-    opened = model if isinstance(model, Opened) else None
-    values: dict[str, Any] = {**given, "system": system}
-    chosen = fields_given(Choice, values)
-    if opened:
-        chosen["timeout"] = None  # it has one of its own
-    choice = choice_of(None if isinstance(model, Opened) else model, **chosen)
-    if opened and choice != Choice():
-        raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
-    media = media_choice(given["page"], given["at"], given["fps"], given["frames"])
-    config = SolveConfig(**fields_given(SolveConfig, values), media=media)
-    check_arguments(config, without=("tolerate", "media"))
-    trace = Path(given["trace"]) if given["trace"] else None
-    config = strategies.resolved(config, given["graders"])
-    prices = read_prices(str(given["prices"])) if given["prices"] else None
-    setup = Setup(choice, config, trace, given["offline"], opened, graders=given["graders"], prices=prices)
-    if pipeline is not None:
-        pipelines().refuse(
-            {
-                "samples": given["samples"] != 1,
-                "strategy": given["strategy"],
-                "temperature": given["temperature"] is not None,
-                "max_tokens": given["max_tokens"] is not None,
-                "prices": prices,
-                "a loaded model": opened,
-            }
-        )
-        return pipelines().set_up(pipeline, {name: str(who) for name, who in given["roles"].items()}, setup)
-    if given["roles"]:
-        raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
-    return setup
+    setup = setup_of(model, {**given, "system": system}, given["graders"])
+    if pipeline is None:
+        if given["roles"]:
+            raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
+        return setup
+    pipelines().refuse({**unread(given), "a loaded model": setup.opened})
+    return pipelines().set_up(pipeline, {name: str(who) for name, who in given["roles"].items()}, setup)
 
 
 @with_options
@@ -77,7 +54,7 @@ def solve(
     model: str | Path | Opened | None = None,
     *,
     on_event: OnEvent = lambda _: None,
-    **options: Unpack[Options],
+    **options: Unpack[OneOptions],
 ) -> Solution:
     """Answer a question about a picture, a clip or a document.
 
