@@ -362,7 +362,7 @@ def test_the_docs_list_every_benchmark() -> None:
     from virc.evaluation.benchmarks.registry import known
 
     docs = Path(__file__).parents[2] / "docs"
-    pages = "".join((docs / page).read_text() for page in ("evaluation.md", "extras/video.md"))
+    pages = "".join((docs / page).read_text() for page in ("evaluation.md", "extras/video.md", "extras/sheets.md"))
     for name in names():
         assert f"| `{name}` |" in pages
         assert str((known().get(name) or installed(name)).HUB or "nothing") in pages
