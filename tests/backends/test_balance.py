@@ -6,6 +6,7 @@ import pytest
 from asks import ask
 from support import servers
 
+from virc.backends.chat import ollama
 from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.chat.usage import fields_of_usage
 from virc.backends.interface import Sampling
@@ -77,9 +78,11 @@ def test_a_parameter_left_out_is_named_where_it_matters(refused: str) -> None:
 
 
 def test_what_somebody_chose_and_a_server_does_not_take_is_named() -> None:
-    chosen = Sampling(temperature=1.0, top_k=20, repetition_penalty=1.1, max_tokens=64)
-    assert _left(None, chosen, "openai") == (("unsent", "top_k"), ("unsent", "repetition_penalty"))
+    chosen = Sampling(temperature=1.0, top_k=20, repetition_penalty=1.1, max_tokens=64, min_p=0.1)
+    assert _left(None, chosen, "openai") == tuple(("unsent", name) for name in ("top_k", "repetition_penalty", "min_p"))
+    assert _left(None, chosen, "llamacpp") == (("unsent", "top_k"), ("unsent", "repetition_penalty"))
     assert _left(None, chosen, "vllm") == ()
+    assert ollama.request(ask("?"), chosen, "m", 4096)["options"]["min_p"] == 0.1
 
 
 def _left(

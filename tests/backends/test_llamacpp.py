@@ -173,10 +173,10 @@ def test_llama_cpp_is_told_its_limits_and_answers_nobody_else(
         (tmp_path / name).touch()
     found = model.GGUF(tmp_path / "m.gguf", tmp_path / "mmproj.gguf", "m", "qwen2vl", 0.0, trained)
     backend: Any = llamacpp.load(found, "cpu", QWEN2)
-    backend.reply(a_question(backend), Sampling(temperature=0.5, top_k=7, seed=3, repetition_penalty=1.2))
+    backend.reply(a_question(backend), Sampling(temperature=0.5, top_k=7, seed=3, repetition_penalty=1.2, min_p=0.2))
     params, (request,) = backend._server.params, backend._server.requests
     assert (backend.context, params.n_ctx // params.n_parallel) == (context, context)
     assert (params.port, params.endpoint_slots, params.n_gpu_layers) == (0, False, 0)
     assert [len(key) > 30 for key in params.api_keys] == [True]
-    asked = {"temperature": 0.5, "top_k": 7, "seed": 3, "min_p": 0.0, "repeat_penalty": 1.2, "repeat_last_n": context}
+    asked = {"temperature": 0.5, "top_k": 7, "seed": 3, "min_p": 0.2, "repeat_penalty": 1.2, "repeat_last_n": context}
     assert {name: request[name] for name in asked} == asked

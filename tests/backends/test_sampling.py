@@ -39,9 +39,11 @@ def test_ids_are_drawn_in_proportion_to_the_softmax(temperature: float) -> None:
         (Sampling(temperature=3.0, top_k=0), {0, 1, 2, 3}),
         (Sampling(temperature=3.0, top_p=0.60), {1, 3}),
         (Sampling(temperature=3.0, top_k=3, top_p=0.85), {1, 3, 0}),
+        (Sampling(temperature=3.0, min_p=0.7), {1, 3}),
+        (Sampling(temperature=3.0, min_p=1.0), {1}),
     ],
 )
-def test_top_k_and_top_p_cut_the_unlikely_off(sampling: Sampling, kept: set[int]) -> None:
+def test_top_k_top_p_and_min_p_cut_the_unlikely_off(sampling: Sampling, kept: set[int]) -> None:
     assert set(drawn(sampling)) == kept
 
 

@@ -25,7 +25,7 @@ chat_protocol:
     calls:
       - {body: arguments, tool: zoom_image, given: {image_index: 0}}
     stop: ["]}"]
-sampling: {temperature: 0.3, repetition_penalty: 1.05, top_p: 0.9, top_k: 0}
+sampling: {temperature: 0.3, repetition_penalty: 1.05, top_p: 0.9, top_k: 0, min_p: 0.2}
 """
 BOX = 'Closer.\n{"bbox_2d": [250, 500, 500, 1000]}'  # the left half, by its centre
 SEEN = "It reads 97.\n<answer>97</answer>"
@@ -44,7 +44,7 @@ def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Pa
         done = virc("solve", image, "What does it read?", *words)
         found = done.json
         assert (found["answer"], found["protocol"], found["calls"]) == ("97", "system", {"zoom_image": 1})
-        chosen = {"temperature": 0.3, "repetition_penalty": 1.05, "top_p": 0.9, "top_k": 0}
+        chosen = {"temperature": 0.3, "repetition_penalty": 1.05, "top_p": 0.9, "top_k": 0, "min_p": 0.2}
         assert chosen.items() <= found["settings"].items()
         first, second = server.chats()
     assert "warning" not in done.err

@@ -25,6 +25,9 @@ Likeliest = tuple[tuple[str, float], ...]
 class Sampling(msgspec.Struct, frozen=True):
     """How one reply is drawn. `temperature` 0 is greedy; `top_k` None and `top_p` 1 leave the distribution whole.
 
+    `min_p`: tokens are left out whose share is below that of the likeliest token times it; 0 leaves out none, None
+    neither, but a server has its own.
+
     `repetition_penalty`: logits of ids that the conversation holds are divided by it, negative ones multiplied (CTRL,
     arXiv:1909.05858); 1 changes nothing, None neither, but a server has its own (vLLM: that of the model). `likeliest`:
     how many of the likeliest first tokens the reply is to name. `is_usual`: nobody chose `top_p`; a server that may
@@ -39,6 +42,7 @@ class Sampling(msgspec.Struct, frozen=True):
     repetition_penalty: float | None = None
     likeliest: int = 0
     is_usual: bool = False
+    min_p: float | None = None
 
 
 class ScoredReply(Reply, frozen=True):

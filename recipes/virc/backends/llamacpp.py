@@ -132,8 +132,9 @@ class LlamaCppBackend:
         request = completion(as_text(ask, of_model=True), sampling, self.model, part)
         # llama.cpp's own defaults would leave most tokens out.
         request["max_tokens"] = min(sampling.max_tokens, self.context)
-        request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
-        request["samplers"] = ["penalties", "temperature", "top_k", "top_p"]  # top_p of the shares at that temperature
+        request |= {"top_k": sampling.top_k or 0, "min_p": sampling.min_p or 0.0, "top_p": sampling.top_p}
+        # top_p and min_p of the shares at that temperature
+        request |= {"samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"], "cache_prompt": True}
         if sampling.repetition_penalty not in (None, 1):
             request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": self.context}
         return request

@@ -21,8 +21,8 @@ def pick(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator
     """Draw one id from logits of shape (vocabulary,).
 
     Greedy at temperature 0. Else from softmax(logits / temperature), cut to the `top_k` likeliest (0 and None: all)
-    and of those to the fewest whose share reaches `top_p`, at least one; on the CPU, so that a seed means the same
-    on every device.
+    and of those to the fewest whose share reaches `top_p`, at least one, and to those of at least `min_p` times the
+    first share; on the CPU, so that a seed means the same on every device.
     """
     import torch
 
@@ -32,6 +32,7 @@ def pick(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator
     # at most 0 before it is divided, and in float64: no temperature overflows to a share that is no number
     shares = ((likeliest - likeliest[0]).double() / sampling.temperature).softmax(0)
     shares[1:] *= shares.cumsum(0)[:-1] < sampling.top_p
+    shares *= shares >= (sampling.min_p or 0) * shares[0]
     return int(ids[torch.multinomial(shares, 1, generator=generator)])
 
 

@@ -87,6 +87,7 @@ class ProblemOptions(AskOptions, PipelineOptions, total=False):
     """Options of solving and of evaluation."""
 
     temperature: Annotated[Number, Option("T", "0: greedy; default: 0, or 1 with several samples.")]
+    min_p: Annotated[Number, Option("P", "Leave out tokens under P times the likeliest's share.", min=0, max=1)]
     prices: Annotated[File, Option("FILE", "What a million tokens of each model cost.", "None: as its server says.")]
     page: Annotated[
         int | str | Sequence[int | str] | None,

@@ -133,6 +133,7 @@ def pipeline_of(
         "strategy": config.strategy,
         "samples": config.samples != 1,
         "temperature": config.temperature is not None,
+        "min_p": config.min_p is not None,
         "max_tokens": config.max_tokens is not None,
         "crop_ablation": config.crop_ablation != "none",
         "prices": setups[0].prices,

@@ -75,6 +75,8 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         repetition_penalty: divides logits of tokens in the conversation; 1: none. None: none here, on a server its own.
         max_tokens: longest reply in tokens, with its thought. None: 1024.
         top_p, top_k: of tries that are not greedy; a `top_k` of 0 is all tokens. None: 0.95 and 50.
+        min_p: of tries that are not greedy: tokens under `min_p` times the likeliest's share are left out. None: none
+            here, on a server its own.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -82,6 +84,7 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0, le=2**31)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 PICTURES = ("images", "crops", "input_pixels", "crop_pixels", "edges", "least_side", "short_boxes")

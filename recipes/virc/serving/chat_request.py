@@ -30,7 +30,7 @@ _MAX_PARAMETER = 4096  # bytes of any other parameter
 NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
     "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
-    "response_format": {"type": "text"}, "modalities": ["text"], "store": False, "repetition_penalty": 1, "min_p": 0,
+    "response_format": {"type": "text"}, "modalities": ["text"], "store": False, "repetition_penalty": 1,
     "min_tokens": 0, "ignore_eos": False, "reasoning_effort": None, "service_tier": None, "metadata": None,
     "audio": None, "prediction": None, "verbosity": None, "web_search_options": None, "function_call": None,
     "n_predict": -1, "n_probs": 0, "grammar": "", "echo": False, "add_generation_prompt": True, "bad_words": [],
@@ -93,7 +93,7 @@ UNHEARD = frozenset(
 IGNORED = UNHEARD | frozenset(
     "reasoning_effort reasoning think thinking enable_thinking include_reasoning separate_reasoning reasoning_format"
     " verbosity parallel_tool_calls skip_special_tokens spaces_between_special_tokens chat_template_kwargs"
-    " mm_processor_kwargs min_p typical_p top_a tfs_z top_n_sigma min_keep samplers mirostat mirostat_tau mirostat_eta"
+    " mm_processor_kwargs typical_p top_a tfs_z top_n_sigma min_keep samplers mirostat mirostat_tau mirostat_eta"
     " presence_penalty frequency_penalty repetition_penalty repeat_penalty repeat_last_n penalize_nl"
     " dynatemp_range dynatemp_exponent xtc_probability xtc_threshold"
     " dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers".split()
@@ -168,6 +168,7 @@ class _ModelBody(Body):
     temperature: Annotated[float, Meta(ge=0)] = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Meta(ge=-1, le=2**31)] = -1
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
     repetition_penalty: Annotated[float, Meta(gt=0, le=100)] = 1.0
 
 
@@ -190,6 +191,7 @@ def read_chat_request(body: bytes, most_images: int, most_characters: int) -> Ch
     sampling = Sampling(
         temperature=request.temperature, top_p=request.top_p, top_k=request.top_k if request.top_k > 0 else None,
         max_tokens=request.longest or 2**31, seed=request.seed, repetition_penalty=request.repetition_penalty,
+        min_p=request.min_p,
     )  # fmt: skip
     return ChatRequest(request.model, messages, pictures, sampling, request.stream, request.counted, ignored)
 

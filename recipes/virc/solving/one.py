@@ -51,7 +51,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
 
     Args: as of the options of the same names, and
         temperature: of every first try; None: as the chat protocol says, else 0, or 1 when there are several samples.
-        top_p, top_k: of every try that is not greedy; None: as the chat protocol says, else those of ViRC's runs.
+        top_p, top_k, min_p: of every try that is not greedy; None: as the chat protocol says, else those of ViRC's
+            runs.
         seed: of the problem; each of its replies has one of its own, derived from it.
         tries: replies drawn for one turn.
         max_tokens: None: as the chat protocol says, else 1024.
@@ -66,6 +67,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     seed: int = 0
     samples: Annotated[int, Meta(ge=1, le=1000)] = 1
     timeout: Annotated[float, Meta(gt=0)] | None = None
@@ -96,8 +98,9 @@ class SolveConfig(msgspec.Struct, frozen=True):
         top_p = next((each for each in (self.top_p, usual.top_p) if each is not None), None)
         top_k = next(each for each in (self.top_k, usual.top_k, _TOP_K) if each is not None)
         nucleus = msgspec.structs.replace(
-            greedy, top_p=top_p or _TOP_P, top_k=top_k if top_k > 0 else None, is_usual=top_p is None
-        )
+            greedy, top_p=top_p or _TOP_P, top_k=top_k if top_k > 0 else None, is_usual=top_p is None,
+            min_p=usual.min_p if self.min_p is None else self.min_p,
+        )  # fmt: skip
         least = [_WARMER[min(attempt, len(_WARMER) - 1)] for attempt in range(self.tries)]
         temperatures = [max(self.first_temperature(usual), each) for each in least]
         return [msgspec.structs.replace(nucleus, temperature=each) if each else greedy for each in temperatures]

@@ -75,6 +75,7 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
         rare["media"] = msgspec.to_builtins(config.media)
     chosen = {name: getattr(config, name) for name in ("strategy", "judge", "max_requests", "max_tokens_total")}
     chosen |= {name: getattr(usual, name) for name in ("repetition_penalty", "top_p", "top_k")}
+    chosen["min_p"] = usual.min_p if config.min_p is None else config.min_p
     rare |= {name: value for name, value in chosen.items() if value is not None}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest

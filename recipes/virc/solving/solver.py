@@ -119,7 +119,7 @@ def pipelines() -> SolverKind:
 
 def unread(options: Mapping[str, Any]) -> dict[str, bool]:
     """Whether each option that means nothing to a pipeline has another value than by default."""
-    names = ("samples", "strategy", "temperature", "max_tokens", "prices")
+    names = ("samples", "strategy", "temperature", "min_p", "max_tokens", "prices")
     return {name: options[name] != declared(SolveOptions)[name][1].default for name in names}
 
 

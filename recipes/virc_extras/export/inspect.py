@@ -100,6 +100,7 @@ def config_of(sampling: Sampling, seed: int, stop: Sequence[str], provider: str)
         body = {"top_k": sampling.top_k or -1}
         if sampling.repetition_penalty is not None:
             body["repetition_penalty"] = sampling.repetition_penalty
+        body |= {"min_p": sampling.min_p} if sampling.min_p is not None else {}
         body |= {keeps_stop: True} if stop else {}
     return GenerateConfig(
         temperature=sampling.temperature,

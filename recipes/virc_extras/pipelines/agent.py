@@ -26,7 +26,7 @@ from virc_extras.pipelines.steps import Made, Ran
 
 MAX_PIXELS = 2**24
 """Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""
-_OF_ROLES = ("temperature", "top_p", "top_k", "turn_tokens", "strategy")
+_OF_ROLES = ("temperature", "top_p", "top_k", "min_p", "turn_tokens", "strategy")
 _NAMES = {"turn_tokens": "virc_max_turn_tokens", "strategy": "virc_strategy"}
 
 

@@ -340,7 +340,7 @@ class OpenAIBackend:
                 if not attempt.streams:
                     del request["stream"]
                 top_k = None if sampling.is_usual else sampling.top_k  # nobody chose it
-                chosen = {"top_k": top_k, "repetition_penalty": sampling.repetition_penalty}
+                chosen = {"top_k": top_k, "repetition_penalty": sampling.repetition_penalty, "min_p": sampling.min_p}
                 attempt.wanted, attempt.sent = chosen | request, self._habits.fitted(request)
             return self.link.complete(attempt.sent, sampling.max_tokens, on_text or _unheard, deadline, address)
 
@@ -424,6 +424,8 @@ class OpenAIBackend:
                 request["top_p"] = sampling.top_p
             if sampling.repetition_penalty is not None:
                 request["repetition_penalty"] = sampling.repetition_penalty
+        if (takes.takes_sampling or takes.takes_min_p) and sampling.min_p is not None:
+            request["min_p"] = sampling.min_p
         if ask.stop and takes.keeps_stop:
             request |= {"stop": list(ask.stop), takes.keeps_stop: True}
         if server.kind == VLLM and server.virc_grid is not None and self._drawing > 1:

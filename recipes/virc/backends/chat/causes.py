@@ -19,7 +19,7 @@ LENGTHS = ("max_tokens", "max_completion_tokens")
 SYSTEM = "system"
 """The message of that role, which some chat templates refuse (Gemma, older Mistral): the user's then holds its text."""
 OPTIONAL = (
-    "top_k", "seed", "stream_interval", "stream_options", "repetition_penalty", "include_stop_str_in_output",
+    "top_k", "min_p", "seed", "stream_interval", "stream_options", "repetition_penalty", "include_stop_str_in_output",
     "no_stop_trim", "stop", "temperature", "top_p", "stream", "response_format", SYSTEM,
     *LENGTHS,
 )  # fmt: skip

@@ -53,8 +53,8 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
         "top_k": 0 if sampling.top_k is None else sampling.top_k,
         "repeat_penalty": sampling.repetition_penalty or 1,
     }
-    if sampling.seed is not None:
-        options["seed"] = sampling.seed
+    chosen = {"seed": sampling.seed, "min_p": sampling.min_p}
+    options |= {name: value for name, value in chosen.items() if value is not None}
     messages = [part for turn in ask.turns() for part in _messages(turn, ask)]
     body: dict[str, Any] = {"model": model, "messages": messages, "stream": True, "options": options}
     if ask.json_schema is not None:

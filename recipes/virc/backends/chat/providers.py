@@ -28,8 +28,9 @@ class Provider(NamedTuple):
         thinking: None: as its host has it.
         keeps_stop: the parameter that has it leave in a reply the text of `stop` that ended it. Others cut that text
             off, so that it is unknown which of several it was.
-        takes_sampling: it takes `top_k` and `repetition_penalty`, which openai.com refuses. Left out, it takes top_k
-            and top_p from the model's generation_config.json, where top_k may be 1, and then every try is the same.
+        takes_sampling: it takes `top_k`, `min_p` and `repetition_penalty`, which openai.com refuses. Left out, it takes
+            top_k and top_p from the model's generation_config.json, where top_k may be 1, and then tries are alike.
+        takes_min_p: it takes `min_p`, and has other names for the rest.
         shows_whole: it shows pictures by the model's own rules, and never smaller.
         batches: it computes replies in batches, and refuses a conversation that is too long.
     """
@@ -41,6 +42,7 @@ class Provider(NamedTuple):
     takes_sampling: bool = False
     shows_whole: bool = False
     batches: bool = False
+    takes_min_p: bool = False
 
 
 OLLAMA, VLLM = "library", "vllm"
@@ -51,7 +53,7 @@ PROVIDERS = {
     ),
     "sglang": Provider("SGLang", "docs.sglang.ai: Sampling Parameters", _TEMPLATE, "no_stop_trim", True, True, True),
     "virc": Provider("virc serve", "virc.serving", _TEMPLATE, takes_sampling=True, shows_whole=True),
-    "llamacpp": Provider("llama.cpp", "ggml-org/llama.cpp: tools/server/README.md", _TEMPLATE),
+    "llamacpp": Provider("llama.cpp", "ggml-org/llama.cpp: tools/server/README.md", _TEMPLATE, takes_min_p=True),
     OLLAMA: Provider("Ollama", "ollama/ollama: api/types.go, `think`", ({"think": True}, {"think": False})),
     "organization_owner": Provider("LM Studio", "lmstudio.ai/docs"),
     "lmdeploy": Provider("LMDeploy", "lmdeploy.readthedocs.io"),

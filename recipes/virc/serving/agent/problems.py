@@ -102,8 +102,8 @@ class SolvingJob(Job[Report]):
         longest = solving.config.longest(solving.protocol.sampling)
         config = msgspec.structs.replace(
             solving.config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p,
-            top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.turn_tokens or longest, longest),
-            keep_images=False,
+            top_k=problem.top_k, min_p=problem.min_p, seed=problem.seed % 2**31,
+            max_tokens=min(problem.turn_tokens or longest, longest), keep_images=False,
         )  # fmt: skip
         samplings = config.samplings(solving.protocol.sampling)
         finisher = Finisher(problem, solving.backend, samplings, self.deadline, self.check)

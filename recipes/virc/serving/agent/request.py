@@ -44,7 +44,7 @@ class AgentProblem(msgspec.Struct, frozen=True):
         question: the text that the model is asked, with the earlier messages.
         messages: those of a chat without images, which one turn answers; empty if there are images.
         temperature: of every first try; None: as `virc solve` has it.
-        top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
+        top_p, top_k, min_p: of every try that is not greedy; None: as `virc solve` has it.
         seed: of the first try.
         max_tokens: longest answer.
         turn_tokens: longest reply of a turn; None: as `virc solve` has it.
@@ -63,6 +63,7 @@ class AgentProblem(msgspec.Struct, frozen=True):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    min_p: float | None = None
     seed: int = 0
     max_tokens: int | None = None
     turn_tokens: int | None = None
@@ -125,6 +126,7 @@ class _Body(Body):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     virc_max_turn_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     virc_strategy: Annotated[str, Meta(max_length=200)] | None = None
     stop: _Stop | Annotated[list[_Stop], Meta(max_length=_MAX_STOPS)] = msgspec.field(default_factory=list)
@@ -148,8 +150,9 @@ def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[A
         schema = {"type": "object"}
     problem = AgentProblem(
         request.model, question, messages=() if pictures else messages, samples=request.n,
-        temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=request.seed or 0,
-        max_tokens=request.longest, turn_tokens=request.virc_max_turn_tokens, schema=schema, forced=_forced(request),
+        temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, min_p=request.min_p,
+        seed=request.seed or 0, max_tokens=request.longest, turn_tokens=request.virc_max_turn_tokens,
+        schema=schema, forced=_forced(request),
         stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop), streamed=request.stream,
         counted=request.counted, ignored=ignored, strategy=_strategy(request),
     )  # fmt: skip
