@@ -1,4 +1,4 @@
-"""Whether an answer is right by rule: one equality for sampling, evaluation and reward.
+"""Whether an answer is right by rule: equality for rewards; evaluation, votes and sampling read answers (`answers`).
 
 Spelling, ways to write a number, a missing unit and letters of choices make no difference. It does no algebra: what
 is equal only after a calculation with letters is not equal here. Read `same` first, then `_alike`.
