@@ -15,10 +15,9 @@ File = str | Path | None
 Number = float | None
 Text = str | None
 Engine = Literal["vllm", "transformers", "llamacpp"]
+NumberType = Literal["auto", "bfloat16", "float16", "float32"]
 Traces = Literal["wrong", "all", "none"]
 """Which answers keep their trace."""
-
-_NEAR_THE_END = "Near the end, the model is asked to answer."
 
 
 class RequestOptions(TypedDict, total=False):
@@ -28,10 +27,7 @@ class RequestOptions(TypedDict, total=False):
     protocol: Annotated[File, Option("FILE", "Chat protocol of the model; `default`: that of virc.")]
     family: Annotated[Text, Option("NAME", "Family of a stock model, such as qwen3-vl.")]
     extra_body: Annotated[Mapping[str, Any] | Text, Option("JSON", "Further fields of requests to the endpoint.")]
-    thinking: Annotated[
-        Literal["on", "off"] | None,
-        Option("on|off", "Whether the endpoint's model thinks.", "None: as its server says."),
-    ]
+    thinking: Annotated[Literal["on", "off"] | None, Option("on|off", "Whether the endpoint's model thinks.")]
 
 
 class ModelOptions(RequestOptions, total=False):
@@ -98,16 +94,12 @@ class ProblemOptions(AskOptions, PipelineOptions, total=False):
 
 
 class SolveOptions(ProblemOptions, ToolOptions, total=False):
-    """Options of one answer."""
+    """Options of one answer; near the end of its requests or tokens, the model is asked to answer."""
 
     samples: Annotated[int, Option("N", "Answers; the commonest is given.", default=1, min=1, max=1000)]
     strategy: Annotated[Text, Option("NAME[:K=V,...]", "How the answer is found, such as majority:n=8.", many=True)]
-    max_requests: Annotated[
-        Count, Option("N", "Most replies of one solution, rejected ones too.", _NEAR_THE_END, min=1)
-    ]
-    max_tokens_total: Annotated[
-        Count, Option("N", "Most tokens of one solution, read and drawn.", _NEAR_THE_END, min=1)
-    ]
+    max_requests: Annotated[Count, Option("N", "Most replies of one solution, rejected ones too.", min=1)]
+    max_tokens_total: Annotated[Count, Option("N", "Most tokens of one solution, read and drawn.", min=1)]
     at: Annotated[
         float | str | Sequence[float | str] | None,
         Option("TIME", "Frames of a clip at times as 1:02.5; repeatable.", "Or in seconds.", many=True),
@@ -191,10 +183,7 @@ class ServeOptions(RequestOptions, ReplyOptions, PipelineOptions, total=False):
     name: Annotated[Text, Option("NAME", "Model name for clients. Default: its name.")]
     api_key: Annotated[str | Sequence[str] | None, Option(more="API key for clients; of an agent: one each.")]
     device: Annotated[Literal["cpu", "cuda", "mps"] | None, Option(help="Default: the best found.")]
-    dtype: Annotated[
-        Literal["auto", "bfloat16", "float16", "float32"] | None,
-        Option(help="Of weights. Default: as in the model's config."),
-    ]
+    dtype: Annotated[NumberType | None, Option(help="Of weights. Default: as in the model's config.")]
     max_model_len: Annotated[Count, Option("TOKENS", "Longest conversation. Default: the model's.", min=1)]
     limit_images: Annotated[Count, Option("N", "Images of a conversation. Default: 20; judges: 4.", min=1, max=1000)]
     tensor_parallel_size: Annotated[Count, Option("N", "vLLM: GPUs that share each layer. Default: 1.", min=1)]

@@ -32,9 +32,9 @@ Spelling = Callable[[Option], str | None]
 """How an interface spells an option; None: it has no such option."""
 
 _MARKED = re.compile("«((?:--([a-z-]+) ?|(?:export )?(VIRC_[A-Z_]+)=?)([^»]*))»")
-_MAPPINGS = {"set": "settings"}
-"""Options whose values may be KEY=VALUE, as arguments of Python; `declare` adds to these tables."""
-_SEQUENCES = {"with": "overlays"}
+_MAPPINGS = {"set": "settings", "judge_endpoint": "judge_endpoints"}
+"""Options of `train` whose values may be KEY=VALUE, as arguments of Python; `declare` adds others to these tables."""
+_SEQUENCES = {"tools": "tools", "with": "overlays"}
 _OTHERS = {"from": "base", "VIRC_API_KEY": "api_key", "VIRC_JUDGE_KEY": "VIRC_JUDGE_KEY"}
 _FLAGS = {
     *"answers continue counterfactuals embed gguf keep_packed own_words public resume rows_changed".split(),

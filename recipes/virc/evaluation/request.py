@@ -13,6 +13,7 @@ from virc.config.validation import fields_given
 from virc.core.errors import UsageError
 from virc.scoring.judge import JUDGE_KEY, Judge
 from virc.solving.ablation import CropAblation
+from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup
 from virc.solving.solver import SolverSetup, pipelines
 from virc.solving.sources.columns import OF_PROBLEMS, check_chosen
@@ -89,14 +90,13 @@ def request_of(
     default: Mapping[str, object],
 ) -> EvalRequest:
     """The request for the options of `evaluate`; `default` is as of `SolverKind.set_up`."""
-    unread = {"looks": options["looks"], "against": options["against"], "max_cost": options["max_cost"] is not None}
     renamed = {
         "benchmark": str(benchmark),
         "setups": setups,
         "to": options["to"] and str(options["to"]),
         "at_once": options["concurrency"],
         "columns": asked_columns(options),
-        "solver": pipeline_of(pipeline, roles, setups, unread, default),
+        "solver": _pipeline(pipeline, options, setups, roles, default),
         "chosen": check_chosen(options["columns"], OF_PROBLEMS),
     }
     return EvalRequest(**fields_given(EvalRequest, options) | renamed)
@@ -108,38 +108,24 @@ def check_request(request: EvalRequest) -> None:
         raise UsageError("«--judge-model» names a model of a judge's endpoint", "«--judge-endpoint URL»")
 
 
-def pipeline_of(
-    pipeline: str | None,
-    roles: Mapping[str, str],
-    setups: Sequence[Setup],
-    asked: Mapping[str, object],
-    default: Mapping[str, object] = {},
-) -> SolverSetup | None:
-    """The pipeline that is evaluated in place of the setups.
-
-    Args:
-        asked: what else the request asks for that means nothing to a pipeline.
-        default: as of `SolverKind.set_up`.
-
-    Raises:
-        UsageError: a setting means nothing to a pipeline.
-    """
-    if pipeline is None:
+def _pipeline(
+    name: str | None, options: Mapping[str, Any], setups: Sequence[Setup], roles: Mapping[str, str],
+    default: Mapping[str, object],
+) -> SolverSetup | None:  # fmt: skip
+    """The pipeline that is evaluated in place of the setups. Raises UsageError: a setting means nothing to it."""
+    if name is None:
         return None
-    config = setups[0].config
+    config, usual = setups[0].config, SolveConfig()
+    of_solving = ("strategy", "samples", "temperature", "min_p", "max_tokens", "crop_ablation")
     refused = {
         "«--model» twice": len({setup.choice.model for setup in setups}) > 1,
         "seeds": len({setup.config.seed for setup in setups}) > 1,
-        "strategy": config.strategy,
-        "samples": config.samples != 1,
-        "temperature": config.temperature is not None,
-        "min_p": config.min_p is not None,
-        "max_tokens": config.max_tokens is not None,
-        "crop_ablation": config.crop_ablation != "none",
+        **{each: getattr(config, each) != getattr(usual, each) for each in of_solving},
         "prices": setups[0].prices,
+        **{each: options[each] not in (False, None) for each in ("looks", "against", "max_cost")},
     }
-    pipelines().refuse({**refused, **asked})
-    return pipelines().set_up(pipeline, roles, setups[0], default)
+    pipelines().refuse(refused)
+    return pipelines().set_up(name, roles, setups[0], default)
 
 
 def check_named_judges(judges: Mapping[str, str], strategy: object) -> None:

@@ -43,9 +43,7 @@ class AgentProblem(msgspec.Struct, frozen=True):
     Args:
         question: the text that the model is asked, with the earlier messages.
         messages: those of a chat without images, which one turn answers; empty if there are images.
-        temperature: of every first try; None: as `virc solve` has it.
-        top_p, top_k, min_p: of every try that is not greedy; None: as `virc solve` has it.
-        seed: of the first try.
+        temperature, top_p, top_k, min_p: as of `SolveConfig`.
         max_tokens: longest answer.
         turn_tokens: longest reply of a turn; None: as `virc solve` has it.
         stop: texts before which the answer ends.
