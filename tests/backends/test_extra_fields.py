@@ -144,15 +144,11 @@ def test_every_surface_sends_the_fields(
     "ask_by",
     [
         lambda url: virc("solve", "a.png", "q", "--endpoint", url, "--temperature", "1", "--min-p", "0.2"),
-        lambda url: virc("batch", "rows.jsonl", "--endpoint", url, "--temperature", "1", "--min-p", "0.2"),
-        lambda url: virc("eval", "rows.jsonl", "--endpoint", url, "--to", "e", "--temperature", "1", "--min-p", "0.2"),
         lambda url: [*package.batch([("a.png", "q")], endpoint=url, temperature=1, min_p=0.2)],
         lambda url: package.evaluate("rows.jsonl", MODEL, endpoint=url, temperature=1, min_p=0.2),
     ],
 )
-def test_every_surface_sends_min_p(
-    ask_by: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_min_p_is_sent(ask_by: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (224, 168)).save("a.png")
     Path("rows.jsonl").write_text('{"image": "a.png", "question": "q", "answer": "97"}\n')

@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
 
@@ -124,7 +123,7 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False, ignore: Colle
     if named and (other := models.meaning(folder.name, Path(), source=source.origin.source)):
         raise ConfigError(f"a model cannot be called {folder.name}: {other}", _ELSEWHERE)
     if gguf:
-        _gguf_writer().check(source.texts)
+        entry_points.of_option("merge", "gguf").check(source.texts)
     if source.origin.kind == "shards":
         first = making.find("rl", runs.info(source.run).device if source.run else None)
         others = (making.find("rl", other) for other in DEVICES)  # merging needs no device
@@ -169,12 +168,8 @@ def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
 def _as_gguf(plan: MergePlan, folder: Path, report: Reporter) -> Path:
     report.note("writing it as GGUF, too")
     with errors_as(VircError, "the GGUF file cannot be written"):
-        file: Path = _gguf_writer().convert(folder, folder, plan.folder.name)
+        file: Path = entry_points.of_option("merge", "gguf").convert(folder, folder, plan.folder.name)
     return file
-
-
-def _gguf_writer() -> ModuleType:
-    return entry_points.of_option("merge", "gguf")
 
 
 def copy_weights(source: MergeSource, folder: Path) -> int:

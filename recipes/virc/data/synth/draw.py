@@ -12,7 +12,6 @@ from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -140,7 +139,7 @@ def refusal(
     """A problem without an answer, for one of these reasons: the picture is not of the family, it is too small to read,
     or the question is about a thing that the picture does not show.
     """
-    unfamiliar = _unfamiliar()
+    unfamiliar = entry_points.of_option("data synth", "refusals")
     problem = _problem(rng, split, family, difficulty, drawing)
     shares = _SHARES if drawing == 2 else _SHARES_BEFORE
     wrong = rng.choices(list(shares), list(shares.values()))[0]
@@ -161,11 +160,6 @@ def refusal(
     picture = picture.resize(size, Image.Resampling.BICUBIC)
     question = problem.question if drawing == 2 or rng.random() < 0.6 else unfamiliar.question(rng)
     return Task(question, picture, UNREADABLE, refused, {"category": about["category"]})
-
-
-def _unfamiliar() -> ModuleType:
-    """The extra that draws pictures and questions of no family: a module with `picture` and `question`."""
-    return entry_points.of_option("data synth", "refusals")
 
 
 def _problem(rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None, drawing: Drawing) -> Any:
@@ -357,7 +351,7 @@ def _check(config: SynthConfig) -> None:
         if wrong:
             raise UsageError(message, hint)
     if config.refusals:
-        _unfamiliar()  # an extra that is missing is named before anything is drawn
+        entry_points.of_option("data synth", "refusals")  # an extra that is missing is named before anything is drawn
     if parquet:
         parquet_rows.load()
 
