@@ -87,8 +87,11 @@ class ProblemOptions(AskOptions, PipelineOptions, total=False):
     prices: Annotated[File, Option("FILE", "What a million tokens of each model cost.", "None: as its server says.")]
     page: Annotated[
         int | str | Sequence[int | str] | None,
-        Option("N", "Pages of a PDF, as 2-5; page or frame of a picture's file.", "None: the first.", many=True),
-    ]
+        Option(
+            "N", "Pages of a PDF, as 2-5; page or frame of a picture's file.",
+            "Or a list. None: the first; of a document, the first 32.", many=True,
+        ),
+    ]  # fmt: skip
     fps: Annotated[Number, Option("RATE", "Frames a second of a clip. Default: 1, from 4 to 32.")]
     frames: Annotated[Count, Option("N", "So many frames of a clip, from its first to its last.", min=1)]
 
