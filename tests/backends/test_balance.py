@@ -25,11 +25,26 @@ USUAL = Sampling(temperature=1.0, max_tokens=64, seed=3, is_usual=True)
         ({"total_tokens": 410}, 310, ["total_tokens"]),  # Google
         ({"total_tokens": 60}, 10, ["total_tokens"]),
         ({"completion_tokens_details": {"reasoning_tokens": 300}}, 300, ["reasoning_tokens"]),
+        ({"total_tokens": 470, "cached_tokens": 60, "reasoning_tokens": 300}, 310, []),  # both of them apart
+        ({"completion_tokens": 0, "reasoning_tokens": 60, "total_tokens": 160}, 60, []),
     ],
 )
 def test_of_counts_that_do_not_add_up_the_larger_is_taken(further: dict[str, Any], drawn: int, left: list[str]) -> None:
     fields = fields_of_usage(COUNTS | further)
     assert (fields["completion_tokens"], fields["left"]) == (drawn, tuple(("sums", name) for name in left))
+
+
+@pytest.mark.parametrize(
+    ("counts", "prompt", "left"),
+    [
+        ({"prompt_tokens": 100, "completion_tokens": 10, "cached_tokens": 60, "total_tokens": 170}, 160, ()),
+        ({"completion_tokens": 10, "total_tokens": 110}, 100, ()),
+        ({"total_tokens": 110}, None, (("usage", "total_tokens"),)),  # MiniMax's streams
+    ],
+)
+def test_tokens_of_the_prompt_are_those_that_the_total_leaves(counts: Any, prompt: int | None, left: Any) -> None:
+    fields = fields_of_usage(counts)
+    assert (fields["prompt_tokens"], fields["left"]) == (prompt, left)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +55,9 @@ def test_of_counts_that_do_not_add_up_the_larger_is_taken(further: dict[str, Any
         ({"estimated_cost": 0.5}, 0.5),
         ({"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.5}}, 0.6),
         ({"cost": 0.1, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
+        ({"cost": 0, "is_byok": True, "upstream_inference_cost": 0.5}, 0.5),
+        ({"cost": "0.5"}, 0.5),
+        ({"cost_in_usd_ticks": 5_000_000_000}, 0.5),
     ],
 )
 def test_the_cost_has_all_that_is_paid(bill: dict[str, Any], cost: float) -> None:
@@ -94,6 +112,21 @@ def _left(
         backend.close()
     assert hasattr(reply, "left")
     return tuple(reply.left)
+
+
+@pytest.mark.parametrize(
+    ("owner", "reply", "left"),
+    [
+        ("organization_owner", "<think>Well.</think>12", (("ignored", "reasoning_effort"),)),
+        ("organization_owner", "<think>\n\n</think>\n\n12", ()),
+        ("somebody", "12", (("switch", "--thinking off"),)),
+    ],
+)
+def test_a_switch_without_effect_or_way_is_named(owner: str, reply: str, left: Any) -> None:
+    with servers.serve([reply], owned_by=owner) as server:
+        backend = OpenAIBackend(server.url, thinking="off")
+        assert backend.reply(ask(), Sampling()).left == left  # type: ignore[attr-defined]
+        assert "chat_template_kwargs" not in server.chats()[0]
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,11 @@ def test_fields_are_in_each_request(options: dict[str, Any], sent: dict[str, Any
         ("https://api.openai.com/v1", "openai", {"reasoning_effort": "none"}),
         ("https://generativelanguage.googleapis.com/v1beta/openai", "", {"reasoning_effort": "none"}),
         ("https://z.ai/api/paas/v4", "", {"thinking": {"type": "disabled"}}),
-        ("https://api.viz.ai/v1", "", {"chat_template_kwargs": OFF}),
-        ("https://z.ai.example/v1", "", {"chat_template_kwargs": OFF}),
-        ("https://somewhere.example/v1", "", {"chat_template_kwargs": OFF}),
+        ("https://api.fireworks.ai/inference/v1", "", {"reasoning_effort": "none"}),
+        ("http://a:1234/v1", "organization_owner", {"reasoning_effort": "none"}),
+        ("https://api.viz.ai/v1", "", {}),
+        ("https://z.ai.example/v1", "", {}),
+        ("https://somewhere.example/v1", "", {}),
     ],
 )
 def test_each_server_is_told_in_its_way(endpoint: str, kind: str, fields: dict[str, Any]) -> None:
@@ -189,6 +191,21 @@ def test_a_refused_switch_is_to_be_left_out(said: str) -> None:
     with serve([ANSWER], fault=status(400, said)) as server, pytest.raises(ConfigError) as raised:
         OpenAIBackend(server.url, thinking="on", max_retries=0).reply(ask(), Sampling())
     assert str(raised.value.hint).startswith("leave out --thinking")
+
+
+@each_case(
+    "said",
+    [
+        "Budget 0 is invalid. This model only works in thinking mode.", "invalid: only type=enabled is allowed",
+        "Reasoning is mandatory for this endpoint and cannot be disabled.", "Reasoning effort doesn't support 'none'",
+        "The model does not support setting thinking_budget to 0.", "thinking mode cannot be disabled",
+        "The value of the enable_thinking parameter is restricted to True.",
+    ],
+)  # fmt: skip
+def test_a_model_that_always_thinks_is_to_think_less(said: str) -> None:
+    with serve([ANSWER], fault=status(400, said)) as server, pytest.raises(ConfigError) as raised:
+        OpenAIBackend(server.url, thinking="off", max_retries=0).reply(ask(), Sampling())
+    assert str(raised.value.hint).endswith("""--extra-body '{"reasoning_effort": "low"}'""")
 
 
 @each_case("text", ["[1]", "{", "1", '{"messages": []}', '{"stream": false}', '{"model": "x"}'])

@@ -14,6 +14,7 @@ from support.solving import answer, call
 
 from virc.backends.chat.backend import OpenAIBackend
 from virc.backends.chat.images import Pieces
+from virc.backends.chat.request import offered
 from virc.backends.interface import Sampling
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import Protocol
@@ -49,6 +50,12 @@ def test_a_request_that_is_sent_again_is_the_same_and_says_its_length(kept: dict
     assert first["messages"][1]["content"][2] == {"type": "text", "text": TEXT}
     assert not any("transfer-encoding" in head for head in heads)
     assert shown.encodings == 1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_tools_are_offered_open_but_to_strict_hosts(strict: bool) -> None:
+    (sent,) = offered([{"function": {"strict": strict, "parameters": {"additionalProperties": False}}}])
+    assert ("additionalProperties" in sent["function"]["parameters"]) == strict
 
 
 def test_an_answered_request_is_freed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

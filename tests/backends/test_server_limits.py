@@ -226,6 +226,8 @@ SIDES = [
     ("invalid image: the longest side must be between 28 and 768 pixels, maximum 768", 768),
     ("Height or width of 2400 exceeds 896", 896),
     ("images must be at most 2000 pixels with several pictures", 2000),
+    ("input size exceed limit 2048x2048,current input:(1080,2400)", 2048),  # ModelScope: zai-org/Open-AutoGLM#381
+    ("图片尺寸超过限制 2048x2048，当前 2400x1200", 2048),
 ]
 
 

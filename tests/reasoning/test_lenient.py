@@ -45,6 +45,7 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
         Called("crop_image", json.dumps('{"bbox_2d": [1, 2, 30, 40], "image_index": 0}')),
         Called("functions.crop_image", GIVEN), Called("functions.crop_image:0", GIVEN),
         Called("default_api.crop_image", GIVEN), Called("crop_image.call", GIVEN), Called("tools.zoom_in", GIVEN),
+        *(Called(f"{each}crop_image", GIVEN) for each in ("virc.", "tool.", "mcp__virc__", "mcp_virc_", "a.b:")),
     ],
 )  # fmt: skip
 @each_case("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])

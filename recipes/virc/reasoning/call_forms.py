@@ -34,7 +34,7 @@ _PARAMETER = re.compile(
 _GLM = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>(.*?)(</arg_value>|(?=<arg_key>)|\Z)", re.DOTALL)
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
-_BEFORE_NAME = re.compile(r"(?:\[\s*)*(?:function<[|｜]tool[_▁]sep[|｜]>)?(?:functions\.)?")
+_BEFORE_NAME = re.compile(r"(?:\[\s*)*(?:function<[|｜]tool[_▁]sep[|｜]>)?(?:call:)?(?:functions\.)?")
 _BEFORE_ARGUMENTS = re.compile(
     r"(?:\[CALL_ID\]\w*)?"
     r"(?:\[ARGS\]|:(?:\d+\s*<\|tool_call_argument_begin\|>)?|Action Input:|✿ARGS✿:|<[|｜]tool[_▁]sep[|｜]>)?"
@@ -58,6 +58,7 @@ ENVELOPES = ("arguments", "parameters", "args", "params", "input", "action_input
 _QUOTES = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z")
 """A quotation mark, with or without the mark of a call behind it."""
 _FENCE = re.compile(r"\A```[a-z_]*\n\s*")
+_OBJECT_IN_QUOTES = re.compile(r"\s*([`\"'])(\s*[\[{].*[\]}]\s*)\1\s*", re.DOTALL)
 _CLOSING = re.compile(r"[`\"'”’»」](?!``)|[.,;!?)](?=\s|\Z)")
 _WORDS = re.compile(r"[ \t]+[a-zß-öø-ÿα-ωа-я][^{}<>\[\]\n]*(?:[.!?\n]|\Z)")
 """What follows a mark of which a sentence speaks."""
@@ -97,7 +98,7 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
     position, quoted = 0, 0
     while (mark := call_marks().search(text, position)) and quoted < _MAX_QUOTED:
         body = mark[mark.lastgroup or 0]
-        is_word = is_quoted(text, mark.start()) or bool(_CLOSING.match(body))
+        is_word = is_quoted(text, mark.start()) or bool(_CLOSING.match(body) and not _OBJECT_IN_QUOTES.fullmatch(body))
         calls = () if is_word else calls_of(body, cut)
         if is_word or (_WORDS.match(body) and not any(each.arguments for each in calls)):
             quoted, position = quoted + 1, mark.start() + 1
@@ -116,6 +117,8 @@ def is_quoted(text: str, start: int) -> bool:
 def calls_of(text: str, cut: bool) -> tuple[Called, ...]:
     """The calls that a text consists of, in any form; empty if it is none. Objects and functions may be several."""
     text = _FENCE.sub("", text[:MAX_CALL].strip(), count=1)
+    if quotes := _OBJECT_IN_QUOTES.fullmatch(text):
+        text = str(_quoted(text) or quotes[2])
     if text[:1] in "{[":
         calls, rest = list[Called](), text
         while (rest is text or rest.startswith("{")) and (more := _of_object(object_of(rest, cut))):

@@ -109,8 +109,8 @@ ALIASES = {
 """Other names of our tools' arguments, as models that know a similar tool write them."""
 _TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image")
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
-_DOTTED = re.compile(r"\A(?:functions|tools|default_api)\.|\.call\Z|:\d+\Z")
-"""What stands around a tool's name where models take it for a method: `functions.NAME:0`, `NAME.call`."""
+_BEHIND_NAME, _BEFORE_NAME = re.compile(r"\.call\Z|:\d+\Z"), re.compile(r"\Amcp_[a-z\d]+_|[./:]|__")
+"""What stands around a tool's name where models take it for a server's: `functions.NAME:0`, `mcp__SERVER__NAME`."""
 _CUT_IN_CALL = "the token limit cut the reply within its tool call"
 
 
@@ -163,9 +163,10 @@ class _Rules(msgspec.Struct, frozen=True):
 
     def our_name(self, name: str) -> str:
         """Our name of the tool that a model calls by some name."""
-        offered = {**{name: name for name in self.tools}, **self.form.names}
-        bare = _DOTTED.sub("", name)
-        return offered.get(name) or _TOOLS.get(name) or offered.get(bare) or _TOOLS.get(bare, name)
+        known = {**_TOOLS, **{name: name for name in self.tools}, **self.form.names}
+        bare = _BEHIND_NAME.sub("", name.strip(" `\"'"))
+        ends = (name, bare, *(bare[each.end() :] for each in _BEFORE_NAME.finditer(bare)))
+        return next((known[each] for each in ends if each in known), name)
 
     def types(self, name: str) -> Mapping[str, frozenset[str]]:
         tool = self.tools.get(self.our_name(name))
@@ -418,7 +419,8 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
 def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
     """Where a JSON object, or a function by the name of a tool, begins: the group `call`."""
     names = "|".join(map(re.escape, rules.usual))
-    named = rf"\[?(?<!def )(?<![\w.])(?:(?:functions|tools|default_api)\.)?(?:{names})(?:\.call)?(?=\(|\s*(?::\s*)?\{{)"
+    server = r"(?:(?:functions|tools?|virc|default_api)\.|mcp__\w{1,40}?__)?"
+    named = rf"\[?(?<!def )(?<![\w.]){server}(?:{names})(?:\.call)?(?=\(|\s*(?::\s*)?\{{)"
     return re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
 
 

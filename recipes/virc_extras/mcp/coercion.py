@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 _MAX_READ = 64
 """Values of a call that are read in another way than they were written."""
 _MAX_TEXT = 2**16  # characters of a list that is written as text
@@ -17,10 +17,14 @@ _MAX_TEXT = 2**16  # characters of a list that is written as text
 def converted(arguments: Mapping[str, Any], kind: type[_T]) -> _T:
     """Return the arguments as a type: texts as the JSON in them, whole numbers without their fraction.
 
+    Null and an empty text stand for an argument that is left out, if it may be.
+
     Raises:
         msgspec.ValidationError: a value fits in no such reading; the error is that of the value as it was given.
     """
-    given, faults = deepcopy(dict(arguments)), list[msgspec.ValidationError]()
+    optional = {field.name for field in msgspec.structs.fields(kind) if not field.required}
+    filled = {name: each for name, each in arguments.items() if not (name in optional and each in (None, "", "null"))}
+    given, faults = deepcopy(filled), list[msgspec.ValidationError]()
     while True:
         try:
             return msgspec.convert(given, kind)

@@ -36,6 +36,8 @@ Text = Annotated[str, Meta(max_length=2**20)]
 Corners = Annotated[list[int], Meta(min_length=4, max_length=4)]
 """A list, not a tuple: validators of older drafts, as in the TypeScript SDK, refuse every value of a tuple's schema."""
 
+_OF_TEXTS = {"type": "string"}  # beside the names that are allowed: some hosts refuse an enum without a type
+
 Warnings = Annotated[list[str], Meta(description="What of the picture's file is not shown, or not as it is.")]
 
 
@@ -93,7 +95,8 @@ class Crop(OnePicture, frozen=True):
         Literal["pixel", "permille", "thousand", "fraction"],
         Meta(
             description="pixel: pixels of the picture's file; permille: 0 to 999 on each side; thousand: 0 to 1000 on "
-            "each side; fraction: 0 to 1 on each side."
+            "each side; fraction: 0 to 1 on each side.",
+            extra_json_schema=_OF_TEXTS,
         ),
     ] = "pixel"
 
@@ -174,8 +177,11 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    verdict: Literal["right", "wrong", "undecided"]
-    by: Annotated[Literal["rule", "algebra"] | None, Meta(description="What decided; null where nothing could.")]
+    verdict: Annotated[Literal["right", "wrong", "undecided"], Meta(extra_json_schema=_OF_TEXTS)]
+    by: Annotated[
+        Annotated[Literal["rule", "algebra"], Meta(extra_json_schema=_OF_TEXTS)] | None,
+        Meta(description="What decided; null where nothing could."),
+    ]
     reason: str
 
 
@@ -240,8 +246,11 @@ TOOLS: dict[str, Tool] = {
 
 
 def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON schema of a type, open: google-genai fails on `additionalProperties: false`; what is unknown is refused
+    all the same.
+    """
     (_,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     top: dict[str, Any] = parts.pop(kind.__name__)
-    top.pop("title", None)
-    top.pop("description", None)
+    for name in ("title", "description", "additionalProperties"):
+        top.pop(name, None)
     return top | ({"$defs": parts} if parts else {})

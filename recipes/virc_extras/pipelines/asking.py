@@ -1,6 +1,7 @@
 """The roles of a pipeline, as its function asks them: `Asker.ask`, `sample` and `probabilities`."""
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,22 +18,28 @@ from virc_extras.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, he
 from virc_extras.pipelines.turns import Part, answered, pictures_of, turn_of
 
 
-def chances(answers: Sequence[str], likeliest: Likeliest) -> dict[str, float]:
-    """The probability of each answer among these, which add up to 1; all are 0 if no token begins one of them.
+def chances(answers: Sequence[str], likeliest: Likeliest) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The probability of each answer among these, which add up to 1; all are 0 if no token begins one of them. And the
+    answers that the likeliest token begins of those that begin several, if these hold over 1 % of the probability.
 
-    A token counts for the one answer that it begins, without regard to case and space before it; ZoomEye's softmax of
-    the scores of "Yes" and "No" (github.com/om-ai-lab/ZoomEye, `ZoomEye/zoom_model.py`) is the case of two answers of
-    one token each.
+    A token counts for the one answer that it begins, without regard to case, space before it and a mark behind it;
+    ZoomEye's softmax of the scores of "Yes" and "No" (github.com/om-ai-lab/ZoomEye, `ZoomEye/zoom_model.py`) is the
+    case of two answers of one token each.
     """
-    found = dict.fromkeys(answers, 0.0)
+    found, shared = dict.fromkeys(answers, 0.0), dict[tuple[str, ...], float]()
     for token, logprob in likeliest:
-        text = token.strip().lower()
-        begun = [each for each in answers if text and each.lower().startswith(text)]
+        text = re.sub(r"(?<=\w)[.,:;!]+\Z", "", token.strip()).lower()
+        begun = tuple(each for each in answers if text and each.lower().startswith(text))
         if len(begun) == 1:
             found[begun[0]] += math.exp(logprob)
-    return {each: share / (sum(found.values()) or 1.0) for each, share in found.items()}
+        elif begun:
+            shared[begun] = shared.get(begun, 0.0) + math.exp(logprob)
+    alone, both = sum(found.values()), sum(shared.values())
+    unclear: tuple[str, ...] = max(shared, key=shared.__getitem__) if both > _MAX_SHARED * (alone + both) else ()
+    return {each: share / (alone or 1.0) for each, share in found.items()}, unclear
 
 
+_MAX_SHARED = 0.01  # of the probability of tokens that begin an answer
 _LIKELIEST = 20  # first tokens that are asked for: the most that OpenAI and vLLM send
 
 
@@ -86,8 +93,8 @@ class Asker:
             answers: such as "Yes" and "No", which begin with different words.
 
         Raises:
-            NoAnswerError: none of them begins one of the likeliest replies, or the role's server says no
-                log-probabilities.
+            NoAnswerError: none of them begins one of the likeliest replies, a likely first token begins two of them, or
+                the role's server says no log-probabilities.
             VircError, ValueError: as of `ask`; the rest is as of `ask`.
         """
         if self._role.own_protocol:
@@ -99,8 +106,8 @@ class Asker:
         ask_step = self._ask_role("ask", [turns], step, _LIKELIEST)
         reply = ask_step.spoken[0].reply
         likeliest = reply.likeliest if isinstance(reply, ScoredReply) else None
-        found = chances(answers, likeliest or ())
-        if any(found.values()) or here().run.is_dry:
+        found, unclear = chances(answers, likeliest or ())
+        if (any(found.values()) and not unclear) or here().run.is_dry:
             output = ", ".join(f"{answer} {share:.3f}" for answer, share in found.items())
             here().run.add(ask_step.place, replace(ask_step.ran, output=(output,)))
             return found if any(found.values()) else dict.fromkeys(answers, 1 / len(answers))
@@ -110,6 +117,9 @@ class Asker:
             hint = "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them"
             raise NoAnswerError(f"{where} was asked for probabilities, and its server sends no `logprobs`", hint)
         begins = ", ".join(repr(token) for token, _ in likeliest[:3])
+        if unclear:
+            sentence = f"{where} begins its reply with {begins}: the first token does not tell {' from '.join(unclear)}"
+            raise NoAnswerError(sentence, "have the prompt ask for answers that begin differently, such as A, B and C")
         sentence = f"{where} begins its reply with {begins}, none of {', '.join(answers)}"
         raise NoAnswerError(sentence, "have the prompt ask for them alone")
 

@@ -98,6 +98,7 @@ def called() -> list[Row]:
 def tried_again() -> list[Row]:
     """What a second request is answered to."""
     busy = encoded({"error": {"message": "Overloaded", "type": "overloaded_error"}})
+    limit = "max_tokens: 4096 > 1024, which is the maximum allowed number of output tokens"
     return [
         after("broken off", 200, stream("1", done=False).replace(b'"stop"', b"null")),
         after("overloaded in mid-stream", 200, event(part("1")) + event(busy)),
@@ -105,6 +106,10 @@ def tried_again() -> list[Row]:
         after("redirect on the same server", 307, b"", Location="/v1/chat/completions"),
         after("system role (Gemma)", 400, error("System role not supported")),
         after("413 without a number (nginx)", 413, page("413 Request Entity Too Large"), **{"Content-Type": HTML}),
+        after("unloaded (LM Studio)", 400, encoded({"error": "Model unloaded."})),
+        after("canceled (LM Studio)", 400, error("Operation canceled")),
+        after("text behind a wrapper (OpenRouter)", 400, error("Provider returned error", metadata={"raw": limit})),
+        after("JSON in a message", 400, error(error('Unsupported value: "temperature"').decode())),
         after("bytes without a unit (DashScope)", 400, error("Exceeded limit on max bytes per data-uri item : 200000")),
     ]  # fmt: skip
 

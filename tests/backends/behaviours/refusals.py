@@ -17,6 +17,7 @@ def accounts() -> list[Row]:
     return [
         said("wrong key (OpenAI)", 401, error(f"Incorrect API key provided: {KEY}."), "refuses the key", "***"),
         said("no key", 401, error("You didn't provide an API key."), "wants a key", "virc_api_key", key=""),
+        said("crashed twice (LM Studio)", 400, error("The model has crashed."), "fails (400)", code=6, chats=2),
         said("country (OpenAI)", 403, error("Country, region, or territory not supported"), "forbids", "country"),
         said(
             "quota (OpenAI)",

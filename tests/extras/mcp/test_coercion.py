@@ -26,6 +26,8 @@ from virc_extras.mcp.messages import Ask, Crop, Evaluate, Scale, Show
         (Show, {"max_side": 800.0}, "max_side", 800),
         (Evaluate, {"answer": "2", "reference": "2", "decimals": "1"}, "decimals", 1),
         (Evaluate, {"answer": "2", "reference": "2", "tolerance": "null"}, "tolerance", None),
+        *((Crop, {"box": [0, 0, 1, 1], "unit": each}, "unit", "pixel") for each in (None, "", "null")),
+        *((Ask, {"question": "?", "more_images": each}, "more_images", []) for each in (None, "")),
     ],
 )
 def test_text_is_read_as_what_the_schema_has(kind: Any, given: dict[str, Any], name: str, value: object) -> None:
@@ -44,6 +46,7 @@ def test_text_is_read_as_what_the_schema_has(kind: Any, given: dict[str, Any], n
         ({"box": [0, 0, 1, 1], "max_side": True}, "got `bool`"),
         ({"box": [0, 0, 1, 1], "side": "500"}, "unknown field"),
         ({"box": "[" * 9000}, "got `str`"),
+        ({"box": None}, "got `null`"),
     ],
 )
 def test_what_fits_in_no_reading_is_refused(given: dict[str, Any], said: str) -> None:

@@ -55,6 +55,8 @@ def test_tools_are_listed_with_valid_schemas() -> None:
             for draft in DRAFTS:
                 draft.check_schema(each)
             assert each["type"] == "object"
+            assert "additionalProperties" not in str(each)
+            assert str(each).count("'enum'") == str(each).count("'type': 'string', 'enum'")
         assert tool.description
         assert tool.annotations
         assert (tool.annotations.read_only_hint, tool.annotations.destructive_hint) == (True, False)

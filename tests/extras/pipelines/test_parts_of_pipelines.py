@@ -1,12 +1,17 @@
 """The folder of a pipeline's trace."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
+import pytest
 from PIL import Image, ImageDraw
+from support.tables import each_case
 
 from virc.reasoning.images import OpenedImage, open_image
 from virc_extras.pipelines import Reply, boxes, crop, trace, vote
+from virc_extras.pipelines.asking import chances
 from virc_extras.pipelines.speaking import ShownPicture
 from virc_extras.pipelines.steps import Branch, Run, running
 
@@ -41,3 +46,17 @@ def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:
     shown = ("Image 0, 100 × 50", "Image 1, 100 × 50", "step-2-image-0.png, 50 × 30", "step-3-image-0.png, 60 × 36")
     assert [f"{each} px</figcaption>" in page for each in shown] == [True] * 4
     assert page.count('d="M10 10H60V40H10Z"') == 2, "the box and its halo, on the input"
+
+
+@each_case(
+    ("answers", "likeliest", "found"),
+    [
+        (("47", "48", "57"), {"4": 0.99, "5": 0.007}, None),
+        (("47", "48", "57"), {"5": 0.9, "4": 0.001}, {"47": 0, "48": 0, "57": 1}),
+        (("Yes", "No"), {" yes.": 0.6, "no": 0.2, "Maybe": 0.2}, {"Yes": 0.75, "No": 0.25}),
+    ],
+)
+def test_a_token_that_begins_two_answers_tells_neither(answers: Any, likeliest: Any, found: Any) -> None:
+    shares, unclear = chances(answers, tuple((token, math.log(share)) for token, share in likeliest.items()))
+    assert unclear == (() if found else ("47", "48"))
+    assert not found or shares == pytest.approx(found)

@@ -55,6 +55,26 @@ def test_a_request_is_a_row(line: dict[str, Any], images: tuple[str, ...], quest
     assert (row.fault, row.id, row.images, row.question) == (None, "r-1", images, question)
 
 
+def asked(content: Any, *after: Any, **columns: Any) -> dict[str, Any]:
+    return {"id": "r-1", "messages": [{"role": "user", "content": content}, *after], **columns}
+
+
+@each_case(
+    ("line", "images", "question"),
+    [
+        (asked([PICTURE, TEXT]), (URL,), "<image>\nHow large is A?"),
+        (asked([{"type": "image", "image": "a.png"}, TEXT], answer="7"), ("a.png",), "<image>\nHow large is A?"),
+        (asked([{"type": "image"}, TEXT], images=["a.png"]), ("a.png",), "<image>\nHow large is A?"),
+        (asked("How large is A?", image="a.png", choices=["7", "8"]), ("a.png",), "How large is A? Choices: 7 8"),
+        (asked("Before.", query="How large is A?", image="a.png"), ("a.png",), "How large is A?"),
+    ],
+)
+def test_messages_are_the_question_of_a_row_without_one(line: Any, images: Any, question: str, tmp_path: Path) -> None:
+    row = row_of(line, tmp_path)
+    assert (row.fault, row.id, row.images, row.question) == (None, "r-1", images, question)
+    assert row.passed.get("answer") == line.get("answer")
+
+
 @each_case(
     ("line", "said"),
     [
@@ -63,6 +83,9 @@ def test_a_request_is_a_row(line: dict[str, Any], images: tuple[str, ...], quest
         (request([{"type": "input_image", "file_id": "f"}]), "'input_image' is neither"),
         ({"custom_id": "r-1", "body": {"prompt": "a"}}, "has no messages"),
         ({**request(TEXT), "url": "/v1/embeddings"}, "'/v1/embeddings' is not of a question"),
+        (asked("a", {"role": "assistant", "content": "b"}), "several turns"),
+        (asked([PICTURE, TEXT], images=["b.png"]), "other pictures than its images"),
+        ({**asked(TEXT), "messages": [{"role": "user", "tool_calls": [1]}]}, "nothing reads tool_calls"),
     ],
 )
 def test_what_is_no_single_question_is_a_fault_of_its_row(line: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -234,6 +234,8 @@ class OpenAIBackend:
             if self._bytes.scales:
                 self._counts.most = _SCALED_TOKENS
             self._counts.check(ask, reply, self.link.endpoint, reply.cached_tokens)
+        if self._thinking and not fields_to_think(self._thinking, self.link.endpoint, self._provider):
+            return msgspec.structs.replace(reply, left=(*reply.left, ("switch", f"--thinking {self._thinking}")))
         return reply
 
     def published_protocol(self) -> Protocol | None:

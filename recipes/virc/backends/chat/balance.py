@@ -13,6 +13,7 @@ from virc.backends.chat.request import values_of
 from virc.backends.prompt_count import min_tokens
 from virc.config.taken import left
 from virc.core.text import plain
+from virc.reasoning.marks.special_tokens import leading_thoughts
 from virc.reasoning.session import Ask
 
 _FEW_TOKENS = 16
@@ -68,7 +69,7 @@ def _ignored(sent: Mapping[str, Any], reply: ReceivedReply) -> Iterator[str]:
     """The parameters that had no effect."""
     parameters = _parameters(sent)
     yield from (name for name, fails in _IGNORED.items() if parameters.get(name) and fails(parameters[name], reply))
-    if reply.thought or reply.thought_tokens:
+    if reply.thought or reply.thought_tokens or leading_thoughts(reply.text)[0]:
         given = values_of({name: value for name, value in sent.items() if name not in ("messages", "tools")})
         paths = {".".join(path): value for path, value in given.items()}
         yield from (path for path, value in paths.items() if _OF_THOUGHT.fullmatch(path) and value in _OFF)

@@ -236,7 +236,8 @@ def _address_error(error: StatusError, server: AskedServer, quote: str) -> VircE
 
 def _transient_error(error: StatusError, server: AskedServer, quote: str) -> VircError | None:
     code, said, at = error.code, error.quoted, server.endpoint
-    if code not in RETRIABLE and not error.is_limited and (code < 500 or says("permanent", said)):
+    is_passing = code == 400 and says("passing", said)
+    if code not in RETRIABLE and not (error.is_limited or is_passing) and (code < 500 or says("permanent", said)):
         return None
     if code == 429 and error.is_too_large:
         return ConfigError(f"{at} takes no request of this size{quote}", SEND_SMALLER)
@@ -245,7 +246,7 @@ def _transient_error(error: StatusError, server: AskedServer, quote: str) -> Vir
     is_short = 0 < error.wait < _MAX_WAIT
     hint = f"it asks to wait for {math.ceil(error.wait)} s" if is_short else _hint(said)
     busy = NetworkError(f"{at} {'is too busy' if code in RETRIABLE or error.is_busy else 'fails'}{quote}", hint)
-    busy.wait = error.wait if error.is_busy else None
+    busy.wait, busy.broken = error.wait if error.is_busy else None, is_passing
     return busy
 
 

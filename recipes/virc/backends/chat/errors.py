@@ -105,15 +105,23 @@ def error_fields(body: object) -> dict[str, Any]:
         if not isinstance(body, dict):
             break
         metadata = body.get("metadata")
-        raw = metadata.get("raw") if isinstance(metadata, dict) else None
-        inner = parsed(raw.encode(errors="replace")) if isinstance(raw, str) else None  # OpenRouter's
+        inner = _unpacked(metadata.get("raw")) if isinstance(metadata, dict) else None  # OpenRouter's
+        if isinstance(inner, str) and inner.strip() and not is_page(inner):
+            return {**body, "message": inner}
         if not isinstance(inner, dict | list):
-            inner = body.get("error") or next((body[key] for key in _WRAPS if body.get(key)), None)
+            first = next((body[key] for key in ("error", *_WRAPS) if body.get(key)), None)
+            within = map(_unpacked, (first, body.get("message")))
+            inner = next((each for each in within if isinstance(each, dict | list)), None)
         is_list_of_details = isinstance(inner, list) and inner is body.get("detail")
         if not isinstance(inner, dict | list) or is_list_of_details:
             return body
         body = inner
     return {}
+
+
+def _unpacked(value: object) -> object:
+    """The object or list that a text is as JSON; else the value."""
+    return parsed(value.encode(errors="replace")) if isinstance(value, str) and value.lstrip()[:1] in {*"{["} else value
 
 
 def error_text(body: object) -> str:
@@ -143,7 +151,7 @@ def _texts(value: object) -> Iterator[str]:
         for each in value:
             yield from _texts(each)
     elif isinstance(value, str):
-        inner = parsed(value.encode(errors="replace")) if value[:1] in "{[" else None
+        inner = _unpacked(value)
         yield from _texts(inner) if isinstance(inner, dict | list) else [value.strip()]
 
 

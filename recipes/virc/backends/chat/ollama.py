@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from virc.backends.chat.images import RequestPicture
-from virc.backends.chat.request import RESULT
+from virc.backends.chat.request import RESULT, offered
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Ask, ChatTurn
 
@@ -61,7 +61,7 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
         body["format"] = ask.json_schema
     if sampling.likeliest:
         body |= {"logprobs": True, "top_logprobs": sampling.likeliest}
-    return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
+    return body | ({"tools": offered(ask.schemas)} if ask.schemas else {})
 
 
 def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 Ways = tuple[dict[str, Any], dict[str, Any]]
 """The fields that switch thinking on, and those that switch it off."""
-_TEMPLATE: Ways = (
+TEMPLATE: Ways = (
     {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
     {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
 )
+
+_EFFORT: Ways = {"reasoning_effort": "medium"}, {"reasoning_effort": "none"}
 
 
 class Provider(NamedTuple):
@@ -49,14 +51,14 @@ OLLAMA, VLLM = "library", "vllm"
 PROVIDERS = {
     VLLM: Provider(
         "vLLM", "docs.vllm.ai: Sampling Parameters, Engine Arguments, Reasoning Outputs",
-        _TEMPLATE, "include_stop_str_in_output", True, True, True,
+        TEMPLATE, "include_stop_str_in_output", True, True, True,
     ),
-    "sglang": Provider("SGLang", "docs.sglang.ai: Sampling Parameters", _TEMPLATE, "no_stop_trim", True, True, True),
-    "virc": Provider("virc serve", "virc.serving", _TEMPLATE, takes_sampling=True, shows_whole=True),
-    "llamacpp": Provider("llama.cpp", "ggml-org/llama.cpp: tools/server/README.md", _TEMPLATE, takes_min_p=True),
+    "sglang": Provider("SGLang", "docs.sglang.ai: Sampling Parameters", TEMPLATE, "no_stop_trim", True, True, True),
+    "virc": Provider("virc serve", "virc.serving", TEMPLATE, takes_sampling=True, shows_whole=True),
+    "llamacpp": Provider("llama.cpp", "ggml-org/llama.cpp: tools/server/README.md", TEMPLATE, takes_min_p=True),
     OLLAMA: Provider("Ollama", "ollama/ollama: api/types.go, `think`", ({"think": True}, {"think": False})),
-    "organization_owner": Provider("LM Studio", "lmstudio.ai/docs"),
-    "lmdeploy": Provider("LMDeploy", "lmdeploy.readthedocs.io"),
+    "organization_owner": Provider("LM Studio", "lmstudio.ai/docs; GD4AI/obsidian-llm-wiki#481", _EFFORT),
+    "lmdeploy": Provider("LMDeploy", "lmdeploy.readthedocs.io", TEMPLATE),
 }  # fmt: skip
 """By the owner of the models that a server lists, in lower case."""
 HOSTS: Mapping[tuple[str, ...], Ways] = {
@@ -66,10 +68,8 @@ HOSTS: Mapping[tuple[str, ...], Ways] = {
         {"thinking": {"type": "enabled"}},
         {"thinking": {"type": "disabled"}},
     ),
-    (".openai.com", ".openai.azure.com", ".googleapis.com", ".api.x.ai"): (
-        {"reasoning_effort": "medium"},
-        {"reasoning_effort": "none"},
-    ),
+    # earendil-works/pi#3522, vellum-ai/vellum-assistant#36284
+    (".openai.com", ".openai.azure.com", ".googleapis.com", ".api.x.ai", ".fireworks.ai", ".together.xyz"): _EFFORT,
 }
 """How thinking is switched where the host tells it; sources: the API references of the hosts."""
 
@@ -80,8 +80,9 @@ def provider(kind: str) -> Provider:
 
 
 def ways_to_think(endpoint: str, kind: str) -> Ways:
+    """How thinking is switched; two empty objects where that is not known."""
     host = f".{urlsplit(endpoint).hostname}"
-    by_host = next((ways for names, ways in HOSTS.items() if host.endswith(names)), _TEMPLATE)
+    by_host: Ways = next((ways for names, ways in HOSTS.items() if host.endswith(names)), ({}, {}))
     return provider(kind).thinking or by_host
 
 
@@ -128,10 +129,10 @@ FILTERED = {
 # What refusals mean.
 
 Meaning = Literal[
-    "quota", "ends soon", "rate limit", "overloaded", "request too large", "filter", "permanent", "loading", "failed",
-    "bad key", "key", "own key header", "anthropic", "model", "no vision model", "wants https", "context", "too long",
-    "full", "per minute", "pictures", "too many", "refuses", "reply length", "empty content", "order of messages",
-    "whole request",
+    "quota", "ends soon", "rate limit", "overloaded", "request too large", "filter", "permanent", "passing", "loading",
+    "failed", "bad key", "key", "own key header", "anthropic", "model", "no vision model", "wants https", "context",
+    "too long", "full", "per minute", "pictures", "too many", "refuses", "reply length", "empty content",
+    "order of messages", "whole request",
 ]  # fmt: skip
 _PICTURES = r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b"
 WORDINGS: Mapping[Meaning, Mapping[str, str]] = {  # pattern, whatever its case -> who writes so
@@ -165,6 +166,11 @@ WORDINGS: Mapping[Meaning, Mapping[str, str]] = {  # pattern, whatever its case 
         r"(?:exceed\w*|larger than|longer than)[^.]{0,40}context": "llama.cpp, Ollama",
         r"context(?! (?:deadline|cancel))[^.]{0,20} exceeded": "Ollama",
         r"limit-mm-per-prompt|at most \d+ (?:image|picture)": "Xinference: xorbitsai/inference#3054",
+    },
+    "passing": {  # sent with 400, and changed by another try: lmstudio-ai/lmstudio-bug-tracker#1057, #1492
+        r"model (?:has |was |is |been )*(?:(?:un|re)loaded|crashed)|crashed without": "LM Studio",
+        r"(?:operation|generation|request|stream|context) (?:was |has been )?(?:cancel+ed|aborted)": "several",
+        r"connection (?:was )?(?:reset|closed|aborted)|broken pipe|unexpected EOF|socket hang up": "gateways",
     },
     "loading": {
         r"\bload(?:ing|ed yet)": "llama.cpp",
@@ -252,6 +258,12 @@ HINTS = (
         "let it write less: «--max-tokens 1024»",
     ),
     (
+        r"reasoning is mandatory|budget 0 is invalid|only (?:works in thinking mode|type=enabled)|support '?none\b"
+        r"|(?:thinking|reasoning)\b[^.]{0,20}\b(?:cannot|can't|can not) be (?:disabled|turned off)"
+        r"|thinking_?budget[^.]{0,20} to 0\b|enable_thinking\b[^.]{0,40}\btrue",
+        'leave out «--thinking off»; to have it think less: «--extra-body \'{"reasoning_effort": "low"}\'»',
+    ),
+    (
         r"chat_template_kwargs|enable_thinking|reasoning_effort|['\"`]thinking['\"`]|support thinking",
         "leave out «--thinking», or the field in «--extra-body»",
     ),
@@ -277,8 +289,8 @@ _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "eight": 8, "te
 NUMBER_WORDS = {"single": 1, **_COUNTS}
 _TOKENS = r"tokens per (?:minute|day)|\bTP[MD]\b|context(?! (?:deadline|cancel))|\btokens\b"
 _BEFORE = (
-    r"(?:at most|up to|no more than|maximum|max\b|limit|\bonly\b|allow|exceed|between \d+ and|> ?|<= ?|\bunder\b"
-    r"|\bbelow\b|(?<!must be )(?:larger|longer) than|(?:lower|smaller|more|less) than)"
+    r"(?:at most|up to|no more than|maximum|max(?![a-z])|limit|超过|\bonly\b|allow|exceed|between \d+ and|> ?|<= ?"
+    r"|\bunder\b|\bbelow\b|(?<!must be )(?:larger|longer) than|(?:lower|smaller|more|less) than)"
 )
 TOO_LARGE = rf"too (?:large|big|long)|{_BEFORE}"
 _WORD = rf"{_BEFORE}[^\d]{{0,60}}?"
@@ -292,7 +304,7 @@ _BYTES = rf"{_NUMBER}(?P<unit>bytes?|kilobytes?|megabytes?|[km]i?b)\b"
 _AREA = rf"{_NUMBER}(?P<unit>mega-?pixels?|mpix\w*|mp\b|million pixels|pixels?|px\b)"
 _SIDE = (
     r"(?<![\w.,])(?P<n>\d{2,5}|\d,\d{3}) ?(?:px\b|pixels?\b)?"
-    r"(?: ?[x×*] ?(?P<m>\d{2,5}|\d,\d{3}) ?(?:px\b|pixels?\b)?)?(?![\w,]|\.\d)"
+    r"(?:(?: ?[x×*] ?|, )(?P<m>\d{2,5}|\d,\d{3}) ?(?:px\b|pixels?\b)?)?(?!\w|[.,]\d)"
 )
 _ABOUT_SIDES = (
     r"\bpixels?\b|\d ?px\b|\d ?[x×*] ?\d|dimension|resolution|width|height|(?:longest|long|each|per) (?:side|edge)"

@@ -7,7 +7,7 @@ from typing import Any
 from virc.backends.chat.causes import LENGTHS, OPTIONAL, SYSTEM, RefusedError
 from virc.backends.chat.errors import parsed
 from virc.backends.chat.images import AsPart
-from virc.backends.chat.providers import says, ways_to_think
+from virc.backends.chat.providers import TEMPLATE, says, ways_to_think
 from virc.backends.interface import Sampling
 from virc.core.errors import UsageError
 from virc.core.work import forks
@@ -167,6 +167,18 @@ def _calling(position: int, called: Sent) -> Iterator[dict[str, Any]]:
         yield {"role": "tool", "tool_call_id": made["id"], "content": result or RESULT}
 
 
+def offered(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The schemas without `additionalProperties: false`, on which hosts fail unless they are strict."""
+    return [{**tool} if tool["function"].get("strict") else _opened(tool) for tool in tools]
+
+
+def _opened(schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        closed = {"additionalProperties"} if schema.get("additionalProperties") is False else ()
+        return {name: _opened(each) for name, each in schema.items() if name not in closed}
+    return [*map(_opened, schema)] if isinstance(schema, list | tuple) else schema
+
+
 def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dict[str, Any]:
     """The request that every server takes, or says which part of it not."""
     request: dict[str, Any] = {
@@ -182,7 +194,7 @@ def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dic
     if ask.continues:  # vLLM and SGLang: the reply belongs to the turn that has begun
         request |= {"continue_final_message": True, "add_generation_prompt": False}
     if ask.schemas:
-        request["tools"] = list(ask.schemas)
+        request["tools"] = offered(ask.schemas)
     if ask.json_schema is not None:
         schema = {"name": "answer", "schema": ask.json_schema}
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -216,7 +228,7 @@ def check_thinking(switch: str | None, fields: Mapping[str, Any], endpoint: str,
     """Raise UsageError where a user's `fields` contradict the switch: they do the opposite by the server's own way."""
     if switch is None:
         return
-    off = values_of(ways_to_think(endpoint, kind)[1])
+    off = values_of(ways_to_think(endpoint, kind)[1] or TEMPLATE[1])
     given = values_of(fields)
     for path, value in off.items():
         # Null takes the field out; of values that are not those of `off` a server may have many, as of an effort.

@@ -12,8 +12,9 @@ _MAX_COUNT = 2**40
 _PROMPT = ("prompt_tokens_details", "input_tokens_details")
 _REPLY = ("completion_tokens_details", "output_tokens_details")
 _PARTS = (*CACHED, *WRITTEN, "reasoning_tokens", "image_tokens")
-_COSTS = ("cost", "estimated_cost", "cost_details", "is_byok")
-_USED = (*READ, *DRAWN, *_PROMPT, *_REPLY, *_PARTS, *_COSTS, "total_tokens", "tokens")
+_COSTS = {"cost": 1.0, "estimated_cost": 1.0, "cost_in_usd_ticks": 1e-10}  # the last is xAI's, docs.x.ai: Cost Tracking
+_UPSTREAM = ("cost_details", "upstream_inference_cost")
+_USED = (*READ, *DRAWN, *_PROMPT, *_REPLY, *_PARTS, *_UPSTREAM, "is_byok", "tokens")
 _ROUNDING = 2  # tokens: some servers count the first or the last one once
 
 
@@ -28,18 +29,23 @@ def fields_of_usage(sent: Mapping[str, Any]) -> dict[str, Any]:
     read, drawn, total = _largest(counts, READ), _largest(counts, DRAWN), _largest([sent], ("total_tokens",))
     cached = _largest([sent, *prompt], CACHED) + _largest([sent, *prompt], WRITTEN)
     read = read + cached if cached > read else read
-    thought, apart = _largest([sent, *reply], ("reasoning_tokens",)), total - read - drawn if total and read else 0
-    names = [("usage", name) for name in left("usage", {key: each for key, each in sent.items() if each}, _USED)]
+    thought = _largest([sent, *reply], ("reasoning_tokens",))
+    read = read or (max(0, total - drawn) if drawn else 0)
+    apart = total - read - drawn if total and read else 0
+    if not _is_near(apart, 0, thought) and _is_near(apart - cached, 0, thought):  # Anthropic's, of a gateway
+        read, apart = read + cached, apart - cached
+    costs = {name: each * unit for name, unit in _COSTS.items() if (each := _amount(sent.get(name))) is not None}
+    used = (*_USED, *costs, "total_tokens" if read else "")
+    given = {key: each for key, each in sent.items() if each}
+    names = [("usage", name) for name in left("usage", given, used)]
     for part in (*prompt, *reply):
         names += [("usage", name) for name in left("usage", {key: each for key, each in part.items() if each}, _PARTS)]
-    drawn += apart if apart > _ROUNDING and abs(apart - cached) > _ROUNDING else 0
-    # OpenRouter's, which with the user's own key has but its own fee in `cost`
-    cost, fallback, upstream = (_amount(sent.get(name)) for name in _COSTS[:3])
-    cost = fallback if cost is None else cost
-    if upstream and sent.get("is_byok"):
+    drawn += apart if apart > _ROUNDING else 0
+    cost, upstream = next(iter(costs.values()), None), next(filter(None, map(_amount, map(sent.get, _UPSTREAM))), None)
+    if upstream and sent.get("is_byok"):  # OpenRouter's, which with the user's own key has but its own fee in `cost`
         cost = (cost or 0.0) + upstream
     wrong = {
-        "total_tokens": all(abs(apart - part) > _ROUNDING for part in (0, cached, thought)),
+        "total_tokens": not _is_near(apart, 0, thought),
         "reasoning_tokens": thought > drawn,
         "cost_details": cost is not None and (upstream or 0) > cost * (1 + 1e-6),
     }
@@ -57,11 +63,17 @@ def fields_of_usage(sent: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _is_near(count: int, *parts: int) -> bool:
+    return any(abs(count - part) <= _ROUNDING for part in parts)
+
+
 def _amount(value: Any) -> float | None:
     if isinstance(value, Mapping):  # Perplexity sends an object, and OpenRouter one beside the cost
         value = value.get("total_cost", value.get("upstream_inference_cost"))
-    is_amount = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-    return float(value) if is_amount else None
+    with suppress(ValueError, OverflowError):
+        amount = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+        return amount if 0 <= amount < math.inf else None
+    return None
 
 
 def _largest(counts: Iterable[object], names: tuple[str, ...]) -> int:

@@ -144,6 +144,8 @@ def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> 
     """
     # a verb between what is denied and what stands in its place is in a group, and stays
     sentence = phrases.CORRECTED.sub(lambda found: f"{found[found.lastgroup]} " if found.lastgroup else "", sentence)
+    rest = phrases.OTHERS_DENIED.sub(" ", sentence).strip(" ,;")
+    sentence = rest if re.search(r"(?<!\w)[A-Z](?!\w)", rest) else sentence
     whole = (sentence,) if is_alone else ()
     if sentence.endswith("?"):
         return _Claim(0, whole)

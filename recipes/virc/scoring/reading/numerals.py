@@ -82,7 +82,7 @@ def leading(text: str) -> Numeral | None:
     if part := _PART_OF.match(lower):
         found = leading(f"1 {text[part.end() :]}")
         return found and found._replace(value=found.value * (Fraction(3, 2) if part[1] else Fraction(1, 2)))
-    found = _chinese(text) or _digits(text) or _words(text)
+    found = _chinese(text) or _digits(text) or _year(text) or _words(text)
     if found and (out := _OUT_OF.match(found.rest)):
         whole = leading(found.rest[out.end() :])
         return Numeral(found.value / whole.value, whole.rest) if whole and whole.value else None
@@ -141,6 +141,20 @@ def _scaled(number: Numeral) -> Numeral:
 _DECIMALS = re.compile(rf" point(?: (?:{'|'.join([*_SMALL][:10])})\b)+", re.IGNORECASE)
 _WORD = re.compile(r"([A-Za-z]+)[ -]*")
 _ONE = re.compile(r"(?:an? )(?=(?:hundred|thousand|million|billion|dozen|half|quarter|\w+th|third)\b)", re.IGNORECASE)
+
+
+_DIGIT, _TENS = "|".join([*_SMALL][1:10]), "|".join([*_SMALL][20:])
+_TWO_DIGITS = rf"(?:{'|'.join([*_SMALL][10:20])}|(?:{_TENS})(?:[ -](?:{_DIGIT}))?)"
+_YEAR = re.compile(rf"({_TWO_DIGITS})[ -](?:({_TWO_DIGITS})|(?:oh?|zero)[ -]({_DIGIT}))\b", re.IGNORECASE)
+
+
+def _year(text: str) -> Numeral | None:
+    """A year such as `nineteen eighty-four` and `nineteen oh five`; `ten thirty` is a time."""
+    found = _YEAR.match(text)
+    century, year = (_words(part) for part in found.groups() if part) if found else (None, None)
+    if not (found and century and year) or century.value > 20 or (century.value < 13 and year.value < 60):
+        return None
+    return Numeral(100 * century.value + year.value, text[found.end() :])
 
 
 def _words(text: str) -> Numeral | None:

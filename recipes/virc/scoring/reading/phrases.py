@@ -112,10 +112,26 @@ IS_RIGHT = re.compile(
 IS_RIGHT_CHINESE = re.compile(r"(?:.*[,:选项所以因此故])?\(?([A-Z])\)?(?:选项)?是?(?:正确|对)(?:的|答案|选项)*\W*")
 IS_WRONG = re.compile(
     r"^\W*(?:option |choice |answer )?\W?(?P<letter>[A-Z])\W? "
-    r"(?:(?:is|are|must be) (?:(?:the|a|an) )?(?:wrong|incorrect|not correct|not right|false|out)(?: \w+)?"
+    r"(?:(?:(?:is|are|must be) (?:(?:the|an?) )?|(?<=[:-] ))(?:wrong|(?:in|not )correct|not right|false|out)(?: \w+)?"
     r"|isn't (?:right|correct|true))\W*$",
     _FLAGS,
 )
+_CHOICE = (
+    r"(?:(?:the|la|l[eo]s|las|die|as?|options?|choices?|answers?|op[cçz]\w+|letra|lettre) )*(?-i:\(?[A-Z]\b\)?)"
+    r"(?: \([^()]{1,40}\))?"
+)
+_CHOICES = rf"{_CHOICE}(?:,? ?(?:\b(?:and|or|nor|y|e|o|et|ou|und|oder)\b|[,/&]) ?{_CHOICE})*"
+_WHILE = r"(?:and|but|while|whereas|though|y|e|et|und|pero|mais|mas|ma|aber|mientras que|tandis que|alors que|während)"
+OTHERS_DENIED = re.compile(
+    rf"(?:^(?:{_WHILE} )?|[,;:]\s(?:{_WHILE} )?|\s{_WHILE} )"
+    rf"(?:{_CHOICES}|(?:all )?(?:the|las|los|les|die) (?:others?|rest|other \w+))"
+    r" (?:(?:is|are|must be|es|son|est|sont|ist|sind|é|são|è|sono)(?: (?:all|both|clearly|todas|toutes|alle))?"
+    r" (?:wrong|incorre\w*|false|falsch|fals[aoe]s?|sbagliat\w|errad\w+|not(?: \w+)?)"
+    r"|(?:is|are)n't(?: \w+)?|do(?:es)?(?: not|n't) \w+)(?=\W*(?:[,;.]|$))"
+    rf"|[,;]?\s\(?(?:{_WHILE} )?(?:not|no|não|non|pas|nicht|niet|inte|nie|не) {_CHOICES}\W*$",
+    _FLAGS,
+)
+"""Says of other choices than the answer, by their letters, that they are none."""
 PRONOUN = re.compile(r"\b(?:it|this|that|i|he|she|they|statement|claim|assertion|sentence)$", _FLAGS)
 
 SAID_TO_BE = re.compile(
@@ -166,8 +182,10 @@ FILLER = re.compile(
     r"|by(?= \d)"
     r"|i meant?|should be|during(?= \d{4})|a ratio of|(?:the )?point(?= ?\()|(?:la |le |a |o )?(?:opción|opção"
     r"|opzione|letra|lettre)"
-    r"|at(?= ?\()|(?:in |on )?(?:the )?year(?= \d{4})|in(?= \d{4})|(?:the )?number(?= -?\d)|no\.(?= ?\d)"
-    rf"|(?:the|la|el|le|die)(?= {LETTER_CHOICE}\W*$)|answer|ans|option|choice|letter|因此|所以|大约|约|大概|故|则|共)\b"
+    r"|at(?= ?\()|(?:in |on )?(?:the )?year(?= \d{4})|in(?= (?:\d{4}|\w+teen |twenty[ -][a-z]+))"
+    r"|(?:the )?number(?= -?\d)|no\.(?= ?\d)"
+    rf"|(?:the|la|el|le|il|die|(?-i:[ao]))(?= {LETTER_CHOICE}\W*$)"
+    r"|answer|ans|option|choice|letter|因此|所以|大约|约|大概|故|则|共)\b"
     r"|\s*(?:因此|所以|大约|约|大概|故|则|一共|总共|共有|共)|[\s~≈:,*=]+)+[\s,:]*",
     _FLAGS,
 )

@@ -17,8 +17,12 @@ from virc.scoring.reading.quantities import Agree, Quantity, quantities_agree, q
 _MAX_ITEMS = 40
 
 
+_ONLY_ITEM = re.compile(r"(?:\[ *)+([\"'“‘]?)([^\[\]\"'“”‘’,;]+)[\"'”’]?(?: *\])+")
+
+
 def alike(one: str, other: str, agree: Agree = operator.eq) -> bool:
     """Whether two short answers say the same; `agree` compares two numbers of one unit, the answer's first."""
+    one, other = (_ONLY_ITEM.sub(r"\2", each) if _ONLY_ITEM.fullmatch(each) else each for each in (one, other))
     if names_differ(one, other):
         return False
     one, other = rules.unnamed(one, other)

@@ -22,7 +22,7 @@ FIELDS = ("id", "image", "question", "choices")
 OF_PROBLEMS = (*FIELDS, "answer")
 """What a row has that is evaluated; its answer is in the column `answer` unless the user names another."""
 _IMAGES = ("image", "images")
-_USUAL: Mapping[str, str] = {
+USUAL: Mapping[str, str] = {
     "id": "id questionid qid uid uuid sampleid problemid rowid index idx",
     "image": (
         "image images imagepath imagepaths imagefile imagefilename imagename imageurl imageurls img imgs imgpath "
@@ -232,7 +232,7 @@ def _column(
     """
     if any(name in names for name in ours):
         return None
-    usual = usual or _USUAL[field].split()
+    usual = usual or USUAL[field].split()
     found = sorted((name for name in names if key_of(name) in usual), key=lambda name: key_of(name) not in ours)
     if len(found) > 1 and key_of(found[0]) not in ours:
         either, choose = " or ".join(map(repr, found)), shlex.quote(f"{field}={found[0]}")
@@ -248,7 +248,7 @@ def key_of(name: str) -> str:
 def _hint(field: str, names: Collection[str]) -> str:
     if any("?" in name or _FILE.search(name) for name in names):
         return "the first line of a table names its columns, such as image,question"
-    known = {name for each in _USUAL.values() for name in each.split()} | _ANSWERS
+    known = {name for each in USUAL.values() for name in each.split()} | _ANSWERS
     others = [name for name in names if key_of(name) not in known]
     pictures = [name for name in others if any(part in key_of(name) for part in _OF_PICTURES)]
     likely = (pictures or others) if field == "image" else [name for name in others if name not in pictures]

@@ -11,7 +11,7 @@ from virc_extras.video.tools.select_frames import CLIP_SCHEMA
 NAME = "watch"
 TEMPLATE = "after_image"
 _USUAL = 8
-_TIME = {"type": ["number", "string"], "minimum": 0, "maximum": MAX_SECONDS, "maxLength": 40}
+_TIME = {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_SECONDS}, {"type": "string", "maxLength": 40}]}
 SCHEMA = function_schema(
     NAME,
     "Look at frames of a video between two times, or at the frame shown at one time.",
@@ -20,6 +20,7 @@ SCHEMA = function_schema(
     end={**_TIME, "description": "the same of the last frame; without it, one frame is shown"},
     count={"type": "integer", "minimum": 1, "maximum": MOST, "description": f"how many frames, {_USUAL} by default"},
     unit={
+        "type": "string",
         "enum": ["seconds", "fraction", "frame", "source_frame"],
         "description": "of numbers: seconds by default, parts of the length, numbers of frames shown, or in the file",
     },
