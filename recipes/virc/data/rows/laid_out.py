@@ -346,8 +346,9 @@ def _pair(row: Mapping[str, Any], layout: Layout, better: Column, worse: Column)
     turns = before if asks is None else _asked_turns(present(row, asks))
     if asks is None and not before:
         raise DataError("its replies have no turns before them, and no column has those")
-    for repeated in (before, before_other):
-        if (repeated or asks is None) and _messages_of(repeated) != _messages_of(turns):
+    are_texts = [isinstance(present(row, side), str) for side in (better, worse)]  # without turns before them
+    for repeated, is_text in zip((before, before_other), are_texts, strict=True):
+        if (repeated or (asks is None and not is_text)) and _messages_of(repeated) != _messages_of(turns):
             raise DataError("its two replies do not follow the same turns")
     return _Conversation(turns, asks or better, (chosen, rejected))
 
