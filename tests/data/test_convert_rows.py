@@ -140,6 +140,7 @@ FAULTS: dict[int, object] = {
     5: {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "images": ["no.png"]},
     6: {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b\ud83d"}]},
 }
+BOX = '{"bbox_2d": [700, 420, 1100, 700]}'
 
 
 def test_a_faulty_row_is_an_error_before_anything_is_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -165,9 +166,6 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert counts["left_out"] == len(fields["faults"]) == 4
     assert (counts["rows_in"], counts["rows_out"]) == (6, 2)
     assert ids(tmp_path / "out")["rows"] == [0, 2]
-
-
-BOX = '{"bbox_2d": [700, 420, 1100, 700]}'
 
 
 @each_case(("reply", "changes", "code"), [

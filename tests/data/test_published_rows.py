@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from support import published_rows, row_files, rows_of_thinkers
 from support.called import virc
 from support.engine_python import interpreter
@@ -191,13 +190,3 @@ def test_an_image_may_be_named_by_a_file_url(tmp_path: Path) -> None:
     own = system(tmp_path, own="{about: mine, messages: messages}")
     done = virc("data", "check", written(tmp_path, {"messages": turns}), "--system", own, "--workers", 1)
     assert ("1 image;" in done.out, "image_missing" in done.out) == (True, False), done
-
-
-def test_a_picture_without_bytes_and_path_is_none(tmp_path: Path) -> None:
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
-    images = [{"bytes": data, "path": ""} for data in (b"", *[(tmp_path / "a.png").read_bytes()] * 2)]
-    columns = {"image": images, "question": ["?"] * 3, "answer": ["a"] * 3}
-    parquet.write_table(pyarrow.table(columns), tmp_path / "rows.parquet")
-    said = virc("data", "check", tmp_path / "rows.parquet").out
-    assert ("rows.parquet:1: no_image" in said, "3 rows, 2 good" in said) == (True, True)

@@ -301,6 +301,12 @@ def test_numbered_pictures_of_a_sample_are_in_order(names: list[str], images: li
     assert fields == {"key": "a", "images": [b"2", b"1"]}
 
 
+def test_a_picture_without_bytes_and_path_is_none(tmp_path: Path) -> None:
+    empty, layout = {"bytes": b"", "path": None}, Layout("of pictures", question="q", images="image")
+    for picture, count in ((empty, 0), ([empty, empty], 0), ({"bytes": b"x", "path": ""}, 1)):
+        assert len(record_of({"q": "?", "image": picture}, layout, tmp_path, None).images) == count
+
+
 def test_a_shard_that_is_cut_gives_the_samples_before(tmp_path: Path) -> None:
     path = members_of(tmp_path, "a.jpg", "a.json", "b.jpg", "b.json")
     path.write_bytes(path.read_bytes()[: 5 * 512])

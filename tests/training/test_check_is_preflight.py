@@ -47,10 +47,8 @@ PAGES = [
     "`<video>` and `<audio>`",
     "<img> and </img>",
 ]
-MARKS = [
-    "<|video_pad|>", "<img>a.png</img>", "<img_context>", "<|audio|>", "<speech>", "<loc0123><loc0456>", "<loc_7>",
-    "<patch_index_0044>", '<point x="4.5" y="6">', "<points x1='4'", "<|det|>[[1, 2, 3, 4]]", "{<1><2><3><4>}",
-]  # fmt: skip
+MARKS = ["<|video_pad|>", "<img>a.png</img>", "<img_context>", "<|audio|>", "<speech>", "<loc0123><loc0456>", "<loc_7>"]
+MARKS += ["<patch_index_0044>", '<point x="4.5" y="6">', "<points x1='4'", "<|det|>[[1, 2, 3, 4]]", "{<1><2><3><4>}"]
 LEARNT: list[tuple[Row, int]] = [({"loss": False}, 5), ({"weight": 0}, 5), ({"loss": True}, 0), ({"weight": 1.0}, 0)]
 GOOD: Row = {"messages": TURNS, "images": ["a.png"]}
 

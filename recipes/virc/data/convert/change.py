@@ -284,8 +284,9 @@ def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) 
 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     source, goal, grid = change.chat_protocol, change.goal, change.grid
-    if grid and not (source and source.coordinates in ("permille", "thousand", "unit")):
-        check_texts_of_boxes(msgspec.structs.replace(record, messages=()) if change.replays else record, grid)
+    shown_on, spoken = (change.learner.grid, change.learner.protocol) if change.learner else (grid, source)
+    if shown_on and (spoken is None or spoken.coordinates == "pixel"):
+        check_texts_of_boxes(msgspec.structs.replace(record, messages=()) if change.replays else record, shown_on)
     original = with_text_boxes(record, goal, grid)
     record = split_results(original, source)
     if change.holds not in _CONVERSATIONS:

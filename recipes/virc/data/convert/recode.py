@@ -44,7 +44,7 @@ _BOXED = r"\boxed{}"
 """A chat protocol whose first turn has it wants answers in such a box."""
 _MAX_TURNS = 256  # of a trajectory that is made of a problem: more than boxes of a row
 _KEY = r"""["'](?:\w*(?:box|point|polygon|coord)\w*|Position)["']\s*:\s*\["""
-_WRITTEN = re.compile(rf"(?:{_KEY}|<\|box_start\|>|<point>|start_box)[^\]<]{{1,60}}")
+_WRITTEN = re.compile(rf"(?:{_KEY}|<\|box_start\|>|<point>|start_box)[^\]<]{{1,60}}\]?")
 DIGITS = 4  # behind the point, of boxes in parts of the sides
 
 
