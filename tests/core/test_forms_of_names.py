@@ -67,3 +67,18 @@ def test_of_two_the_exact_one_is_taken_and_else_it_is_said(tmp_path: Path) -> No
 def test_what_is_not_there_stays_as_it_is(name: str, tmp_path: Path) -> None:
     make(tmp_path, "file.png")
     assert as_stored(tmp_path / name) == tmp_path / name
+
+
+@each_case(("asked", "stored"), [
+    *(("a b.png", f"a{blank}b.png") for blank in "\u202f\u00a0\u2009\u3000"), ("a\u202fb.png", "a b.png"),
+    ("sub\\a b.png", "sub/a b.png"), (".\\sub\\x\\a.png", "sub/x/a.png"), ("sub\\a b.png", "sub/a\u00a0b.png"),
+    ("bilder\bild 09.png", "bilder/bild 09.png"), ("sub\\a.png", "sub\\a.png"),
+])  # fmt: skip
+def test_names_of_rows_are_found_with_other_blanks_and_separators(asked: str, stored: str, tmp_path: Path) -> None:
+    file = make(tmp_path / "rows", stored)
+    make(tmp_path, "outside.png")
+    for is_trusted in (False, True):
+        assert source_of(asked, tmp_path / "rows", trusted=is_trusted)[0] == file.read_bytes()
+    assert Picture(asked, tmp_path / "rows").path() == file.resolve()
+    with pytest.raises(OSError, match="outside the dataset's folder"):
+        Picture("..\\outside.png", tmp_path / "rows").path()

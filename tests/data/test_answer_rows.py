@@ -157,6 +157,11 @@ def test_a_crop_shows_what_the_box_holds(tmp_path: Path, words: tuple[object, ..
     assert min(edges) > 200  # white all around: none of the figure is cut off
 
 
+def test_a_box_in_the_text_of_an_answer_keeps_its_picture_large(tmp_path: Path) -> None:
+    file = make_rows(tmp_path, {"answer": '{"bbox_2d": [1, 2, 3, 4]}'})
+    assert "its picture becomes smaller" in run_convert(file, tmp_path / "rows", "--max-pixels", 30_000).err
+
+
 def dark_part(image: Image.Image) -> tuple[int, int, int, int]:
     """Where what is drawn is: left, top, right, bottom in px."""
     found = image.convert("L").point(lambda value: 255 * (value < 128)).getbbox()

@@ -138,11 +138,13 @@ FAULTS: dict[int, object] = {
     2: "no JSON",
     4: {"messages": [{"role": "user", "content": "only"}], "images": []},
     5: {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "images": ["no.png"]},
+    6: {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b\ud83d"}]},
 }
+BOX = '{"bbox_2d": [700, 420, 1100, 700]}'
 
 
 def test_a_faulty_row_is_an_error_before_anything_is_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for number, what in ((2, "JSON"), (4, "last message"), (5, "no.png cannot be read")):
+    for number, what in ((2, "JSON"), (4, "last message"), (5, "no.png cannot be read"), (6, "half a")):
         source = spoil(dataset(tmp_path / f"a{number}", 6), {number: FAULTS[number]})
         assert convert(source, "--to", tmp_path / "out", "--format", "sft") == 5
         said = capfd.readouterr().err
@@ -158,26 +160,46 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixtur
     words = (source, "--to", tmp_path / "out", "--format", target, "--skip-faulty", "--json")
     assert convert(*words) == 0
     said = capfd.readouterr()
-    assert "rows: 6 rows read, 3 written, 3 left out" in said.err
+    assert "rows: 6 rows read, 2 written, 4 left out" in said.err
     fields = told(said.out)
     (counts,) = fields["datasets"]
-    assert counts["left_out"] == len(fields["faults"]) == 3
-    assert (counts["rows_in"], counts["rows_out"]) == (6, 3)
-    assert ids(tmp_path / "out")["rows"] == [0, 2, 5]
+    assert counts["left_out"] == len(fields["faults"]) == 4
+    assert (counts["rows_in"], counts["rows_out"]) == (6, 2)
+    assert ids(tmp_path / "out")["rows"] == [0, 2]
+
+
+@each_case(("reply", "changes", "code"), [
+    *((text, {}, 5) for text in (f"```json\n[{BOX}]\n```", BOX.replace('"', "'"), '{"point_2d": [700, 420]}',
+      "<|box_start|>(700,420),(1100,700)<|box_end|>", "click(start_box='(70,42)')")),
+    ("a", {"question": f"What is at {BOX}?"}, 5), ("a", {"answer": BOX}, 5), ("a", {"rejected_response": BOX}, 5),
+    (BOX, {"images": ["small.png"]}, 0), ("It is [1, 2, 3, 4].", {}, 0),
+])  # fmt: skip
+def test_a_text_with_a_box_keeps_its_picture_from_becoming_smaller(
+    reply: str, changes: dict[str, object], code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, size in (("large.png", (1400, 840)), ("small.png", (280, 168))):
+        Image.new("RGB", size).save(tmp_path / name)
+    turns = [{"role": "user", "content": "<image>?"}, {"role": "assistant", "content": reply}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns, "images": ["large.png"], **changes}))
+    target = ("--format", "pairs" if "rejected_response" in changes else "sft", "--max-pixels", 63504)
+    assert convert(tmp_path / "rows.jsonl", "--to", tmp_path / "out", *target) == code
+    assert ("row 1: its picture becomes smaller, and its text has" in capfd.readouterr().err) == bool(code)
 
 
 @each_case(
-    ("image", "options", "code"),
+    ("image", "question", "options", "code"),
     [
-        ("http://192.168.0.5/a.png", (), 5),
-        ("http://192.168.0.5/a.png", ("--trust-rows",), 0),
-        ("data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4=", (), 5),
+        ("http://192.168.0.5/a.png", "a", (), 5),
+        ("http://192.168.0.5/a.png", "a", ("--trust-rows",), 0),
+        ("data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4=", "a", (), 5),
+        ("https://8.8.8.8/a.png", "half \ud83d", (), 5),
     ],
 )
-def test_problems_without_a_picture_for_batch_are_faults(
-    image: str, options: tuple[str, ...], code: int, tmp_path: Path
+def test_problems_without_a_picture_or_text_for_batch_are_faults(
+    image: str, question: str, options: tuple[str, ...], code: int, tmp_path: Path
 ) -> None:
-    rows = [{"id": 1, "image": image, "question": "a"}, {"id": 2, "image": "https://8.8.8.8/a.png", "question": "a"}]
+    pairs = (image, question), ("https://8.8.8.8/a.png", "a")
+    rows = [{"id": at, "image": image, "question": question} for at, (image, question) in enumerate(pairs, 1)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = (tmp_path / "rows.jsonl", "--format", "batch", *options)
     assert convert(*words, "--to", tmp_path / "a") == code

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from virc.data.rows import pictures
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture
 
@@ -67,6 +68,12 @@ def test_equal_names_of_other_content_are_told_apart(tmp_path: Path, source: Pat
     assert names[2].endswith(".jpg")
     assert [(store.folder / name).read_bytes() for name in names] == [PNG, JPEG, JPEG, JPEG]
     assert store.stored_bytes == len(PNG) + 2 * len(JPEG)
+
+
+def test_no_folder_gets_too_many_pictures(store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_IN_FOLDER", 2)
+    names = [store.add(Picture(f"a/{at}.png", data=PNG + b"%d" % at)) for at in range(5)]
+    assert names == ["a/0.png", "a/1.png", "a/2/2.png", "a/2/3.png", "a/3/4.png"]
 
 
 def test_a_link_within_the_folder_gives_its_file_and_one_that_leaves_it_nothing(

@@ -289,6 +289,24 @@ def test_files_of_a_sample_are_gathered_and_names_may_come_twice(
             assert fields == dict(zip(("key", "jpg", "n"), row, strict=False))
 
 
+@each_case(("names", "images"), [
+    (["a.10.jpg", "a.2.jpg", "a.1.jpg", "a.json"], [b"2", b"1", b"0"]), (["a.json", "a.img0.png"], [b"1"]),
+    (["a.img_1.png", "a.img_0.jpg", "a.json"], [b"1", b"0"]), (["a.l1.png", "a.r2.png", "a.json"], []),
+])  # fmt: skip
+def test_numbered_pictures_of_a_sample_are_in_order(names: list[str], images: list[bytes], tmp_path: Path) -> None:
+    ((_, fields),) = raw.rows(members_of(tmp_path, *names))
+    expected = {"images": images} if images else {"l1.png": b"0", "r2.png": b"1"}
+    assert fields == {"key": "a", "n": names.index("a.json"), **expected}
+    ((_, fields),) = raw.rows(shard(tmp_path, a_1_png=b"1", a_2_png=b"2", a_json=b'{"images": ["2.png", "1.png"]}'))
+    assert fields == {"key": "a", "images": [b"2", b"1"]}
+
+
+def test_a_picture_without_bytes_and_path_is_none(tmp_path: Path) -> None:
+    empty, layout = {"bytes": b"", "path": None}, Layout("of pictures", question="q", images="image")
+    for picture, count in ((empty, 0), ([empty, empty], 0), ({"bytes": b"x", "path": ""}, 1)):
+        assert len(record_of({"q": "?", "image": picture}, layout, tmp_path, None).images) == count
+
+
 def test_a_shard_that_is_cut_gives_the_samples_before(tmp_path: Path) -> None:
     path = members_of(tmp_path, "a.jpg", "a.json", "b.jpg", "b.json")
     path.write_bytes(path.read_bytes()[: 5 * 512])

@@ -170,6 +170,7 @@ LASTING: dict[str, tuple[Fault, str, str, int, str, str]] = {
     "resets": (drop(10, reset=True), "storage", "model*", 6, "cannot fetch model.safetensors", "resume"),
     "fails": (status(500), "storage", "model*", 6, "where model.safetensors is stored, answers 500", "resume"),
     "forbids": (status(403), "storage", "model*", 6, "is stored, answers 403", "resume"),
+    "asks for a login": (status(401), "storage", "model*", 3, "is redirected to localhost", "unset HF_ENDPOINT"),
     "wrong bytes": (wrong(700_000), "storage", "model*", 6, "model.safetensors came with SHA-256", ""),
     "changes": (changes, "storage", "model*", 6, "model.safetensors changed on the server", "resume"),
     "another range": (another_range, "storage", "model*", 6, "another range", ""),

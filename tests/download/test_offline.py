@@ -10,7 +10,7 @@ from support.called import virc
 from virc.download.hub import record
 
 DATA = "datasets/some/data"
-FILES = {"rows.jsonl": b"{}\n", "more.jsonl": b"{}\n", "images.tar": packed({"images/a.png": b"a"})}
+FILES = {"rows.jsonl": b"{}\n", "more[1].jsonl": b"{}\n", "images.tar": packed({"images/a.png": b"a"})}
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ FILES = {"rows.jsonl": b"{}\n", "more.jsonl": b"{}\n", "images.tar": packed({"im
     [
         ((), (), 0),
         (("--include", "rows.jsonl"), ("--include", "rows.jsonl"), 0),
+        (("--include", "more[1].jsonl"), ("--include", "more[1].jsonl"), 0),
         (("--revision", "main"), ("--revision", "main"), 0),
         (("--include", "rows.jsonl"), (), 6),
         (("--include", "rows.jsonl"), ("--include", "*.jsonl"), 6),

@@ -77,7 +77,8 @@ def test_bombs_are_refused_before_they_unfold(bomb: str) -> None:
 @each_case(
     ("data", "says", "hints"),
     [
-        (b"", "is empty", None), (b"<!doctype html><html><svg></svg>", "is not a picture", "PNG"),
+        (b"", "is empty", None), (b"<!doctype html><html><svg></svg>", "is a web page", "PNG"),
+        (b"\xef\xbb\xbf<!-- a -->\n<HTML>", "is a web page", "PNG"), (b"<p>", "is not a picture", "PNG"),
         (b"%PDF-1.7\n1 0 obj", "is a PDF", "pdftoppm -r 200 -png 'my file'"),
         (b"<?xml version='1.0'?><svg xmlns=''/>", "is an SVG", "PNG"),
         (encoded(marked(32, 32), "ICO"), "is not a picture", "PNG"),  # a format Pillow reads and we do not

@@ -9,7 +9,8 @@ from batches import echo, problems, read
 from support.costly_pictures import encoded, held_now
 from support.servers import serve
 
-from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, limit
+from virc.core.limits import image_memory
+from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, TooLargeError, limit
 from virc.reasoning.opening import pictures as opening
 
 
@@ -53,6 +54,18 @@ def test_rows_in_work_at_the_same_time_stay_within_the_limit(
         assert batch(rows, server, "--concurrency", 12).code == 0
     assert len(held) == 12
     assert max(held) <= limit()
+
+
+def test_a_large_jpeg_is_decoded_in_part_and_others_say_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "MAX_PIXELS", 10**5)
+    for module in (opening, image_memory):
+        monkeypatch.setattr(module, "limit", lambda: 2**20)
+    jpeg, png = (encoded(kind, (1000, 600)) for kind in ("JPEG", "PNG"))
+    with opening.opened_all([(jpeg, "it")]) as (picture,):
+        assert (picture.size, picture.pixels.size) == ((1000, 600), (250, 150))
+    for data, whole in ((png, False), (jpeg, True)):
+        with pytest.raises(TooLargeError, match="5 MiB"), opening.opened_all([(data, "it")], whole=whole):
+            pass
 
 
 def test_a_row_whose_picture_never_fits_costs_that_row_alone(

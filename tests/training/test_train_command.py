@@ -114,6 +114,9 @@ def test_a_dry_run_counts_the_rows_as_the_run_does(workspace: Path, rows: Path) 
     smaller = virc(*words, "--set", "max_pixels=9000")
     assert (smaller.code, "boxes in pixels would not fit them" in smaller.err) == (5, True), smaller.err
     assert " --to DIR --format sft --max-pixels 9000" in smaller.err
+    packed = virc(*words, "--set", "engine.packing=true")
+    assert (packed.code, "--set engine.neat_packing=true packs rows" in packed.err) == (3, True), packed.err
+    assert virc(*words, "--set", "engine.packing=true", "--set", "engine.neat_packing=true").code == 0
     assert f"{workspace}/runs/tiny-instruct/data/" in info
     assert not (workspace / "runs").exists()
 

@@ -27,6 +27,8 @@ HIDDEN, RECORD = ".virc-download", "record.json"
 """Folder inside each folder that `virc download` filled, and the file in it that names the repository."""
 POINTER, PULL = b"version https://git-lfs", "git lfs pull"
 """How a file begins that Git LFS left in place of the real one, and the command that brings that."""
+_OF_WINDOWS = str.maketrans({"\\": "/", "\b": "/b", "\t": "/t", "\n": "/n", "\f": "/f", "\r": "/r"})
+"""The separator of Windows, also where JSON made one character of it and the letter behind it."""
 IN_THE_WAY = "move it away, or choose another folder with «--to»"
 """What to do about something that is where a file or folder is to come."""
 
@@ -42,11 +44,11 @@ def expanded(path: str | Path) -> Path:
 
 
 def as_stored(path: Path) -> Path:
-    """The path; where nothing is there, the one that differs from it by forms of Unicode alone (NFC and NFD), if any.
+    """The path; where nothing is there, the one that differs by forms of Unicode alone (NFC, NFD, blanks), if any.
 
     Raises OSError: several differ so.
     """
-    if str(path).isascii() or os.path.lexists(path):
+    if (str(path).isascii() and " " not in str(path)) or os.path.lexists(path):
         return path
     found = Path(path.anchor)
     for name in path.relative_to(path.anchor).parts:
@@ -66,17 +68,20 @@ def as_stored(path: Path) -> Path:
 
 
 def as_named(folder: Path, name: str) -> Path:
-    """The path that a row names from a folder, or by a `file://` URL, with escapes (`%20`) where no file has them.
+    """The path that a row names from a folder, or by a `file://` URL, with escapes (`%20`) where no file has them, and
+    `/` for the `\\` of Windows where that file is there.
 
     Raises OSError: as `as_stored`.
     """
     path = re.sub("^file://(localhost)?", "", name, flags=re.IGNORECASE)
     literal = as_stored(folder / path)
-    return literal if path == name or is_file(literal) else as_stored(folder / unquote(path))
+    others = [unquote(path)] * (path != name) + [path.translate(_OF_WINDOWS)]
+    found = (each for other in others if other != path and is_file(each := as_stored(folder / other)))
+    return literal if is_file(literal) else next(found, literal)
 
 
 def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return re.sub(r"\s", " ", unicodedata.normalize("NFC", name))
 
 
 PICTURES = frozenset(
@@ -100,7 +105,7 @@ def picture_within(folder: Path, name: str) -> Path:
         raise OSError(errno.EINVAL, "no file can have that name", name) from error
     if path.is_relative_to(folder.resolve()):
         return path
-    link = folder.joinpath(*Path(name).parts[:1])
+    link = folder.joinpath(*Path(name.translate(_OF_WINDOWS)).parts[:1])
     target = link.resolve() if link.is_symlink() and link.is_dir() and path.suffix.lower() in PICTURES else None
     if target is None or not path.is_relative_to(target) or folder.resolve().is_relative_to(target):
         raise OSError(errno.EPERM, "it is outside the dataset's folder", name)

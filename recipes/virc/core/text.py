@@ -14,6 +14,8 @@ def plain(text: object, most: int = 300) -> str:
 def clause(error: BaseException) -> str:
     """The reason an exception gives, on one line, beginning small (but `JSON`) and without a full stop."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        said = f"{error.object[error.start]!a} is half a character"
     text = plain(said, 200)
     if not text:
         return type(error).__name__

@@ -10,7 +10,8 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from glob import escape
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -327,10 +328,12 @@ def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
         rows = {*data_files.files_of(want.rows, data_files.info_of(listing), listing), INFO}
         files = tuple(file for file in files if file.name in rows or is_archive(file.name, listing.repo.kind))
     # The chat protocol of a model is no file of its repository: it is made of a dataset's rows.
+    names = [file.name for file in files]
+    there = {*names, *(f"{folder}/" for name in names for folder in PurePosixPath(name).parents)}
     globs = [glob for glob in want.include if glob != FILE_NAME or not want.model]
+    globs = [escape(glob) if glob in there else glob for glob in globs]  # a name with brackets, and no pattern
     for glob in globs:
         if not any(_matches(file, glob) for file in files):
-            names = [file.name for file in files]
             bare = glob.translate(str.maketrans("", "", "*?[]"))
             near = difflib.get_close_matches(bare, names, n=3, cutoff=0.3) or names[:3]
             sentence = f"no file of {listing.repo.url} matches {plain(glob, 80)}"

@@ -34,7 +34,7 @@ from virc.reasoning.pixels import appearance, depth
 from virc.reasoning.pixels.appearance import JPEGS, Stated
 from virc.reasoning.pixels.depth import Levels
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
-from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, too_long
+from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, MAX_SCAN, Grid, smart_resize, too_long
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -50,6 +50,7 @@ _TURNED_JPEG, _PLAIN_JPEG = "virc: pixels of a JPEG", "virc: all pixels of a JPE
 the second if the JPEG is upright and RGB or grey, so that its pixels are shown unchanged."""
 _RENDERING = "virc: numbers shown from black to white: "
 """The beginning of tag 270 (description) in such a TIFF whose pixels had over 8 bits; a `Rendering` as JSON follows."""
+_PAGE = re.compile(rb"[\s\xef\xbb\xbf]*(?:<[?!].*?>\s*)*?<(?:!doctype )?(?:html|head|body|script)\b", re.DOTALL)
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
@@ -76,6 +77,7 @@ class OpenedImage(msgspec.Struct, frozen=True):
         sendable: its file without metadata, if that decodes to these pixels; None: they have to be encoded.
         data: its file.
         rendering: how it became RGB.
+        original: (width, height) in pixels of its file, upright, where fewer were decoded.
         lossless: the pixels come from a JPEG file that is no longer here, but would have been sent as it is. They are
             sent as PNG, as another compression as JPEG would change them.
     """
@@ -86,11 +88,12 @@ class OpenedImage(msgspec.Struct, frozen=True):
     data: bytes | None = None
     rendering: Rendering = Rendering()
     lossless: bool = False
+    original: Size | None = None
 
     @property
     def size(self) -> Size:
-        """(width, height) in pixels."""
-        return self.pixels.size
+        """(width, height) in pixels of its file."""
+        return self.original or self.pixels.size
 
 
 class StoredImage(msgspec.Struct, frozen=True):
@@ -336,19 +339,20 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
     return open_file(source, name).pixels
 
 
-def open_file(source: bytes | Path, name: str) -> OpenedImage:
+def open_file(source: bytes | Path, name: str, most: int = MAX_PIXELS) -> OpenedImage:
     """Open a picture as upright RGB: of several frames the first, and what is transparent on white, black or gray.
 
     Args:
         source: the file's bytes, or where it lies.
         name: what the user calls it, for messages.
+        most: pixels, of which more are refused.
 
     Raises:
         DataError: it is missing, empty, damaged, no picture, or too large, small or long to be shown.
     """
     data = source if isinstance(source, bytes) else _read(source, name)
     image = parse_header(data, name)
-    _check_size(image.size, name)
+    _check_size(image.size, name, most)
     return upright_rgb(image, name, data)
 
 
@@ -493,11 +497,11 @@ def decoding(name: str) -> Iterator[None]:
         raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
 
 
-def image_size(source: bytes | Path, name: str) -> Size:
+def image_size(source: bytes | Path, name: str, most: int = MAX_SCAN) -> Size:
     """(width, height) in px of the picture that `open_image` gives, without decoding it; errors as there."""
     data = source if isinstance(source, bytes) else _read(source, name)
     image = parse_header(data, name)
-    _check_size(image.size, name)
+    _check_size(image.size, name, most)
     turned = False
     # Pillow gives the upright size of a TIFF itself, and decodes a PNG in search of a turn that it may not have.
     if image.format != "TIFF" and (image.format != "PNG" or _EXIF.search(data)):
@@ -574,8 +578,6 @@ def parse_header(data: bytes, name: str, page: int | None = None) -> Image.Image
         return image
     except DataError:
         raise
-    except Image.DecompressionBombError:
-        raise DataError(f"{name} is over {MAX_PIXELS // 10**6} million pixels", "make it smaller") from None
     except Exception as error:
         raise _unreadable(data, name, error, page) from None
 
@@ -598,7 +600,12 @@ def undecoded(data: bytes) -> ImageFile:
         comments_and_words = re.findall(rb"#[^\r\n]*|[^\s#]+", data[:_MAX_HEADER])
         if sum(not each.startswith(b"#") for each in comments_and_words) < needed:
             raise ValueError(f"its header is over {_MAX_HEADER >> 10} KiB")
-    return Image.open(io.BytesIO(data), formats=readable())
+    try:
+        return Image.open(io.BytesIO(data), formats=readable())
+    except Image.DecompressionBombError:  # over 179 million pixels; how many are too many is decided here
+        kind = next(each for each in readable() if (accept := Image.OPEN[each][1]) and accept(data[:16]) is True)
+        opened: ImageFile = Image.OPEN[kind][0](io.BytesIO(data), "")
+        return opened
 
 
 def _unreadable(data: bytes, name: str, error: Exception, page: int | None) -> DataError:
@@ -612,8 +619,10 @@ def _unreadable(data: bytes, name: str, error: Exception, page: int | None) -> D
         elif re.match("https?://", name, re.IGNORECASE):
             hint = f"curl -L {file} | {convert} - page"
         return DataError(f"{name} is a PDF, not a picture", hint)
-    if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
-        return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
+    is_page = _PAGE.match(start) is not None
+    if is_page or b"<svg" in start:
+        kind = "a web page, not a picture" if is_page else "an SVG drawing, not a picture of pixels"
+        return DataError(f"{name} is {kind}", "name the PNG or JPEG in it" if is_page else "export it as PNG")
     if not isinstance(error, UnidentifiedImageError):
         return DataError(f"{name} is damaged or cut short: {clause(error)}")
     if data.startswith(POINTER):
@@ -655,11 +664,11 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def _check_size(size: Size, name: str) -> None:
+def _check_size(size: Size, name: str, most: int = MAX_PIXELS) -> None:
     width, height = size
     measured = f"{name} has {width} x {height} px"
-    if width * height > MAX_PIXELS:
-        raise DataError(f"{measured}, over {MAX_PIXELS // 10**6} million", "make it smaller first")
+    if width * height > most:
+        raise DataError(f"{measured}, over {most // 10**6} million", "make it smaller first")
     if width * height < FEWEST_PIXELS:
         raise DataError(f"{measured}, too few to see anything")
     if too_long(width, height):

@@ -10,6 +10,8 @@ from virc.core.errors import ConfigError
 MAX_ASPECT = 200
 MAX_PIXELS = 100_000_000
 """Of a picture that is opened or shown; decoding a larger one fills the memory."""
+MAX_SCAN = 400_000_000
+"""Of a user's picture that is opened where it fits into the memory for pictures, as JPEG does at a part of its size."""
 
 Views = Sequence[Sequence[tuple[int, int]]]
 """Rows and columns of tokens of each view of a picture: the whole in a row, then rows of tiles, if any are apart."""

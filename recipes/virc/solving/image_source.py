@@ -22,7 +22,7 @@ from PIL import Image
 from virc.config.user import names_user
 from virc.core.errors import DataError, NetworkError, errors_as
 from virc.core.events import Reporter
-from virc.core.files import expanded, is_file, is_folder, is_path, near_file, picture_within
+from virc.core.files import as_named, expanded, is_file, is_folder, is_path, near_file, picture_within
 from virc.core.http.fetch import Fetch, FetchError, Rules
 from virc.core.retry import retried
 from virc.core.text import clause, counted, plain
@@ -89,9 +89,11 @@ def source_of(
             raise DataError(sentence, TRUST if error.errno == errno.EPERM else None) from None
         return _read_file(path, source, pipes), source
     if source[:7].lower() == "file://":
-        return _read_file(_path_of(source), source, pipes), source
+        return _read_file(path_of(source), source, pipes), source
     if not re.match(r"https?://", source, re.IGNORECASE):
         path = base / expanded(source)
+        with suppress(OSError, ValueError):  # several have that name, or none can: reading it says so
+            path = as_named(base, str(expanded(source)))
         try:
             return _read_file(path, source, pipes), source
         except DataError as error:
@@ -126,7 +128,7 @@ def is_pipe(source: Picture) -> bool:
     return isinstance(source, str | PathLike) and is_path(Path(source)) and Path(source).is_fifo()
 
 
-def _path_of(url: str) -> Path:
+def path_of(url: str) -> Path:
     host, path = urlsplit(url).netloc, url2pathname(urlsplit(url).path)
     if host not in ("", "localhost"):
         raise DataError(f"{url} is a file of the machine {host}", "file:///PATH has three slashes")
@@ -176,6 +178,8 @@ def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[
     for number, (seen, source) in enumerate(zip(pictures, sources, strict=True), 1):
         has_name = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
         name = plain(source, 80) if has_name else f"picture {number}"
+        if has_name and "\\" in str(source) and not is_path(str(source)):
+            yield f"{name} is read with / in place of \\", None
         if seen["shown"] == 1 < seen["frames"]:
             others = "the second is" if seen["frames"] == 2 else f"{seen['frames'] - 1} of them are"
             yield f"{name} has {seen['frames']} frames, and {others} not looked at", "«--page N» shows another"

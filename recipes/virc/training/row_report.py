@@ -3,7 +3,7 @@
 import shlex
 
 from virc.backends import checkpoint
-from virc.core.errors import DataError
+from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.files import expanded
 from virc.data.check.plain import other_than
@@ -46,6 +46,9 @@ def check_rows(prepared: Prepared, result: Result, report: Reporter) -> None:
         pictures = f"{sum(result.rewritten.values())} of {result.images} images"
         report.note(f"{pictures} are written as solving shows them, and not as LLaMA-Factory would ({kinds})")
     _check_sizes(prepared, result, report)
+    if result.images and config.engine.get("packing") and not config.engine.get("neat_packing"):
+        wrong = "engine.packing shows each reply the pictures and texts of other rows"
+        raise ConfigError(wrong, "«--set engine.neat_packing=true» packs rows, and keeps each apart")
     if prepared.request.ignore:
         report.note(f"columns left out: {', '.join(prepared.request.ignore)}")
     unit, mean = "rows", f"tokens a row: mean {result.mean:.0f},"
@@ -84,7 +87,8 @@ def _check_sizes(prepared: Prepared, result: Result, report: Reporter) -> None:
     target = {"sft": "sft", "dpo": "pairs"}.get(prepared.resolved.kind)
     target = target or ("rl" if config.rollout == "per_cru" else "prompts")
     convert = f"virc data convert {rows} --to DIR --format {target} --max-pixels {min(base_limit, config.max_pixels)}"
-    hint = f"{convert} makes rows that fit; {no_use}" if at_limit else f"«--set max_pixels={base_limit}», or {convert}"
+    convert += " makes rows that fit, or names a text with boxes that it cannot scale"
+    hint = f"{convert}; {no_use}" if at_limit else f"«--set max_pixels={base_limit}», or {convert}"
     if result.protocol.coordinates != "pixel":
         report.note(f"{shrunk}: they are shown smaller")
     elif result.protocol.tools and result.boxed:

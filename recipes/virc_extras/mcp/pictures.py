@@ -14,6 +14,7 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError, errors_as
+from virc.core.files import as_stored
 from virc.core.http.fetch import Rules
 from virc.core.text import plain
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png
@@ -21,7 +22,7 @@ from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.resample import resampled
 from virc.serving.agent import fetch
 from virc.serving.chat_request import RefusedError
-from virc.solving.image_source import data_url_bytes
+from virc.solving.image_source import data_url_bytes, path_of
 from virc_extras.mcp.result_store import ResultStore
 
 IMAGE = "image"
@@ -63,6 +64,8 @@ async def given(source: str, store: ResultStore, session: str, readable: Readabl
     scheme = _SCHEME.match(source)
     if scheme and scheme[1].lower() in ("http", "https"):
         return await _fetched(source, readable)
+    if scheme and scheme[1].lower() == "file":
+        return path_of(source)
     if scheme and source[scheme.end() : scheme.end() + 2] == "//":
         raise DataError(f"{scheme[1][:20]} URLs are not read: give a path inside a readable folder, or https")
     content = _of_base64(source)
@@ -106,7 +109,7 @@ def _contents(path: Path, readable: Sequence[Path]) -> bytes:
     outside = DataError(f"{plain(path, 120)} is not a picture inside a readable folder", f"readable: {where}")
     for folder in readable:
         try:
-            inside = (folder / path).resolve(strict=True).relative_to(folder)
+            inside = as_stored(folder / path).resolve(strict=True).relative_to(folder)
         except (OSError, RuntimeError, ValueError):
             continue
         with errors_as(DataError, f"{plain(path, 120)} cannot be read"):

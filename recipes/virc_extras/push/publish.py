@@ -3,12 +3,13 @@
 import re
 import tarfile
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from os.path import relpath
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import msgspec
@@ -24,6 +25,7 @@ from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
 from virc.data.rows import raw
 from virc.data.rows.llamafactory import INFO
+from virc.data.rows.pictures import MAX_IN_FOLDER
 from virc.download.hub.content import failures
 from virc.download.hub.origin import check_online, silence
 from virc.download.hub.refusals import AGAIN, MAX_WAIT, by_status, check_endpoint, host, unreachable
@@ -49,6 +51,7 @@ _CODE = re.compile(rf"{CODE}/(?:(?!__pycache__/)\w[\w.-]*/)*\w[\w.-]*")
 _MAX_TEXT = 64 * 2**20
 _LARGE = 10 * 2**20  # bytes, from which a file is uploaded by itself before the commit
 _MAX_FILES = 1000  # of one commit
+_MAX_IN_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
 _TRIES, _PAUSE = 4, 1.0  # of a commit that others overtake; seconds
 _MAX_NAMED = 8  # files with a key or a path
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
@@ -133,6 +136,7 @@ def prepare(name: str, hub_id: str, public: bool = False, ignore: Collection[str
         raise ConfigError(f"{folder} has no weights", "virc merge RUN makes a model; or download it again")
     if checkpoint.INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
+    _check_folders(folder, wanted)
     search = leaks.LeakSearch()
     files = [*_checked(folder, wanted, left_out, search)]
     if rows:
@@ -229,6 +233,14 @@ def _check_card(plan: PushPlan) -> None:
         said = "; ".join(plain(str(each.get("message")), 200) for each in answer.json().get("errors", []))
         hint = f"mend the lines between --- and --- at the beginning of {plan.folder / CARD}"
         raise DataError(f"{host(plan.repo)} refuses the card: {said or 'its front matter is not valid'}", hint)
+
+
+def _check_folders(root: Path, names: Iterable[str]) -> None:
+    """Raises DataError: the hub would refuse a commit, after those before it."""
+    for folder, count in Counter(str(PurePosixPath(name).parent) for name in names).items():
+        if count > _MAX_IN_FOLDER:
+            sentence = f"{root / folder} has {count:,} files, and the hub takes at most {_MAX_IN_FOLDER:,} in a folder"
+            raise DataError(sentence, f"virc data convert SRC --to NEW puts at most {MAX_IN_FOLDER:,} pictures in each")
 
 
 def _check_taken(plan: PushPlan, there: Mapping[str, int]) -> None:

@@ -96,6 +96,13 @@ def test_a_base_without_some_of_its_weights_is_not_trained(
         load(file.parent)
 
 
+def test_tokens_of_packed_rows_are_counted_without_their_mask(start: Any) -> None:
+    trainer, ones = SimpleNamespace(_track_num_input_tokens=lambda _, inputs: inputs), start.torch.ones(1, 3)
+    start.count_packed(trainer)
+    for mask, is_kept in ((ones, True), (start.torch.tensor([[1, 1, 2]]), False), (ones[None, None], False)):
+        assert ("attention_mask" in trainer._track_num_input_tokens(None, {"attention_mask": mask})) == is_kept
+
+
 def test_linear_layers_alone_get_adapters(start: Any) -> None:
     adapter = SimpleNamespace(patch_target_modules=lambda *_: ["0", "1", "1.0", "2"])
     start.adapt_layers_alone(adapter)

@@ -192,8 +192,10 @@ REFUSED: list[tuple[Row, str]] = [
 ({"messages": [turns("?")[0], {"role": "assistant", "content": "a", "loss": False}]}, "is not to be learnt"),
 (in_parts({"type": "image", "image": PICTURE}, content="a", weight=0.0), "is not to be learnt"),
 ({**grounded("<image>a <image>", "<bbox>", bbox=[[1, 2, 3, 4]]), "images": [PICTURE]}, "2 <image> marks, and it has 1"),
-*(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
-      for side in ("messages", "conversations", "response")),
+({"messages": turns("?", "a"), "images": [], "rejected_conversations": turns("?", "b")}, "rejected_conversations"),
+({"messages": turns("?", "a"), "images": [], "rejected_messages": turns("!", "b")}, "do not follow the same turns"),
+({"messages": turns("<image>?", "a"), "images": [PICTURE], "rejected_response": "b", "rejected_images": ["b.png"]},
+ "rejected_images"),
 ]  # fmt: skip
 
 

@@ -73,6 +73,14 @@ def test_a_folder_that_becomes_a_link_is_not_followed(place: Path, monkeypatch: 
     assert "cannot be read" in refused(behind, "show", image="a.png")
 
 
+def test_files_are_read_by_their_urls_and_with_other_blanks(place: Path) -> None:
+    (place / "a.png").rename(place / "a\u202fb.png")
+    for source in (f"file://{place}/a%20b.png", f"FILE://localhost{place}/a%E2%80%AFb.png", "a b.png"):
+        result = called(tool_calls([place]), "show", image=source).structured_content
+        assert result and result["width"] == 60  # noqa: PT018
+    assert "inside a readable folder" in refused(tool_calls([place]), "show", image=f"file://{place.parent}-not/b.png")
+
+
 def test_what_is_no_regular_file_is_not_waited_for(place: Path) -> None:
     assert "it is no file" in refused(tool_calls([place]), "show", image="pipe.png")
 
@@ -80,7 +88,9 @@ def test_what_is_no_regular_file_is_not_waited_for(place: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("file:///etc/passwd", "file URLs are not read"),
+        ("file:///etc/passwd", "not a picture inside a readable folder"),
+        ("file://host/etc/passwd", "is a file of the machine host"),
+        ("ftp://host/a.png", "ftp URLs are not read"),
         ("http://example.org/x.png", "only https URLs are fetched"),
         ("https://127.0.0.1/x.png", "no public server"),
         ("https://169.254.169.254/latest/meta-data", "no public server"),

@@ -203,6 +203,8 @@ def test_many_files_are_several_commits_the_card_in_the_last(
         shutil.copyfile(rows / "a.png", rows / f"{number}.png")
     assert virc("push", "charts", ID).code == 0
     states = [set(each) for each in server.states(f"datasets/{ID}")]
+    monkeypatch.setattr(publish, "_MAX_IN_FOLDER", 4)
+    assert "charts has 5 files, and the hub takes at most 4 in a folder" in virc("push", "charts", ID, "--dry-run").err
     assert [len(each) for each in states] == [0, 2, 4, 6]
     assert [at for at, each in enumerate(states) if "README.md" in each] == [3]
 

@@ -53,15 +53,17 @@ class Terms(msgspec.Struct, frozen=True):
             user has chosen a limit.
         seconds: longest wait for memory; None: no end.
         check: called while it waits or is decoded; what it raises ends that.
+        large: it is refused where it needs more than the limit, as are those from outside.
     """
 
     outside: bool = False
     seconds: float | None = None
     check: Callable[[], None] = check_stop
+    large: bool = False
 
     @property
     def strict(self) -> bool:
-        return self.outside or SETTING in os.environ
+        return self.outside or self.large or SETTING in os.environ
 
 
 OWN = Terms()

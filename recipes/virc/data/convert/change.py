@@ -24,6 +24,7 @@ from virc.data.check.plain import PLAIN, of_records
 from virc.data.convert.recode import (
     DIGITS,
     Boxes,
+    check_texts_of_boxes,
     errors_of,
     files_of,
     finished,
@@ -283,6 +284,9 @@ def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) 
 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     source, goal, grid = change.chat_protocol, change.goal, change.grid
+    shown_on, spoken = (change.learner.grid, change.learner.protocol) if change.learner else (grid, source)
+    if shown_on and (spoken is None or spoken.coordinates == "pixel"):
+        check_texts_of_boxes(msgspec.structs.replace(record, messages=()) if change.replays else record, shown_on)
     original = with_text_boxes(record, goal, grid)
     record = split_results(original, source)
     if change.holds not in _CONVERSATIONS:
@@ -383,10 +387,6 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
             )
     elif holds == "prompts":
         record = rl.complete(record)
-        labels = (value for value in record.extra.values() if isinstance(value, str))
-        contents = (message.content for message in record.messages)
-        with errors_as(DataError, "it is no UTF-8", caught=ValueError):
-            "".join([*contents, str(record.id), record.question or "", record.answer or "", *labels]).encode()
     else:
         pictures = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
         check_problem([picture.name for picture in pictures], record.question or "")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError, errors_as
-from virc.core.text import clause
+from virc.core.text import clause, plain
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import Rules
 from virc.data.rows.boxes import with_boxes_for
@@ -43,6 +43,8 @@ _BOX = re.compile(r'"bbox_2d"\s*:\s*\[' + r"\s*,".join([r"\s*(-?\d+)"] * 4) + r"
 _BOXED = r"\boxed{}"
 """A chat protocol whose first turn has it wants answers in such a box."""
 _MAX_TURNS = 256  # of a trajectory that is made of a problem: more than boxes of a row
+_KEY = r"""["'](?:\w*(?:box|point|polygon|coord)\w*|Position)["']\s*:\s*\["""
+_WRITTEN = re.compile(rf"(?:{_KEY}|<\|box_start\|>|<point>|start_box)[^\]<]{{1,60}}\]?")
 DIGITS = 4  # behind the point, of boxes in parts of the sides
 
 
@@ -230,6 +232,15 @@ def with_text_boxes(record: Record, target: Protocol | None, grid: Grid | None) 
     sizes = [SQUARE if index in square else size for index, size in enumerate(small)]
     messages = tuple(with_boxes_for(message, sizes) for message in record.messages)
     return msgspec.structs.replace(record, messages=messages)
+
+
+def check_texts_of_boxes(record: Record, grid: Grid) -> None:
+    """Raise DataError: a text, which stays as it is, has a box or point of a picture that becomes smaller."""
+    texts = [each.content for each in record.messages if each.role != "system" and not each.parts]
+    found = _WRITTEN.search("\n".join(filter(None, (*texts, record.rejected, record.question, record.answer))))
+    if found and any(is_over(image_size(*_file(each)), grid) for each in record.images):
+        hint = "`<bbox>` with `objects` is scaled; «--protocol» says `coordinates: permille` where they are no pixels"
+        raise DataError(f"its picture becomes smaller, and its text has {plain(found[0], 60)} in pixels of it", hint)
 
 
 def is_over(size: Size, grid: Grid | None) -> bool:

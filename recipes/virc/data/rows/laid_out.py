@@ -346,8 +346,8 @@ def _pair(row: Mapping[str, Any], layout: Layout, better: Column, worse: Column)
     turns = before if asks is None else _asked_turns(present(row, asks))
     if asks is None and not before:
         raise DataError("its replies have no turns before them, and no column has those")
-    for repeated in (before, before_other):
-        if (repeated or asks is None) and _messages_of(repeated) != _messages_of(turns):
+    for said, side in ((before, better), (before_other, worse)):
+        if (said or not (asks or isinstance(present(row, side), str))) and _messages_of(said) != _messages_of(turns):
             raise DataError("its two replies do not follow the same turns")
     return _Conversation(turns, asks or better, (chosen, rejected))
 

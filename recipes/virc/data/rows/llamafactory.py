@@ -273,12 +273,6 @@ class Kinds:
                 if late:
                     before = f"in no row of the first {FIRST_PART >> 20} MiB"
                     found.setdefault("late", f"{plain(path, 60)} is {before}: LLaMA-Factory stops at it")
-            if kind == "text":
-                try:
-                    str(value).encode()
-                except UnicodeEncodeError:
-                    flaw = f"{plain(path, 60)} holds half a character: LLaMA-Factory stops at it"
-                    found.setdefault("half", flaw)
         yield from found.values()
 
 

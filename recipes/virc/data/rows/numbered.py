@@ -8,6 +8,7 @@ import msgspec
 
 from virc.config.taken import ignoring
 from virc.core.errors import DataError
+from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.rows.record import Record, check_texts
 from virc.data.rows.unread import left_in_messages, unread
@@ -88,6 +89,8 @@ def read_row(
     in_messages = left_in_messages(fields, named, tags)
     lost |= {name: holds for name, (_, holds) in in_messages.items() if holds and name not in left_out}
     left = tuple((edge, name.rpartition(".")[2]) for name, (edge, _) in in_messages.items() if name not in lost)
+    of_windows = (each.name for each in record.images if each.data is None and "\\" in each.name)
+    left += tuple(("separator", each) for each in of_windows if not is_file(folder / each))
     return NumberedRow(number, record, None, found, lost, left)
 
 

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
@@ -14,6 +16,8 @@ from virc.data.rows.record import Picture, Record
 from virc.solving.sources.picture_files import ENDINGS
 
 FOLDER = "images"
+MAX_IN_FOLDER = 5_000
+"""Pictures in a folder; the hub refuses over 10,000 files."""
 _STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
 # What every system takes as the name of a file or folder, and no listing hides.
 _PART = re.compile(
@@ -39,6 +43,7 @@ class PictureStore:
         """Size they would have if every row had its own."""
         self._names: dict[bytes, str] = {}  # by key of the image
         self._sizes: dict[str, int] = {}  # by name
+        self._counts = Counter[PurePosixPath]()  # files by folder
 
     def names(self, record: Record) -> list[str]:
         return [self.name(picture, record) for picture in record.images]
@@ -64,13 +69,21 @@ class PictureStore:
         kept = _kept(picture.name)
         if kept and picture.data is not None and "/" not in kept:
             kept = f"{FOLDER}/{kept}"  # bytes have bare names in published rows; they belong together
-        if kept and self._holds(self.folder / kept, picture):
+        if kept and self._holds(self.folder / (kept := self._with_room(kept)), picture):
             return kept
         own = PurePosixPath(picture.name).suffix.lower()
-        name = name_of(picture.read(), own * (own in ENDINGS))
+        name = self._with_room(name_of(picture.read(), own * (own in ENDINGS)))
         if not self._holds(self.folder / name, picture):
             raise VircError(f"{self.folder / name} exists and is not the image to write there")
         return name
+
+    def _with_room(self, name: str) -> str:
+        """The name, or where its folder is full that in the first folder `2`, `3`… within it that is not."""
+        path = PurePosixPath(name)
+        places = chain([path], (path.parent / str(number) / path.name for number in count(2)))
+        place = next(e for e in places if self._counts[e.parent] < MAX_IN_FOLDER or (self.folder / e).exists())
+        self._counts[place.parent] += 1
+        return str(place)
 
     def _holds(self, target: Path, picture: Picture) -> bool:
         if target.exists():

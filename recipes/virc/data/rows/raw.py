@@ -33,6 +33,7 @@ _IPC_FILE = b"ARROW1"
 _MAX_TRIED = 100
 _JSON, _ARRAYS = ("json", "jsn"), ("npy", "npz", "pth", "ten", "tb", "pickle", "pyd", "cbor", "mp", "msg")
 """Endings in shards, as webdataset 1.0.2 decodes them."""
+_NUMBERED = re.compile(rf"(\D*)(\d{{1,6}})(?:{'|'.join(map(re.escape, sorted(PICTURES)))})")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 _MAX_SHARDS = 10_000
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
@@ -164,6 +165,12 @@ def _sample(shard: tarfile.TarFile, key: str, members: _Members) -> dict[str, An
             name, _, kind = ending.rpartition(".")
             value = _decoded(kind, data)
             fields |= value if isinstance(value, dict) and not name else {name or kind: value}
+    # pictures that are told apart by a number are in its order, or in that of their names in the JSON
+    numbered = [(match[1], int(match[2]), name) for name in members if (match := _NUMBERED.fullmatch(name))]
+    names = fields.get("images", [name for *_, name in sorted(numbered)])
+    are_one = len({prefix for prefix, *_ in numbered}) == 1 and isinstance(names, list)
+    if are_one and sorted(map(str, names)) == sorted(name for *_, name in numbered):
+        fields["images"] = [fields.pop(name) for name in names]
     return fields
 
 

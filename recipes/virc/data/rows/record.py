@@ -5,6 +5,7 @@ image. Tags and tool calls stay exactly as they were written.
 """
 
 import errno
+import json
 import re
 import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, errors_as
 from virc.core.files import as_named, contents, picture_within
 from virc.core.text import did_you_mean, plain
 from virc.reasoning import trace, turns
@@ -23,7 +24,7 @@ from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import MAX_BYTES, Shown, image_size
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Coordinates, Protocol
-from virc.reasoning.resize import MAX_PIXELS
+from virc.reasoning.resize import MAX_SCAN
 
 MARK = turns.MARK
 
@@ -32,6 +33,7 @@ PLACEHOLDERS = re.compile(
     r"|<(?:video|audio|speech|img_context|image_?(?:here|placeholder|soft_token)|(?:start|end)_of_(?:image|video))>"
     r"|<\|?(?:image|video|audio|vision|media)_(?:pad|start|end|bos|eos|token|content|begin)\|?>"
     r"|<img>[^<>\n]{1,1000}\.(?:png|jpe?g|webp|gif|bmp|tiff?)</img>"
+    r"|<(?:loc_?|patch_index_|bin_|coord_|seg0)\d+>|<points? (?:x|coords)\d?=|<\|/?(?:det|ref)\|>|\{(?:<\d+>){4}"
     r"|<\|(?:image|video|audio)(?:_\d+)?\|>|<\|(?:begin|end)_of_(?:image|video|audio)\|>|\[(?:(?-i:IMG)|img_break|img_end)\]",
     re.IGNORECASE | re.DOTALL,
 )
@@ -175,6 +177,9 @@ def check_texts(record: Record) -> None:
     texts = {"its question": record.question or ""}
     for at, each in enumerate(record.messages, 1):
         (replies if each.role == "assistant" else texts)[f"message {at}"] = each.content
+    with errors_as(DataError, "it is no text", caught=UnicodeEncodeError):
+        fields = [*texts.values(), *replies.values(), record.id, record.answer, record.extra]
+        json.dumps(fields, ensure_ascii=False, default=str).encode()
     texts |= replies if has_media else {name: _HTML.sub("", text) for name, text in replies.items()}
     for name, text in texts.items():
         if found := PLACEHOLDERS.search(text):
@@ -275,7 +280,7 @@ def input_sizes(record: Record, files: Sequence[Size | None]) -> Sequence[Size |
 def _is_size(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) != 2 or any(type(side) is not int for side in value):
         return False
-    return bool(min(value) >= 1 and value[0] * value[1] <= MAX_PIXELS)
+    return bool(min(value) >= 1 and value[0] * value[1] <= MAX_SCAN)
 
 
 def group_of(record: Record, column: str | None) -> str | None:

@@ -121,7 +121,7 @@ def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
         contents = [each.content for each in record.messages] if record is not None and means == meanings.SYSTEM else []
         # a problem without messages gets the system message of its chat protocol
         pictures = [image.name for image in record.images] if record and means == meanings.PICTURES else []
-        return value in (*contents, *pictures) or (means == meanings.SYSTEM and not contents)
+        return value in (*contents, *pictures, pictures) or (means == meanings.SYSTEM and not contents)
     answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
     if answered and means != meanings.QUESTIONS:
         # a conversation contains its answers; true or false says how good it is, which it does not contain

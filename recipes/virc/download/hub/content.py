@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from virc.core.errors import NetworkError, VircError
+from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.http.client import OwnClient, open_client
 from virc.core.http.library import http_library
 from virc.core.http.waiting import seconds_asked
@@ -162,6 +162,9 @@ class _Source:
             return ChangedError(f"{self._name} is shorter on the server than the hub lists it", AGAIN)
         if urlsplit(place).netloc == urlsplit(self._url).netloc:
             return by_status(status, response.headers, self._repo, self._commit)
+        if status == 401:
+            sentence = f"{self._name} is redirected to {_host(place)}, which answers 401: no token goes to another host"
+            return ConfigError(sentence, f"accept its terms at {self._repo.url}, and unset HF_ENDPOINT, if it is set")
         sentence = f"{_host(place)}, where {self._name} is stored, answers {status}"
         if status in PASSING | _EXPIRED:
             return PassingError(sentence, AGAIN, seconds_asked(response.headers))

@@ -203,6 +203,14 @@ def write_more(callback: Any) -> None:
     callback.on_log, callback._write_log = logged, written
 
 
+def count_packed(trainer: Any) -> None:
+    """Have the trainer count the tokens of packed rows by their padding: their mask numbers rows, or is of floats."""
+    count, mask = trainer._track_num_input_tokens, "attention_mask"
+    trainer._track_num_input_tokens = lambda self, inputs: count(
+        self, {name: each for name, each in inputs.items() if name != mask or (each.dim() == 2 and each.max() <= 1)}
+    )
+
+
 def mend_swanlab(callback: Any) -> None:
     """Have `swanlab.get_run` return None before there is a run, as transformers expects: from 0.8 on it raises."""
     make = callback.__init__
@@ -266,6 +274,7 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     know_families(visual, template)
     adapt_layers_alone(adapter)
     refuse_missing_weights(PreTrainedModel)
+    count_packed(transformers.Trainer)
     mend_swanlab(integration_utils.SwanLabCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])

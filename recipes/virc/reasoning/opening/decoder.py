@@ -23,9 +23,10 @@ from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
-from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, upright_rgb
+from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, undecoded, upright_rgb
 from virc.reasoning.opening.pricing import RGB, Price, price
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
+from virc.reasoning.resize import MAX_SCAN
 
 SECONDS = 30.0
 """Longest time for one picture."""
@@ -87,13 +88,13 @@ class _Answer(msgspec.Struct):
 def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage, Size]:
     """A picture as `open_file` gives it, or at another size; and its (width, height) in px in the file, upright."""
     if fit is None:
-        opened = open_file(data, name)
+        opened = open_file(data, name, MAX_SCAN)
         return opened, opened.size
     if fit.divisor == 1:
-        opened = open_file(data, name)
+        opened = open_file(data, name, MAX_SCAN)
         turned = opened.size != fit.size
     else:
-        opened, turned = _reduced(data, name, fit)
+        opened, turned = reduced(data, name, fit.size, fit.divisor)
     as_stored, as_turned = fit.wanted
     pixels = resampled(opened.pixels, as_turned if turned else as_stored)
     original = fit.size[::-1] if turned else fit.size
@@ -102,11 +103,11 @@ def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage
     return OpenedImage(pixels, opened.is_jpeg, rendering=opened.rendering), original
 
 
-def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
+def reduced(data: bytes, name: str, size: Size, divisor: int) -> tuple[OpenedImage, bool]:
     """A JPEG decoded at a part of its size, which takes less memory; and whether EXIF turns it by 90 degrees."""
-    with decoding(name), Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
+    with decoding(name), undecoded(data) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
-        image.draft(None, (fit.size[0] // fit.divisor, fit.size[1] // fit.divisor))
+        image.draft(None, (size[0] // divisor, size[1] // divisor))
         return upright_rgb(image, name), turned
 
 

@@ -6,6 +6,7 @@ in another process, and refused if they need more than the limit.
 """
 
 import itertools
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,11 @@ from virc.reasoning.calls import Size
 from virc.reasoning.encoded import Encoded
 from virc.reasoning.history import input_grid, show_input
 from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, StoredImage, open_file, stored, undecoded_jpeg
-from virc.reasoning.opening.decoder import DECODER, Fit, Part, decoded
+from virc.reasoning.opening.decoder import DECODER, Fit, Part, decoded, reduced
 from virc.reasoning.opening.pricing import RGB, Price, price
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resample import STAND_IN, Rescaled
-from virc.reasoning.resize import Grid, smart_resize
+from virc.reasoning.resize import MAX_PIXELS, Grid, smart_resize
 
 _KEYS = itertools.count(1)  # never those of the pictures of another client
 Source = tuple[bytes | Path, str]
@@ -50,6 +51,12 @@ def opened_all(
     """
     files = [(read(source, name), name) for source, name in sources]
     prices = [_priced(data, name, terms) for data, name in files]
+    terms = _strict_of_scans(terms, *prices)
+    divisors = [1 if whole else _divisor_of_scan(each) for each in prices]
+    prices = [
+        msgspec.structs.replace(price, most=price.reduced(by), kept=price.kept // by**2)
+        for price, by in zip(prices, divisors, strict=True)
+    ]
     decoded_bytes = sum(price.kept for price in prices)
     # Pictures are decoded one after the other, so only the largest excess counts, not the sum. What another process
     # has decoded is in the memory of both for a moment.
@@ -58,7 +65,8 @@ def opened_all(
     extra_bytes = max(derived_bytes, *while_decoding, 0)
     with IMAGE_MEMORY.hold(decoded_bytes + extra_bytes, _description(files, prices), terms) as hold:
         pictures = [
-            _decoded(data, name, price.most, None, terms)[0] for (data, name), price in zip(files, prices, strict=True)
+            _decoded(data, name, price.most, None, terms)[0] if by == 1 else _part_of_scan(data, name, price.size, by)
+            for (data, name), price, by in zip(files, prices, divisors, strict=True)
         ]
         if whole:
             pictures = [msgspec.structs.replace(picture, data=None) for picture in pictures]
@@ -88,7 +96,7 @@ def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms
     """
     data = read(source, name)
     price = _priced(data, name, terms)
-    fit = _fit(price.size, protocol, grid)
+    terms, fit = _strict_of_scans(terms, price), _fit(price.size, protocol, grid)
     if fit is None:
         with opened_all([(data, name)], terms) as pictures:
             return as_shown(pictures[0], protocol, grid, terms.outside)
@@ -217,7 +225,7 @@ class _LastDecoded:
         with self._lock:  # several samples of one problem want the same
             if pixels := self._kept_pixels(data):
                 return pixels
-            with opened_all([(data, "the picture")], Terms(outside, WAIT)) as pictures:
+            with opened_all([(data, "the picture")], Terms(outside, WAIT), whole=True) as pictures:
                 pixels = pictures[0].pixels
                 hold = IMAGE_MEMORY.keep(RGB * pixels.width * pixels.height)
             weakref.finalize(pixels, hold.shrink, 0).atexit = False
@@ -260,7 +268,24 @@ def _priced(data: bytes, name: str, terms: Terms) -> Price:
         # to decode it raises an error that says what is wrong, before anything but the header is read
         _decoded(data, name, 0, None, terms)
         raise DataError(f"{name} is damaged or cut short")
+    if terms.outside and math.prod(file_price.size) > MAX_PIXELS:
+        raise DataError(f"{name} has {file_price.text}, over {MAX_PIXELS // 10**6} million", "make it smaller first")
     return file_price
+
+
+def _strict_of_scans(terms: Terms, *prices: Price) -> Terms:
+    return msgspec.structs.replace(terms, large=any(math.prod(each.size) > MAX_PIXELS for each in prices))
+
+
+def _divisor_of_scan(price: Price) -> int:
+    """How many times smaller a large JPEG is decoded, so that it fits into the memory for pictures."""
+    is_scan = price.is_jpeg and math.prod(price.size) > MAX_PIXELS
+    return next((by for by in (1, 2, 4) if price.reduced(by) <= limit()), 8) if is_scan else 1
+
+
+def _part_of_scan(data: bytes, name: str, size: Size, by: int) -> OpenedImage:
+    opened, turned = reduced(data, name, size, by)
+    return msgspec.structs.replace(opened, data=data, original=size[::-1] if turned else size)
 
 
 def _description(files: Sequence[tuple[bytes, str]], prices: Sequence[Price]) -> str:

@@ -12,7 +12,7 @@ from virc.core.errors import DataError
 from virc.reasoning.calls import Size
 from virc.reasoning.images import parse_header, square_size
 from virc.reasoning.pixels.depth import is_deep
-from virc.reasoning.resize import MAX_PIXELS
+from virc.reasoning.resize import MAX_SCAN
 
 RGB = 4
 """Bytes that Pillow keeps a pixel of RGB in."""
@@ -56,7 +56,7 @@ class Price(msgspec.Struct, frozen=True):
 def price(data: bytes, name: str) -> Price | None:
     """The price of a file; None: its header cannot be read. Raises DataError: a JPEG with too many scans."""
     found = _webp(data) or _read(data)
-    if found is None or math.prod(found[0]) > MAX_PIXELS:
+    if found is None or math.prod(found[0]) > MAX_SCAN:
         return None
     size, kind, mode, is_transparent = found
     is_jpeg = kind in ("JPEG", "MPO")

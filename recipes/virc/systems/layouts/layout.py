@@ -235,8 +235,15 @@ def value_of(row: Mapping[str, Any], column: Column) -> Any | UnsetType:
         return _fill_braces(row, column.text)
     if isinstance(column, ColumnPart) and column.columns and found:
         return [each for each in found if each not in EMPTY]
-    value = next((each for each in found if each is not None), None if found else UNSET)
+    value = next((each for each in found if not _is_nothing(each)), None if found else UNSET)
     return _cut(value, column) if isinstance(column, ColumnPart) and isinstance(value, str) else value
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether it is null, or a picture, or pictures, of which there are neither bytes nor a path."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(each, dict) and _is_nothing(each) for each in value)
+    return value is None or (isinstance(value, dict) and value.keys() <= {"bytes", "path"} and not any(value.values()))
 
 
 def listed(text: str) -> Any:

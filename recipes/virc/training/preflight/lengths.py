@@ -89,7 +89,7 @@ class Counted(msgspec.Struct):
         found: of all rows, each checked without its images.
         fault: of the first row that cannot be counted.
         numbers: of the rows in their file; they and the lengths end where a row cannot be trained on.
-        by_url: whether a row names an image as `file://`, which LLaMA-Factory does not open.
+        by_other_names: whether a row names an image as LLaMA-Factory does not open it: `file://`, other blanks, `\\`.
         shown: those of all lengths.
     """
 
@@ -98,7 +98,7 @@ class Counted(msgspec.Struct):
     fault: DataError | None = None
     numbers: list[int] = msgspec.field(default_factory=list)
     lengths: list[Length] = msgspec.field(default_factory=list)
-    by_url: bool = False
+    by_other_names: bool = False
     shown: dict[str | bytes, str] = {}
 
     @property
@@ -151,7 +151,8 @@ def count(
         while chunk := list(islice(remaining, _BATCH)):
             waiting.extend(chunk)
             records = [row.known() for row in chunk]
-            counted.by_url |= any(image.name[:7].lower() == "file://" for each in records for image in each.images)
+            files = [image for each in records for image in each.images if image.data is None]
+            counted.by_other_names |= any(file_of(each) != str(each.folder / each.name) for each in files)
             yield [Text(each.messages, tuple(map(opened, each.images)), each.rejected) for each in records]
 
     texts = chunks()

@@ -50,7 +50,7 @@ from virc.reasoning.images import SQUARE, image_size
 from virc.reasoning.media import lines_of, parts_of_files, places_of
 from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
-from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.resize import MAX_PIXELS, QWEN2, smart_resize
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import Scorable, lacking
@@ -195,7 +195,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
             question = question_of(text, self.chat_protocol, len(images)) or question
         sizes = [
-            SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name), self.counting)
+            SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name, MAX_PIXELS), self.counting)
             for each in images
         ]
         asked = turns.with_marks_repeated(question, parts_of_files(places))

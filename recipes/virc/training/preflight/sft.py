@@ -101,7 +101,7 @@ def checked(
             source = msgspec.structs.replace(source, info=guess(values.first))
         protocol, faults = _studied(request, source, counted.found, rules.model_type)
         chosen = within(counted, config.filter_overlong, "cutoff_len", protocol.coordinates)
-        differs = counted.by_url or any(length.differ for length in counted.lengths)
+        differs = counted.by_other_names or any(length.differ for length in counted.lengths)
         if as_it_is and (differs or len(chosen) < counted.found.rows or values.has_times):
             as_it_is, places = False, set(chosen)
             write(source, (row for at, row in enumerate(source.rows()) if at in places), store)
