@@ -284,7 +284,7 @@ def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     source, goal, grid = change.chat_protocol, change.goal, change.grid
     if record.has_tools and (goal or change.system or change.holds == "prompts"):
-        raise DataError("it calls tools that no chat protocol has", "«--format sft» alone keeps them")
+        raise DataError("its calls of tools are not written in a chat protocol", "«--format sft» alone keeps them")
     original = with_text_boxes(record, goal, grid)
     record = split_results(original, source)
     if change.holds not in _CONVERSATIONS:

@@ -86,7 +86,7 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
 def info(file_name: str, has_tools: bool = False) -> dict[str, Any]:
     columns, tags = {"messages": "messages", "images": "images"}, TAGS
     if has_tools:  # LLaMA-Factory stops at a column that no row has
-        columns, tags = columns | {"tools": "tools"}, {**tags, **TOOL_TAGS}
+        columns, tags = columns | {"tools": "tools"}, tags | TOOL_TAGS
     return {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": tags}
 
 

@@ -23,9 +23,9 @@ from virc.solving.sources.meanings import KNOWN
 INFO = "dataset_info.json"
 COLUMNS = ("messages", "conversations")
 """Names of the column of conversations where no entry names it."""
-_ROLES: tuple[Role, ...] = ("user", "assistant", "system")
-TOOL_TAGS: Mapping[str, Role] = {"observation_tag": RESULT, "function_tag": CALL}
-TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for role in _ROLES}
+_ROLE_TAGS: dict[str, Role] = {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
+TOOL_TAGS: dict[str, Role] = {"observation_tag": RESULT, "function_tag": CALL}
+TAGS = {"role_tag": "role", "content_tag": "content", **_ROLE_TAGS}
 """How our files name roles and texts."""
 _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
@@ -146,7 +146,7 @@ def guessed(row: Fields) -> dict[str, Any]:
     others = {"system": "system"} if isinstance(row.get("system"), str) else {}
     others |= {"tools": "tools"} if described(row.get("tools"), str(row[column])) else {}
     columns = {"messages": column, "images": images, **others}
-    return {"formatting": "sharegpt", "columns": columns, "tags": {**tags, **TOOL_TAGS}}
+    return {"formatting": "sharegpt", "columns": columns, "tags": tags | TOOL_TAGS}
 
 
 def columns_of(entry: Mapping[str, Any]) -> Columns:
@@ -165,8 +165,7 @@ def columns_of(entry: Mapping[str, Any]) -> Columns:
             raise DataError(f"the entry in {INFO} has columns or tags, but names no {key}")
     return Columns(
         columns["messages"], tags["role_tag"], tags["content_tag"],
-        {tags[f"{role}_tag"]: role for role in _ROLES if f"{role}_tag" in tags}
-        | {tags[tag]: role for tag, role in TOOL_TAGS.items() if tag in tags},
+        {tags[tag]: role for tag, role in {**_ROLE_TAGS, **TOOL_TAGS}.items() if tag in tags},
         columns.get("images"), columns.get("system"), columns.get("tools"),
     )  # fmt: skip
 

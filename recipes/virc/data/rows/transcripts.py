@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
 from virc.core.errors import DataError
 from virc.core.json_stream import Fields
 from virc.core.text import plain
@@ -24,14 +22,11 @@ ROLES = {CALL: CALL, "tool_call": CALL, RESULT: RESULT, "tool_response": RESULT,
 _BLOCK = re.compile("<tool_call>(.*?)</tool_call>", re.DOTALL)
 _THOUGHT = re.compile(r"(\s*<think>.*?</think>\s*|)(.*)", re.DOTALL)
 _FRAMED = re.compile(r"\s*<tool_response>\n?(.*?)\n?</tool_response>\s*", re.DOTALL)
-_BETWEEN = "\n</tool_response>\n<tool_response>\n"
-"""What LLaMA-Factory writes between two results."""
+_BETWEEN = "\n</tool_response>\n<tool_response>\n"  # what LLaMA-Factory writes between two results
 _OF_CALL = frozenset(("id", "type", "index", "function", "name", "arguments"))
 
 
 class Call(NamedTuple):
-    """A call; also the one that a result is of, as far as it says so."""
-
     name: str
     arguments: Mapping[str, Any] = {}
     id: Any = None
@@ -42,10 +37,10 @@ class _Turn(NamedTuple):
     role: Any
     content: Any
     fields: Fields
-    calls: Sequence[Call] = ()
+    calls: Sequence[Call] = ()  # of a result, the one that it answers, as far as it says so
 
     def __str__(self) -> str:
-        return plain(", ".join(str(call.id or call.name or self.role) for call in self.calls) or str(self.role), 80)
+        return plain(", ".join(f"{each.name} {each.id or ''}".strip() for each in self.calls) or str(self.role), 80)
 
 
 def joined(
@@ -54,8 +49,8 @@ def joined(
     """The messages of a row, with those of tools in the form of LLaMA-Factory.
 
     Args:
-        role, content: the keys under which a message may have these; those that are new have them under the first.
-        roles: what a reader takes the names of roles for; those of `ROLES` are known, too.
+        role, content: the keys under which a message may have these; a new one has the first.
+        roles: what a reader takes the names of roles for, before those of `ROLES`.
 
     Raises:
         DataError: calls and results do not belong together, or cannot be read.
@@ -63,6 +58,8 @@ def joined(
     found = [_Turn(0, None, None, {})]
     for number, fields in enumerate(turns, 1):
         turn, last = _read(_Turn(number, first_of(fields, role), first_of(fields, content), fields), roles), found[-1]
+        if turn.role == RESULT and last.role == "assistant" and "<tool_call>" in _text(last):
+            last = found[-1] = _read(last._replace(role=CALL), roles)
         if turn.role == RESULT == last.role:
             both = (each if isinstance(each, list) else [each] for each in (last.content, _BETWEEN, turn.content))
             found[-1] = last._replace(content=[*chain(*both)], calls=[*last.calls, *turn.calls])
@@ -73,9 +70,7 @@ def joined(
             found.append(turn)
     for before, turn in pairwise(found):
         if not _follows(before, turn):
-            raise DataError(
-                f"message {turn.number} ({turn}) is not the results of the calls before it ({before}), in order"
-            )
+            raise DataError(f"message {turn.number} ({turn}) does not answer the calls before it ({before}), in order")
     return [{role[0]: each.role, content[0]: _written(each)} if each.calls else each.fields for each in found[1:]]
 
 
@@ -111,10 +106,7 @@ def taken_apart(content: str, number: int = 0) -> tuple[str, list[Call]]:
     blocks, text = _BLOCK.findall(content), _BLOCK.sub("", content)
     if not blocks and (found := _THOUGHT.fullmatch(content)):
         text, blocks = found[1], [found[2]]
-    try:
-        return text, [call for each in blocks for call in _calls(msgspec.json.decode(each), number)]
-    except (msgspec.DecodeError, RecursionError):
-        raise DataError(f"message {number} is to call a tool, and is no JSON: {plain(content, 60)}") from None
+    return text, [call for each in blocks for call in _calls(listed(each), number)]
 
 
 def _calls(value: Any, number: int) -> list[Call]:
@@ -124,10 +116,12 @@ def _calls(value: Any, number: int) -> list[Call]:
 def _call(value: Any, number: int) -> Call:
     fields = value if isinstance(value, dict) else {}
     function = fields["function"] if isinstance(fields.get("function"), dict) else fields
-    name, given = function.get("name"), function.get("arguments") or {}
-    arguments = listed(given) if isinstance(given, str) else given
+    name, given = function.get("name"), function.get("arguments")
+    arguments = listed(given or "{}") if isinstance(given, str) else given
     if not isinstance(name, str) or not name or not isinstance(arguments, dict):
-        raise DataError(f"message {number} has a call that is no name with an object of arguments")
+        raise DataError(
+            f"message {number} has a call without a name and an object of arguments: {plain(str(value), 80)}"
+        )
     if others := [*({**fields, **function}.keys() - _OF_CALL), *{fields.get("type", "function")} - {"function"}]:
         raise DataError(f"message {number} has a call with {plain(str(others[0]), 40)}, which nothing reads")
     return Call(name, arguments, fields.get("id"))
@@ -156,7 +150,7 @@ def _written(turn: _Turn) -> Any:
         parts = turn.content
         return "".join(parts) if isinstance(parts, list) and all(isinstance(part, str) for part in parts) else parts
     if "<tool_call>" in turn.content:
-        raise DataError(f"message {turn.number} has <tool_call> in its text, beside its calls")
+        raise DataError(f"message {turn.number} has <tool_call> in its text, in addition to its calls")
     values = [{"name": call.name, "arguments": call.arguments} for call in turn.calls]
     # a mark within the JSON would end it for LLaMA-Factory
     said = json.dumps(values[0] if len(values) == 1 else values, ensure_ascii=False).replace("<", r"\u003c")
@@ -165,14 +159,11 @@ def _written(turn: _Turn) -> Any:
 
 
 def described(value: Any, system: str = "") -> str:
-    """Descriptions of tools as JSON in a text; empty where there are none, or the system message lists some itself."""
+    """Descriptions of tools as OpenAI has them, JSON in a text; empty where there are none, or a system message has."""
     value = listed(value) if isinstance(value, str) else value
-    tools = [listed(each) if isinstance(each, str) else each for each in value] if isinstance(value, list) else []
-    is_read = bool(tools) and "<tools>" not in system and len(names_of(tools)) == len(tools)
-    return json.dumps(_without_nulls(tools), ensure_ascii=False) if is_read else ""
-
-
-def names_of(tools: Sequence[Any]) -> list[str]:
-    """The names in descriptions of tools, bare or as OpenAI wraps them."""
-    bare = [each.get("function") or each for each in tools if isinstance(each, dict)]
-    return [each["name"] for each in bare if isinstance(each, dict) and isinstance(each.get("name"), str)]
+    given = [listed(each) if isinstance(each, str) else each for each in value] if isinstance(value, list) else []
+    fields = [_without_nulls(each) for each in given if isinstance(each, dict)]
+    tools = [{"type": "function", **(each if "function" in each else {"function": each})} for each in fields]
+    named = [each for each in tools if isinstance(each["function"], dict) and each["function"].get("name")]
+    is_read = bool(given) and len(named) == len(given) and "<tools>" not in system
+    return json.dumps(tools, ensure_ascii=False) if is_read else ""

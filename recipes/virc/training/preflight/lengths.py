@@ -271,9 +271,7 @@ def _as_templates(message: Message) -> str:
 
 def _written_tools(tools: str) -> str:
     """What the templates of `_CALLING` write behind a system message."""
-    found = json.loads(tools) if tools else []
-    wrapped = (each if each.get("type") == "function" else {"type": "function", "function": each} for each in found)
-    lines = "\n".join(json.dumps(each, ensure_ascii=False) for each in wrapped)
+    lines = "\n".join(json.dumps(each, ensure_ascii=False) for each in json.loads(tools or "[]"))
     system = of_system(systems.get("qwen3-vl")).system
     return "\n\n" + re.sub(r"(?<=<tools>\n).*(?=\n</tools>)", lambda _: lines, system) if lines else ""
 
@@ -305,7 +303,7 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
     template = families.template(counting.model_type)
     if template not in _CALLING and Record(row.messages, tools=row.tools).has_tools:
         return Length(
-            fault=f"it calls tools, and only bases of Qwen2-VL to Qwen3-VL learn that, not {counting.model_type}"
+            fault=f"it calls tools, which bases of Qwen2-VL to Qwen3-VL alone learn, not {counting.model_type}"
         )
     system = (system or _SYSTEMS.get(template, "")) + _written_tools(row.tools)
     text += len(marks.begin) + (not marks.end)  # a template without ends has one behind the last reply
