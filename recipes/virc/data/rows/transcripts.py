@@ -136,7 +136,7 @@ def _without_nulls(value: Any) -> Any:
 
 def _follows(before: _Turn, turn: _Turn) -> bool:
     """Whether a turn has the results of the calls before it, in their order, or none where there are none."""
-    if turn.role != RESULT or before.role not in ("assistant", CALL):
+    if turn.role != RESULT or before.role in (None, "system", "user"):  # an unknown role is refused by the reader
         return bool(turn.role != RESULT and before.role != CALL)
     if len(before.calls) != len(turn.calls):  # one may call in its text, and one result may be that of several calls
         return not any(each.id for each in turn.calls) and (not before.calls or len(turn.calls) == 1)

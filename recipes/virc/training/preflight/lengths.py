@@ -302,9 +302,8 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
     )
     template = families.template(counting.model_type)
     if template not in _CALLING and Record(row.messages, tools=row.tools).has_tools:
-        return Length(
-            fault=f"it calls tools, which bases of Qwen2-VL to Qwen3-VL alone learn, not {counting.model_type}"
-        )
+        trained = "Qwen2-VL, Qwen2.5-VL and Qwen3-VL"
+        return Length(fault=f"it calls tools, which is trained with {trained} alone, not with {counting.model_type}")
     system = (system or _SYSTEMS.get(template, "")) + _written_tools(row.tools)
     text += len(marks.begin) + (not marks.end)  # a template without ends has one behind the last reply
     text += _system_tokens(counting.base, system, marks) - len(
