@@ -109,6 +109,8 @@ def test_other_formats_keep_the_question_or_refuse(tmp_path: Path) -> None:
 
 def test_a_call_of_a_table_is_shown_with_its_result(tmp_path: Path) -> None:
     row = {"messages": READ["TRL"][0]["messages"], "images": [row_files.embedded(0)], "tools": TOOLS}
-    row_files.parquet(tmp_path / "rows.parquet", [row, row])
+    other = {**row, "messages": [{"role": "system", "content": "Look."}, *row["messages"]]}
+    row_files.parquet(tmp_path / "rows.parquet", [row, other])
+    assert virc("data", "check", tmp_path / "rows.parquet").code == 0  # though their system messages differ
     said = virc("data", "show", tmp_path / "rows.parquet").out
     assert f"turn 1     {CALLED}\n           result: 12\n\nturn 2\n           answer: It is 12." in said

@@ -7,7 +7,7 @@ results that follow are one message of `RESULT`. What it cannot bring there with
 import json
 import re
 from collections.abc import Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from virc.core.errors import DataError
@@ -19,7 +19,6 @@ CALL: Literal["function_call"] = "function_call"
 RESULT: Literal["observation"] = "observation"
 ROLES = {CALL: CALL, "tool_call": CALL, RESULT: RESULT, "tool_response": RESULT, "tool": RESULT}
 """Names of roles -> what they are."""
-_BLOCK = re.compile("<tool_call>(.*?)</tool_call>", re.DOTALL)
 _THOUGHT = re.compile(r"(\s*<think>.*?</think>\s*|)(.*)", re.DOTALL)
 _FRAMED = re.compile(r"\s*<tool_response>\n?(.*?)\n?</tool_response>\s*", re.DOTALL)
 _BETWEEN = "\n</tool_response>\n<tool_response>\n"  # what LLaMA-Factory writes between two results
@@ -37,7 +36,7 @@ class _Turn(NamedTuple):
     role: Any
     content: Any
     fields: Fields
-    calls: Sequence[Call] = ()  # of a result, the one that it answers, as far as it says so
+    calls: list[Call]  # of a result, the one that it answers, as far as it says so
 
     def __str__(self) -> str:
         return plain(", ".join(f"{each.name} {each.id or ''}".strip() for each in self.calls) or str(self.role), 80)
@@ -55,17 +54,17 @@ def joined(
     Raises:
         DataError: calls and results do not belong together, or cannot be read.
     """
-    found = [_Turn(0, None, None, {})]
+    found = [_Turn(0, None, None, {}, [])]
     for number, fields in enumerate(turns, 1):
-        turn, last = _read(_Turn(number, first_of(fields, role), first_of(fields, content), fields), roles), found[-1]
+        last, turn = found[-1], _Turn(number, first_of(fields, role), first_of(fields, content), fields, [])
+        turn, is_new = _read(turn, roles), bool(fields.get("tool_calls"))
         if turn.role == RESULT and last.role == "assistant" and "<tool_call>" in _text(last):
             last = found[-1] = _read(last._replace(role=CALL), roles)
-        if turn.role == RESULT == last.role:
-            both = (each if isinstance(each, list) else [each] for each in (last.content, _BETWEEN, turn.content))
-            found[-1] = last._replace(content=[*chain(*both)], calls=[*last.calls, *turn.calls])
-        elif turn.role == CALL and last.role in ("assistant", CALL) and not fields.get("tool_calls"):
-            text = _text(last) + turn.content
-            found[-1] = turn._replace(number=last.number, content=text, calls=[*last.calls, *turn.calls])
+        if turn.role == CALL and last.role == "assistant" and not is_new:
+            last = found[-1] = last._replace(role=CALL, content=[_text(last)])
+        if turn.role == last.role and turn.role in (CALL, RESULT) and not is_new:
+            last.content.extend([_BETWEEN] * (turn.role == RESULT) + turn.content)
+            last.calls.extend(turn.calls)
         else:
             found.append(turn)
     for before, turn in pairwise(found):
@@ -83,13 +82,14 @@ def _read(turn: _Turn, roles: Mapping[str, str]) -> _Turn:
     role, content, calls = roles.get(str(turn.role)) or ROLES.get(str(turn.role), turn.role), turn.content, list[Call]()
     if role == RESULT:
         framed = _FRAMED.fullmatch(content) if isinstance(content, str) else None
-        content = framed[1] if framed else content
+        content = [*content] if isinstance(content, list) else [framed[1] if framed else content]
         calls = [Call(str(turn.fields.get("name") or ""), id=turn.fields.get("tool_call_id"))]
     elif role == "assistant" and (given := turn.fields.get("tool_calls")):
-        role, content = CALL, _text(turn)
-        calls = _calls(_without_nulls(listed(given) if isinstance(given, str) else given), turn.number)
+        role, content = CALL, [_text(turn)]
+        calls = _calls(listed(given) if isinstance(given, str) else _without_nulls(given), turn.number)
     elif role == CALL:
-        content, calls = taken_apart(_text(turn), turn.number)
+        text, calls = taken_apart(_text(turn), turn.number)
+        content = [text]
     return turn._replace(role=role, content=content, calls=calls)
 
 
@@ -103,10 +103,12 @@ def _text(turn: _Turn) -> str:
 
 def taken_apart(content: str, number: int = 0) -> tuple[str, list[Call]]:
     """The text and the calls of a message of `CALL`."""
-    blocks, text = _BLOCK.findall(content), _BLOCK.sub("", content)
+    before, *pieces = content.split("<tool_call>")
+    blocks = [each.partition("</tool_call>") for each in pieces]
     if not blocks and (found := _THOUGHT.fullmatch(content)):
-        text, blocks = found[1], [found[2]]
-    return text, [call for each in blocks for call in _calls(listed(each), number)]
+        before, blocks = found[1], [(found[2], "", "")]
+    text = before + "".join(after for _, _, after in blocks)
+    return text, [call for said, _, _ in blocks for call in _calls(listed(said), number)]
 
 
 def _calls(value: Any, number: int) -> list[Call]:
@@ -122,8 +124,9 @@ def _call(value: Any, number: int) -> Call:
         raise DataError(
             f"message {number} has a call without a name and an object of arguments: {plain(str(value), 80)}"
         )
-    if others := [*({**fields, **function}.keys() - _OF_CALL), *{fields.get("type", "function")} - {"function"}]:
-        raise DataError(f"message {number} has a call with {plain(str(others[0]), 40)}, which nothing reads")
+    others = [*({**fields, **function}.keys() - _OF_CALL), *["type"] * (fields.get("type") not in (None, "function"))]
+    if others:
+        raise DataError(f"message {number} has a call with {plain(others[0], 40)}, which nothing reads")
     return Call(name, arguments, fields.get("id"))
 
 
@@ -146,24 +149,24 @@ def _follows(before: _Turn, turn: _Turn) -> bool:
 
 def _written(turn: _Turn) -> Any:
     """What LLaMA-Factory takes apart again into the text and the calls of a turn; the results of one as they are."""
-    if turn.role == RESULT:
-        parts = turn.content
-        return "".join(parts) if isinstance(parts, list) and all(isinstance(part, str) for part in parts) else parts
-    if "<tool_call>" in turn.content:
+    text = "".join(turn.content) if all(isinstance(part, str) for part in turn.content) else None
+    if turn.role == RESULT or text is None:
+        return turn.content if text is None and turn.content != [None] else text
+    if "<tool_call>" in text:
         raise DataError(f"message {turn.number} has <tool_call> in its text, in addition to its calls")
     values = [{"name": call.name, "arguments": call.arguments} for call in turn.calls]
     # a mark within the JSON would end it for LLaMA-Factory
     said = json.dumps(values[0] if len(values) == 1 else values, ensure_ascii=False).replace("<", r"\u003c")
-    text = turn.content.removesuffix("\n")
-    return f"{text}\n<tool_call>{said}</tool_call>" if text.strip() else said
+    gap = "" if text.endswith("\n") else "\n"
+    return f"{text}{gap}<tool_call>{said}</tool_call>" if text.strip() else said
 
 
 def described(value: Any, system: str = "") -> str:
     """Descriptions of tools as OpenAI has them, JSON in a text; empty where there are none, or a system message has."""
-    value = listed(value) if isinstance(value, str) else value
+    value = listed(value) if isinstance(value, str) else _without_nulls(value)
     given = [listed(each) if isinstance(each, str) else each for each in value] if isinstance(value, list) else []
-    fields = [_without_nulls(each) for each in given if isinstance(each, dict)]
-    tools = [{"type": "function", **(each if "function" in each else {"function": each})} for each in fields]
+    fields = (each if "function" in each else {"function": each} for each in given if isinstance(each, dict))
+    tools = [{"type": "function", **each} for each in fields]
     named = [each for each in tools if isinstance(each["function"], dict) and each["function"].get("name")]
     is_read = bool(given) and len(named) == len(given) and "<tools>" not in system
     return json.dumps(tools, ensure_ascii=False) if is_read else ""
