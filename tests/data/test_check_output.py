@@ -231,7 +231,7 @@ def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> N
 def test_what_nothing_reads_is_left_out_by_an_option_as_it_is_typed(tmp_path: Path) -> None:
     turns = [
         {"role": "user", "content": "<image>What?"},
-        {"role": "assistant", "content": "A disk.", "tool_calls": [{"id": 1}]},
+        {"role": "assistant", "content": "A disk.", "function_call": {"name": "draw"}},
     ]
     Image.new("RGB", (84, 56)).save(tmp_path / "a.png")
     (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns, "images": ["a.png"]}))

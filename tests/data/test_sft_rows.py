@@ -152,7 +152,7 @@ def test_without_an_info_both_usual_shapes_are_read(tmp_path: Path) -> None:
     ("row", "reason"),
     [
         ({"messages": "x"}, "its messages are not a list of objects"),
-        ({"messages": [{"role": "tool", "content": ""}]}, "message 1 has the role 'tool', not one of user,"),
+        ({"messages": [{"role": "critic", "content": ""}]}, "message 1 has the role 'critic', not one of user,"),
         ({"messages": [{"role": "user", "content": None}]}, "message 1 has no text as content"),
         ({"messages": [], "images": [1]}, "its images are not a list of names"),
     ],

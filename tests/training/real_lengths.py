@@ -39,8 +39,9 @@ def ours(case: dict[str, Any]) -> list[int]:
 
     rules = counting(Path(case["base"]), case["min_pixels"], case["max_pixels"], 100_000)
     source = only_source(Path(case["folder"]))
-    records = [row.record for row in source.rows()]
-    found = lengths(rules, [Text(each.messages, tuple(map(file_of, each.images))) for each in records])
+    records = (row.record for row in source.rows())
+    texts = [Text(each.messages, tuple(map(file_of, each.images)), tools=each.tools) for each in records]
+    found = lengths(rules, texts)
     assert not any(each.fault for each in found), found
     return [each.tokens for each in found]
 

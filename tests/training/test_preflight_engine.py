@@ -4,10 +4,13 @@ from pathlib import Path
 
 import odd_rows
 import pytest
+from data.test_transcripts import IN_TEXT, READ, THOUGHT, converted
 from sft_engine import RECIPES, case, lengths_of, ran
 from stage_rows import COUNT, drawn, request
+from support import workspaces
 from support.engine_python import interpreter
 
+from virc.backends.tokenizer import tokenizer
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.training.preflight import process as preflight
 from virc.training.preflight.sft import check
@@ -36,6 +39,21 @@ def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
     assert [len(each["theirs"]) for each in found] == [*[odd_rows.COUNT] * 4, fewer.rows]
     assert sum(found[-1]["theirs"]) == fewer.total
     assert len({sum(each["theirs"]) for each in found[:4]}) == 4  # the cases are no copies of one another
+
+
+def test_calls_are_counted_and_learnt_and_results_are_not(tmp_path: Path) -> None:
+    row = READ["ms-swift"][0]
+    assert converted(tmp_path, {**row, "system": "You look."}, "--format", "sft").code == 0
+    qwen3 = case(tmp_path / "out", "rows", odd_rows.qwen3(tmp_path / "qwen3"), template="qwen3_vl_nothink")
+    for found in lengths_of([case(tmp_path / "out", "rows", EMBEDDED_FOLDER), qwen3], tmp_path):
+        assert found["ours"] == found["theirs"]
+        ids = [[label for label in found["labels"][0] if label >= 0], found["ids"][0]]
+        learnt, whole = tokenizer(EMBEDDED_FOLDER).decode_batch(ids, skip_special_tokens=False)
+        assert learnt == f"{THOUGHT}{IN_TEXT}\n{IN_TEXT}<|im_end|>\nIt is 12.<|im_end|>\n"
+        assert "You look.\n\n# Tools" in whole
+        assert "<tool_response>\n12\n</tool_response>\n<tool_response>\n<|vision_start|>" in whole
+    run = workspaces.trained(tmp_path, "tiny", "instruct", "--data", str(tmp_path / "rows.jsonl"), steps=1)
+    assert 0 < workspaces.losses(run)[1] < 20
 
 
 def test_the_look_through_the_rows_runs_in_the_engines_interpreter(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of, system_of
 from virc.data.rows.remembered import decoded
 from virc.data.rows.results import split_results
+from virc.data.rows.transcripts import CALL
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, parse
@@ -233,7 +234,13 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     for at, message in enumerate(messages):
         if message.role == "assistant":
             made = messages[at + 1].images if at + 1 < len(messages) else ()
-            units.append(_unit(message.text, sizes[: before + len(made)], files, made, rules))
+            if record.messages[at].role == CALL:  # which is not carried out here
+                said = [CallResult(images=made, text=each.text) for each in messages[at + 1 : at + 2]]
+                units.append(Unit(message.text, message.text, tuple(said)))
+            elif record.has_tools:
+                units.append(Unit(message.text, "", answer=message.text))
+            else:
+                units.append(_unit(message.text, sizes[: before + len(made)], files, made, rules))
         before += len(message.images)
     question = record.question or ""
     first = next((message for message in messages if message.role == "user"), None)

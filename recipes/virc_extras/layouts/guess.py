@@ -571,7 +571,7 @@ def _are_questions(values: Sequence[Any]) -> bool:
 
 
 def _is_conversation(value: Any) -> bool:
-    keys = ({"role", "content"}, {"from", "value"})
+    keys = ({"role", "content"}, {"from", "value"}, {"role", "tool_calls"})
     return isinstance(value, list) and bool(value) and all(
         isinstance(turn, dict) and any(each <= turn.keys() for each in keys) for turn in value
     )  # fmt: skip

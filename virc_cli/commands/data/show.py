@@ -115,7 +115,8 @@ def _outcome(unit: "Unit") -> str:
     if unit.answer is not None:
         return f"answer: {unit.answer}"
     if not unit.calls:
-        return "not usable: " + "; ".join(each.reason for each in unit.rejected)
+        reasons = "not usable: " + "; ".join(each.reason for each in unit.rejected)
+        return reasons if unit.rejected else "; ".join(f"result: {each.text}" for each in unit.results)
     forgiven = f" ({', '.join(unit.deviations)})" if unit.deviations else ""
     made = f", shown as image {' and '.join(map(str, unit.shown))}" if unit.shown else ""
     return ", ".join(map(in_words, unit.calls)) + forgiven + made

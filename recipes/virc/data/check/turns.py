@@ -13,7 +13,7 @@ import msgspec
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
 from virc.data.formats.registry import Holds
-from virc.data.rows.record import MARK, Record, answers_of, choices_of, has_reference
+from virc.data.rows.record import MARK, SIDES, Record, answers_of, choices_of, has_reference
 from virc.data.rows.results import TURN
 from virc.reasoning.grammar import marks
 from virc.reasoning.marks.families import all_of
@@ -116,10 +116,10 @@ def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
     has_system = record.messages[0].role == "system"
     turns = record.messages[1:] if has_system else record.messages
     for number, (message, expected) in enumerate(zip(turns, cycle(("user", "assistant"))), 2 if has_system else 1):
-        if message.role != expected:
+        if SIDES[message.role] != expected:
             yield Fault("roles", f"message {number} is of {message.role}, and {expected} is due: {_DROPPED}")
             break
-    last = record.messages[-1].role
+    last = SIDES[record.messages[-1].role]
     if holds == "solutions" and last != "assistant":
         yield Fault("end", f"it ends with a message of {last}, not assistant: {_DROPPED}")
     if holds == "prompts" and last != "user" and not has_reference(record):

@@ -284,6 +284,8 @@ def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) 
 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     source, goal, grid = change.chat_protocol, change.goal, change.grid
+    if record.has_tools and (goal or change.system or change.holds == "prompts"):
+        raise DataError("its calls of tools are not written in a chat protocol", "«--format sft» alone keeps them")
     shown_on, spoken = (change.learner.grid, change.learner.protocol) if change.learner else (grid, source)
     if shown_on and (spoken is None or spoken.coordinates == "pixel"):
         check_texts_of_boxes(msgspec.structs.replace(record, messages=()) if change.replays else record, shown_on)

@@ -13,7 +13,7 @@ from typing import Any
 
 from virc.core.errors import DataError
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, RowsFile, Writing
+from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
 from virc.data.rows.llamafactory import COLUMNS, ValuesOfFile
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
@@ -43,7 +43,7 @@ def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    return sft.write_lines(folder, name, (sft.line_of(record, settings, row_of) for record in records), info)
+    return sft.write_rows(file_for(folder, name, ".jsonl"), name, records, settings, row_of, info)
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
@@ -57,6 +57,6 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
     return {**start, "messages": shared, **sides, **{key: row[key] for key in row if key not in SIDES}}
 
 
-def info(file_name: str) -> dict[str, Any]:
-    entry = sft.info(file_name)
+def info(file_name: str, has_tools: bool = False) -> dict[str, Any]:
+    entry = sft.info(file_name, has_tools)
     return {**entry, "ranking": True, "columns": {**entry["columns"], "chosen": "chosen", "rejected": "rejected"}}

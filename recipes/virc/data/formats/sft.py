@@ -11,13 +11,15 @@ from virc.core.files import write_whole
 from virc.core.json_stream import Fields, Reader, array_rows, first_object, line_rows, one_line
 from virc.core.tables.encodings import open_utf8
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows, read_info
-from virc.data.rows.llamafactory import INFO, TAGS, ValuesOfFile, reader
+from virc.data.rows.llamafactory import INFO, TAGS, TOOL_TAGS, ValuesOfFile, reader
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 
 NAME = "sft"
 HOLDS: Holds = "solutions"
 LOST = ""
+RowOf = Callable[[Record, Iterable[str]], dict[str, Any]]
+EntryOf = Callable[[str, bool], dict[str, Any]]
 
 
 def recognises(path: Path) -> bool:
@@ -47,30 +49,23 @@ def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    return write_array(folder, name, (line_of(record, settings, row_of) for record in records), info)
+    return write_rows(file_for(folder, name, ".json"), name, records, settings, row_of, info)
 
 
-def write_array(folder: Path, name: str, lines: Iterable[str], entry: Callable[[str], dict[str, Any]]) -> int:
-    file, count = file_for(folder, name, ".json"), 0
+def write_rows(file: Path, name: str, records: Iterable[Record], settings: Writing, row: RowOf, entry: EntryOf) -> int:
+    """Write a dataset into a new file, an array or lines by its ending; `entry` gets whether rows have tools."""
+    first, between, last, none = ("[\n", ",\n", "\n]\n", "[]\n") if file.suffix == ".json" else ("", "\n", "\n", "")
+    count, has_tools = 0, False
     with file.open("w", encoding="utf-8") as out:
-        for count, line in enumerate(lines, 1):
-            out.write(("[\n" if count == 1 else ",\n") + line)
-        out.write("\n]\n" if count else "[]\n")
-    add_info(folder, name, entry(file.name))
+        for count, record in enumerate(records, 1):
+            out.write((between if count > 1 else first) + line_of(record, settings, row))
+            has_tools |= record.has_tools
+        out.write(last if count else none)
+    add_info(file.parent, name, entry(file.name, has_tools))
     return count
 
 
-def write_lines(folder: Path, name: str, lines: Iterable[str], entry: Callable[[str], dict[str, Any]]) -> int:
-    file, count = file_for(folder, name, ".jsonl"), 0
-    with file.open("w", encoding="utf-8") as out:
-        for line in lines:
-            out.write(line + "\n")
-            count += 1
-    add_info(folder, name, entry(file.name))
-    return count
-
-
-def line_of(record: Record, settings: Writing, row: Callable[[Record, Iterable[str]], dict[str, Any]]) -> str:
+def line_of(record: Record, settings: Writing, row: RowOf) -> str:
     try:
         return one_line(row(record, settings.pictures.names(record)))
     except ValueError as error:
@@ -83,13 +78,16 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"id": record.id} if record.id is not None else {}
     row["messages"] = [{"role": message.role, "content": message.content} for message in record.messages]
     row["images"] = list(image_names)
+    row |= {"tools": record.tools} if record.has_tools else {}
     row |= {key: value for key in ("question", "answer") if (value := getattr(record, key)) is not None}
     return row | {key: value for key, value in record.extra.items() if key not in row}
 
 
-def info(file_name: str) -> dict[str, Any]:
-    columns = {"messages": "messages", "images": "images"}
-    return {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": TAGS}
+def info(file_name: str, has_tools: bool = False) -> dict[str, Any]:
+    columns, tags = {"messages": "messages", "images": "images"}, TAGS
+    if has_tools:  # LLaMA-Factory stops at a column that no row has
+        columns, tags = columns | {"tools": "tools"}, tags | TOOL_TAGS
+    return {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": tags}
 
 
 def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from virc.core.json_stream import Fields, line_rows
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, RowsFile, Writing
+from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
 from virc.data.rows.llamafactory import COLUMNS, ValuesOfFile
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
@@ -29,8 +29,7 @@ def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    lines = (sft.line_of(record, settings, sft.row_of) for record in records)
-    return sft.write_lines(folder, name, lines, sft.info)
+    return sft.write_rows(file_for(folder, name, ".jsonl"), name, records, settings, sft.row_of, sft.info)
 
 
 def holds_conversation(row: Fields) -> bool:

@@ -19,9 +19,11 @@ from msgspec import UNSET
 from virc.core.errors import DataError, errors_as
 from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import plain
+from virc.data.rows import transcripts
 from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import MARK, Message, Picture, Record, Role, TextBox, check_marks
 from virc.data.rows.results import joined
+from virc.data.rows.transcripts import CALL, RESULT, first_of
 from virc.data.rows.verl import plain_fields
 from virc.reasoning import trace
 from virc.reasoning.calls import Size, view_of
@@ -47,6 +49,7 @@ _OWN_COLUMNS = (
 """Columns that formats of ours read in a sense of their own: they do not pass through, and a layout may name them."""
 _ROLES: Mapping[str, Role] = {
     "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
+    CALL: CALL, RESULT: RESULT,
 }  # fmt: skip
 _MAX_IMAGES = 256
 CONTENTS = ("content", "value", "text")  # keys under which a message has its text or its parts
@@ -380,6 +383,7 @@ def _messages_of(turns: Any) -> list[Message] | None:
     """The messages that turns are; None of what is no list of objects."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         return None
+    turns = transcripts.joined(turns, ("role", "from"), CONTENTS, _ROLES)
     return [message_of(turn, number) for number, turn in enumerate(turns, 1)]
 
 
@@ -443,7 +447,7 @@ def _with_conversation(
     system = _value_as(row, has_system, str | None, "text") if has_system is not None else None
     images = record.images
     if layout.images is None:
-        parts = [part for turn in talk.turns for part in _as_list(_first_of(turn, CONTENTS))]
+        parts = [part for turn in talk.turns for part in _as_list(first_of(turn, CONTENTS))]
         values = [image_of(part) for part in parts if is_image(part)]
         sources = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
         images = tuple(_picture(source, talk.column, layout, folder) for source in sources)
@@ -456,20 +460,23 @@ def _with_conversation(
     if (objects := _optional(row, layout.objects)) is not None:
         messages = _with_objects(messages, present(row, objects), objects, images, layout)
     check_marks(messages, images)
+    tools = transcripts.described(record.extra.get("tools"), messages[0].content if messages else "")
+    extra = {key: value for key, value in record.extra.items() if key != "tools" or not tools}
     rejected = None
     if talk.replies is not None:
         chosen, rejected = talk.replies
         messages.append(Message("assistant", chosen))
-    return msgspec.structs.replace(record, messages=tuple(messages), images=images, rejected=rejected)
+    replaced: dict[str, Any] = {"messages": tuple(messages), "images": images, "rejected": rejected}
+    return msgspec.structs.replace(record, **replaced, extra=extra, tools=tools)
 
 
 def message_of(turn: Mapping[str, Any], number: int) -> Message:
     """The message that an object with a role and a text, or with parts, is; `number` is its place, for errors."""
-    name, content = _first_of(turn, ("role", "from")), _first_of(turn, CONTENTS)
+    name, content = first_of(turn, ("role", "from")), first_of(turn, CONTENTS)
     role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
         raise DataError(f"message {number} has the role {plain(repr(name), 40)}, not one of {', '.join(_ROLES)}")
-    if content is None:
+    if content is None or turn.get("tool_calls"):
         raise DataError(f"message {number} has no text{without_text(turn)}")
     parts = _as_list(content)
     for part in filter(is_image, parts):
@@ -489,21 +496,16 @@ def without_text(turn: Mapping[str, Any]) -> str:
     return f", but {calls}, which nothing reads" if calls else ": it is null or missing"
 
 
-def _first_of(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """The first value under these names that is not null: in rows of parquet every object has all names."""
-    return next((value for name in names if (value := fields.get(name)) is not None), None)
-
-
 def image_of(part: Any) -> Any:
     """The image of a part: a path, a URL, bytes or an object; None of a part that is no image, or names none."""
-    return _first_of(part, IMAGE_NAMES) if is_image(part) else None
+    return first_of(part, IMAGE_NAMES) if is_image(part) else None
 
 
 def is_image(part: Any) -> bool:
     if not isinstance(part, dict):
         return False
     kind = part.get("type")
-    return _first_of(part, _IMAGES) is not None if kind is None else kind in _IMAGES
+    return first_of(part, _IMAGES) is not None if kind is None else kind in _IMAGES
 
 
 def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], protocol: Protocol) -> Record:

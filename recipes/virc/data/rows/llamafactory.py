@@ -17,19 +17,20 @@ from virc.core.text import plain
 from virc.data.rows.laid_out import message_of, without_text
 from virc.data.rows.numbered import NumberedRow, read_row
 from virc.data.rows.record import Message, Picture, Record, Role
+from virc.data.rows.transcripts import CALL, RESULT, described, joined
 from virc.solving.sources.meanings import KNOWN
 
 INFO = "dataset_info.json"
 COLUMNS = ("messages", "conversations")
 """Names of the column of conversations where no entry names it."""
-_ROLES: tuple[Role, ...] = ("user", "assistant", "system")
-TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for role in _ROLES}
+_ROLE_TAGS: dict[str, Role] = {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
+TOOL_TAGS: dict[str, Role] = {"observation_tag": RESULT, "function_tag": CALL}
+TAGS = {"role_tag": "role", "content_tag": "content", **_ROLE_TAGS}
 """How our files name roles and texts."""
 _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
+    **TOOL_TAGS,
 }  # fmt: skip
-_UNUSED_TAGS = {"observation_tag": "observation", "function_tag": "function_call"}
-"""LLaMA-Factory's defaults for roles that no row may have."""
 FIRST_PART = 10 * 2**20
 """Bytes of a file of lines that datasets reads at once."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d(?::?\d\d){0,2}(?:Z|[+-]\d\d(?::?\d\d)?)?)?")
@@ -46,13 +47,14 @@ class Columns(msgspec.Struct, frozen=True):
     roles: dict[str, Role]
     images: str | None = None
     system: str | None = None
+    tools: str | None = None
 
 
 class ValuesOfFile:
     """What the rows of a file say together, while they are read: the columns to name, and texts that look like times.
 
     Attributes:
-        first: the first row, with the system message of one where any has a column of it.
+        first: the first row, with the system message and the tools of one where any has a column of them.
         place: says how many bytes of a file of lines are read; None of another file, in which no text becomes a time.
     """
 
@@ -63,8 +65,9 @@ class ValuesOfFile:
 
     def add(self, row: Fields) -> None:
         self.first = self.first or row
-        if isinstance(row.get("system"), str) and not isinstance(self.first.get("system"), str):
-            self.first = self.first | {"system": row["system"]}
+        for name in ("system", "tools"):
+            if row.get(name) and not self.first.get(name):
+                self.first = self.first | {name: row[name]}
         if self.place is None or self._has_times:
             return
         for path, value in values_of(row):
@@ -113,9 +116,9 @@ def reader(
         if sides is not None and rejected is not None:
             extra = {key: each for key, each in record.extra.items() if key != sides[1]}
             record = msgspec.structs.replace(record, rejected=rejected[columns.content], extra=extra)
-        of_entry = filter(None, (columns.messages, columns.images, columns.system))
+        of_entry = filter(None, (columns.messages, columns.images, columns.system, columns.tools))
         names = KNOWN.union(of_entry, ("question", "answer"), sides or ())
-        flaws = kinds.flaws(number, value)
+        flaws = () if record.has_tools else kinds.flaws(number, value)  # rows with tools are written again
         return (read_row(number, value, names, record, folder, left_out, flaws, (columns.role, columns.content)),)
 
     return read
@@ -128,8 +131,8 @@ def _reply(row: Fields, name: str, columns: Columns) -> Fields:
     role, content = side.get(columns.role), side.get(columns.content)
     if not isinstance(role, str) or columns.roles.get(role) != "assistant":
         raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, and the assistant is due")
-    if not isinstance(content, str):
-        raise DataError(f"its {name} has no text as {columns.content}")
+    if not isinstance(content, str) or side.get("tool_calls"):
+        raise DataError(f"its {name} has no text alone as {columns.content}")
     return side
 
 
@@ -140,8 +143,10 @@ def guessed(row: Fields) -> dict[str, Any]:
     first = next(iter(row[column]), None) if isinstance(row[column], list) else None
     tags = _DEFAULT_TAGS if isinstance(first, dict) and "from" in first else TAGS
     images = "image" if row.get("image") is not None and "images" not in row else "images"
-    system = {"system": "system"} if isinstance(row.get("system"), str) else {}
-    return {"formatting": "sharegpt", "columns": {"messages": column, "images": images, **system}, "tags": dict(tags)}
+    others = {"system": "system"} if isinstance(row.get("system"), str) else {}
+    others |= {"tools": "tools"} if described(row.get("tools"), str(row[column])) else {}
+    columns = {"messages": column, "images": images, **others}
+    return {"formatting": "sharegpt", "columns": columns, "tags": tags | TOOL_TAGS}
 
 
 def columns_of(entry: Mapping[str, Any]) -> Columns:
@@ -160,22 +165,20 @@ def columns_of(entry: Mapping[str, Any]) -> Columns:
             raise DataError(f"the entry in {INFO} has columns or tags, but names no {key}")
     return Columns(
         columns["messages"], tags["role_tag"], tags["content_tag"],
-        {tags[f"{role}_tag"]: role for role in _ROLES if f"{role}_tag" in tags},
-        columns.get("images"), columns.get("system"),
+        {tags[tag]: role for tag, role in {**_ROLE_TAGS, **TOOL_TAGS}.items() if tag in tags},
+        columns.get("images"), columns.get("system"), columns.get("tools"),
     )  # fmt: skip
 
 
 def left_in_entry(entry: Mapping[str, Any], is_alpaca: bool, is_pairs: bool) -> tuple[tuple[str, str], ...]:
     """What an entry of `dataset_info.json` names and nothing reads, each with its edge."""
     usual = {name for name, value in (("ranking", False), ("split", "train")) if entry.get(name) == value}
-    tags = entry.get("tags")
-    usual_tags = [name for name, value in _UNUSED_TAGS.items() if isinstance(tags, Mapping) and tags.get(name) == value]
     sides = ("chosen", "rejected") if is_pairs else ()
     texts = ("prompt", "query", "response", "history") if is_alpaca else ("messages",)
     parts = {
         "entry": (entry, ("file_name", "formatting", "columns", "tags", *usual, *(["ranking"] if is_pairs else ()))),
-        "entry.columns": (entry.get("columns"), ("images", "system", *texts, *sides)),
-        "entry.tags": (entry.get("tags"), (*_DEFAULT_TAGS, *usual_tags)),
+        "entry.columns": (entry.get("columns"), ("images", "system", *texts, *sides, *["tools"] * (not is_alpaca))),
+        "entry.tags": (entry.get("tags"), _DEFAULT_TAGS),
     }
     return tuple(
         (edge, name)
@@ -202,6 +205,7 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
     turns = rest.pop(columns.messages)
     if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
         raise DataError(f"its {columns.messages} are not a list of objects")
+    turns = joined(turns, (columns.role,), (columns.content,), columns.roles)
     if any(isinstance(message.get(columns.content), list) for message in turns):
         for number, message in enumerate(turns, 1):
             message_of(message, number)  # which says what keeps parts from being read
@@ -218,6 +222,9 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
             messages = [Message("system", system), *messages] if system else messages
         elif system and system != messages[0].content:
             raise DataError(f"its {columns.system} is another system message than its first message")
+    offered = rest.pop(columns.tools, None) if columns.tools else None
+    if not (tools := described(offered)) and offered:
+        raise DataError(f"its {columns.tools} are not a list of objects with a name each")
     return Record(
         tuple(messages),
         tuple(Picture(name, media) for name in names),
@@ -225,12 +232,13 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
         question=rest.pop("question") if isinstance(rest.get("question"), str) else None,
         answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else None,
         extra=rest,
+        tools=tools,
     )
 
 
 def _message(message: Fields, number: int, columns: Columns) -> Message:
     theirs, content = message.get(columns.role), message.get(columns.content)
-    role = columns.roles.get(theirs) if isinstance(theirs, str) else None
+    role = {CALL: CALL, RESULT: RESULT, **columns.roles}.get(theirs) if isinstance(theirs, str) else None
     if role is None:
         found = f"the {columns.role} {plain(repr(theirs), 40)}"
         if theirs == "system" and "system" not in columns.roles.values():

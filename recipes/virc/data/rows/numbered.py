@@ -83,7 +83,8 @@ def read_row(
     """
     check_texts(record)
     if left_out:
-        record = msgspec.structs.replace(record, extra=_without(record.extra, left_out, ""))
+        tools = "" if "tools" in left_out else record.tools
+        record = msgspec.structs.replace(record, extra=_without(record.extra, left_out, ""), tools=tools)
     found = tuple(flaws)
     lost = unread(fields, {*named, *left_out} if left_out else named, record, folder)
     in_messages = left_in_messages(fields, named, tags)

@@ -18,6 +18,7 @@ import msgspec
 from virc.core.errors import DataError, errors_as
 from virc.core.files import as_named, contents, picture_within
 from virc.core.text import did_you_mean, plain
+from virc.data.rows.transcripts import CALL, RESULT
 from virc.reasoning import trace, turns
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import TAGS, Grammar
@@ -45,7 +46,11 @@ Text of pages is none of these: `<img>`, `[img]` and closing tags.
 _HTML = re.compile("<(?:video|audio)>", re.IGNORECASE)
 """Marks that are words in the reply of a row without such media: replies about pages have them."""
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "function_call", "observation"]
+SIDES: Mapping[Role, Literal["system", "user", "assistant"]] = {
+    "system": "system", "user": "user", "assistant": "assistant", CALL: "assistant", RESULT: "user",
+}  # fmt: skip
+"""Role -> whose turn it is; `transcripts` says what the last two are."""
 Id = str | int
 
 FILE_SIZES = "file_sizes"
@@ -86,7 +91,7 @@ def message_of(message: Message, images: Sequence[int]) -> trace.Message:
         at.append(len(text))
         text += each
     kept = tuple(at[: len(images)])
-    return trace.Message(message.role, text, tuple(images), at=kept if any(kept) else ())
+    return trace.Message(SIDES[message.role], text, tuple(images), at=kept if any(kept) else ())
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -156,6 +161,7 @@ class Record(msgspec.Struct, frozen=True):
         rejected: of a pair: the reply that is to become less likely, in place of the last message, which is the chosen
             one; both follow the same messages and images.
         extra: further fields of the row, which pass through every format that can hold them.
+        tools: descriptions of the tools that its conversation offers besides those of its system message, as JSON.
     """
 
     messages: tuple[Message, ...] = ()
@@ -165,6 +171,11 @@ class Record(msgspec.Struct, frozen=True):
     answer: str | None = None
     extra: dict[str, Any] = {}
     rejected: str | None = None
+    tools: str = ""
+
+    @property
+    def has_tools(self) -> bool:
+        return bool(self.tools) or any(message.role in (CALL, RESULT) for message in self.messages)
 
     @property
     def called(self) -> str:

@@ -24,6 +24,7 @@ _LEARNT = frozenset((
 ))  # fmt: skip
 """Whether a reply is to be learnt, in messages: engines learn every reply, as if all were 1 or true."""
 _UNLEARNT = "a reply that is not to be learnt"
+_OF_ROLES = {"assistant": ("tool_calls",), "gpt": ("tool_calls",), "tool": ("name", "tool_call_id")}
 _ASKING = frozenset(("user", "human", "system"))
 _OF_IMAGES = frozenset(("url", "path", "bytes"))
 _OF_OBJECTS = frozenset(("ref", "bbox", "image_id", "bbox_type"))
@@ -73,7 +74,7 @@ def left_in_messages(
 
 def _left_in(turn: Mapping[str, Any], tags: Sequence[str]) -> Iterator[tuple[str, str]]:
     role, content = _first(turn, (*tags[:1], "role", "from")), _first(turn, (*tags[1:], *CONTENTS))
-    for name in taken.left("message", turn, (role, content)):
+    for name in taken.left("message", turn, (role, content, *_OF_ROLES.get(str(turn.get(role)), ()))):
         is_all = turn.get(role) in _ASKING or str(turn[name]).lower() in ("true", "1", "1.0")
         if name not in _LEARNT or not is_all:
             yield "message", name
@@ -121,7 +122,8 @@ def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
         contents = [each.content for each in record.messages] if record is not None and means == meanings.SYSTEM else []
         # a problem without messages gets the system message of its chat protocol
         pictures = [image.name for image in record.images] if record and means == meanings.PICTURES else []
-        return value in (*contents, *pictures, pictures) or (means == meanings.SYSTEM and not contents)
+        is_tools = name == "tools" and record is not None and bool(record.tools)
+        return is_tools or value in (*contents, *pictures, pictures) or (means == meanings.SYSTEM and not contents)
     answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
     if answered and means != meanings.QUESTIONS:
         # a conversation contains its answers; true or false says how good it is, which it does not contain

@@ -15,7 +15,7 @@ import msgspec
 
 from virc.core.errors import DataError, errors_as
 from virc.core.json_stream import MAX_DEPTH, one_line
-from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.rows.record import MARK, SIDES, Message, Picture, Record
 
 OF_ROW = ("turn", "tool_info_gt", "index")
 """Fields of `extra` that belong to one row, not to its problem."""
@@ -177,8 +177,11 @@ def _parsed(value: Any, name: str, kind: type[_Kind], noun: str) -> _Kind:
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
+    turns = _parsed(value, "prompt", list, "a list")
     with errors_as(DataError, "prompt is not a list of messages", caught=msgspec.ValidationError):
-        messages = msgspec.convert(_parsed(value, "prompt", list, "a list"), tuple[Message, ...])
+        messages = msgspec.convert(turns, tuple[Message, ...])
+    if any(SIDES[each.role] != each.role or turn.get("tool_calls") for each, turn in zip(messages, turns, strict=True)):
+        raise DataError("prompt has calls of tools, which verl does not read")
     if not messages:
         raise DataError("prompt is empty")
     return messages

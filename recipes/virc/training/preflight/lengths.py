@@ -6,8 +6,10 @@ message with its marks is one text for the tokenizer; an image is resized by LLa
 image processor. The function for prompts of RL is in `preflight.rl`.
 """
 
+import json
 import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -26,22 +28,27 @@ from virc.data.check.images import file_of
 from virc.data.check.result import USUAL_SYSTEM, Fault, Survey
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import key, name_of
-from virc.data.rows.record import MARK, Message, Picture
+from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.remembered import remembered
+from virc.data.rows.transcripts import CALL, RESULT, taken_apart
 from virc.families import registry as families
 from virc.families.chat_marks import ChatMarks
+from virc.models.chat_protocol import of_system
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import StoredImage, open_image
 from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import Grid, Tiles, within_area
+from virc.systems import registry as systems
 
 _BATCH = 64  # rows that a process gets together
 _BATCHES_HERE = 32  # this process has counted them before another has started
 _MAX_NAMED = 5
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes if a row has no system message."""
+_CALLING = ("qwen2_vl", "qwen3_vl_nothink")
+"""Templates of LLaMA-Factory that write tools, calls and results as the chat templates of their models do."""
 _MIN_SIDE = 28  # in px; LLaMA-Factory makes no side shorter
 
 
@@ -55,6 +62,7 @@ class Text(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     files: tuple[str | bytes, ...]
     rejected: str | None = None
+    tools: str = ""
 
 
 class Length(msgspec.Struct, frozen=True):
@@ -89,7 +97,7 @@ class Counted(msgspec.Struct):
         found: of all rows, each checked without its images.
         fault: of the first row that cannot be counted.
         numbers: of the rows in their file; they and the lengths end where a row cannot be trained on.
-        by_other_names: whether a row names an image as LLaMA-Factory does not open it: `file://`, other blanks, `\\`.
+        differ: whether LLaMA-Factory may not read a row as it is: names of images (`file://`, other blanks, `\\`), tools.
         shown: those of all lengths.
     """
 
@@ -98,7 +106,7 @@ class Counted(msgspec.Struct):
     fault: DataError | None = None
     numbers: list[int] = msgspec.field(default_factory=list)
     lengths: list[Length] = msgspec.field(default_factory=list)
-    by_other_names: bool = False
+    differ: bool = False
     shown: dict[str | bytes, str] = {}
 
     @property
@@ -152,8 +160,9 @@ def count(
             waiting.extend(chunk)
             records = [row.known() for row in chunk]
             files = [image for each in records for image in each.images if image.data is None]
-            counted.by_other_names |= any(file_of(each) != str(each.folder / each.name) for each in files)
-            yield [Text(each.messages, tuple(map(opened, each.images)), each.rejected) for each in records]
+            counted.differ |= any(file_of(each) != str(each.folder / each.name) for each in files)
+            counted.differ |= any(each.has_tools for each in records)
+            yield [Text(each.messages, tuple(map(opened, each.images)), each.rejected, each.tools) for each in records]
 
     texts = chunks()
     here = in_order(measure, islice(texts, _BATCHES_HERE), 1)
@@ -234,14 +243,14 @@ def _turn_texts(row: Text, marks: ChatMarks) -> list[str]:
     """The texts of all but the system message as the tokenizer gets them, with one token in the place of an image's.
 
     A template without ends writes the line behind the header of a reply as a part of the reply. A system message that
-    is joined to the user's first is in it.
+    is joined to the user's first is in it. Calls and results are written as the templates of `_CALLING` do.
     """
     header, line = marks.heading("assistant")
     before, of_reply = (line, "") if marks.end else ("", line)
     texts, joined = [], ""
     for message in row.messages:
-        text = message.content.replace(MARK, f"{marks.around}{''.join(marks.image)}{marks.around}")
-        if message.role == "user":
+        text = _as_templates(message).replace(MARK, f"{marks.around}{''.join(marks.image)}{marks.around}")
+        if message.role in ("user", RESULT):
             texts.append(marks.written("user", joined + text) + header + before)
             joined = ""
         elif message.role == "system":
@@ -249,6 +258,23 @@ def _turn_texts(row: Text, marks: ChatMarks) -> list[str]:
         else:
             texts.append(f"{of_reply}{text}{marks.end or ''}{marks.after}")
     return texts
+
+
+def _as_templates(message: Message) -> str:
+    if message.role == RESULT:
+        return f"<tool_response>\n{message.content}\n</tool_response>"
+    if message.role != CALL:
+        return message.content
+    text, calls = taken_apart(message.content)
+    said = (json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False) for call in calls)
+    return text + "\n".join(f"<tool_call>\n{each}\n</tool_call>" for each in said)
+
+
+def _written_tools(tools: str) -> str:
+    """What the templates of `_CALLING` write behind a system message."""
+    lines = "\n".join(json.dumps(each, ensure_ascii=False) for each in json.loads(tools or "[]"))
+    system = of_system(systems.get("qwen3-vl")).system
+    return "\n\n" + re.sub(r"(?<=<tools>\n).*(?=\n</tools>)", lambda _: lines, system) if lines else ""
 
 
 def image_tokens(size: Size, counting: Counting) -> int:
@@ -275,7 +301,11 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
         row.messages[0].content if row.messages[0].role == "system" else "",
         families.of(counting.model_type).marks,
     )
-    system = system or _SYSTEMS.get(families.template(counting.model_type), "")
+    template = families.template(counting.model_type)
+    if template not in _CALLING and Record(row.messages, tools=row.tools).has_tools:
+        trained = "Qwen2-VL, Qwen2.5-VL and Qwen3-VL"
+        return Length(fault=f"it calls tools, which is trained with {trained} alone, not with {counting.model_type}")
+    system = (system or _SYSTEMS.get(template, "")) + _written_tools(row.tools)
     text += len(marks.begin) + (not marks.end)  # a template without ends has one behind the last reply
     text += _system_tokens(counting.base, system, marks) - len(
         row.files

@@ -82,6 +82,8 @@ def _write_replies(source: RowsFile, rows: Iterable[NumberedRow], store: Picture
     with file.open("w", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8", dir=store.folder) as others:
         for at, row in enumerate(rows):
             pair = row.known()
+            if pair.has_tools:
+                raise DataError(f"row {row.number} has tools, which no loss takes but sigmoid", "«--set loss=sigmoid»")
             lines = [_line(pair, True, store), _line(rejected_side(pair), False, store)]
             first, other = lines if at % 2 == 0 else reversed(lines)
             out.write(("[\n" if at == 0 else ",\n") + first)

@@ -24,7 +24,7 @@ from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD_COLUMN, Fault, Rules, Survey, survey
 from virc.data.check.row import check_row, check_without_images
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import RowsFile, Writing, only_source
+from virc.data.formats.registry import RowsFile, Writing, file_for, only_source
 from virc.data.rows.llamafactory import INFO, ValuesOfFile, guessed
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
@@ -101,7 +101,7 @@ def checked(
             source = msgspec.structs.replace(source, info=guess(values.first))
         protocol, faults = _studied(request, source, counted.found, rules.model_type)
         chosen = within(counted, config.filter_overlong, "cutoff_len", protocol.coordinates)
-        differs = counted.by_other_names or any(length.differ for length in counted.lengths)
+        differs = counted.differ or any(length.differ for length in counted.lengths)
         if as_it_is and (differs or len(chosen) < counted.found.rows or values.has_times):
             as_it_is, places = False, set(chosen)
             write(source, (row for at, row in enumerate(source.rows()) if at in places), store)
@@ -208,15 +208,14 @@ def _unit_of(model_type: str) -> Coordinates | None:
 
 def write_rows(source: RowsFile, rows: Iterable[NumberedRow], store: PictureStore) -> None:
     """Write rows of a file as a new dataset, in the folder of the store."""
-    records = (row.known() for row in rows)
-    if not source.as_engines_read:
-        # LLaMA-Factory stops at values of some further fields.
-        cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
-        records = (msgspec.structs.replace(record, **cleared) for record in records)
-    settings = Writing(store)
+    cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
+    records = (  # LLaMA-Factory stops at values of some further fields
+        record if source.as_engines_read and not record.has_tools else msgspec.structs.replace(record, **cleared)
+        for record in (row.known() for row in rows)
+    )
     target: ModuleType = pairs if source.holds == "pairs" else sft
-    lines = (sft.line_of(record, settings, target.row_of) for record in records)
-    sft.write_array(store.folder, source.name, lines, target.info)  # of which datasets makes no times
+    file = file_for(store.folder, source.name, ".json")  # datasets makes no times of an array
+    sft.write_rows(file, source.name, records, Writing(store), target.row_of, target.info)
 
 
 class InPlace(PictureStore):
