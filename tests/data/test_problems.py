@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
 from support.called import virc
 from support.published import writer
@@ -28,13 +27,6 @@ BOXES = {
 }
 
 
-def arrow(file: Path) -> Path:
-    table = pyarrow.Table.from_pylist([PROBLEM])
-    with pyarrow.OSFile(str(file), "wb") as out, pyarrow.ipc.new_stream(out, table.schema) as stream:
-        stream.write_table(table)
-    return file
-
-
 def described(folder: Path) -> Path:
     """A folder whose `dataset_info.json` says what the columns are."""
     columns = {"messages": "talk", "images": "pictures"}
@@ -47,7 +39,10 @@ def described(folder: Path) -> Path:
 
 LAYOUTS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "COCO": (lambda at: array(at / "a.json", BOXES), ["Where is each cat?", "Where is each dog?"]),
-    "Arrow": (lambda at: arrow(at / "a.arrow"), ["What is it?"]),
+    "Arrow": (
+        lambda at: next(save_to_disk(at / "a", [PROBLEM]).rglob("*.arrow")).rename(at / "a.arrow"),
+        ["What is it?"],
+    ),
     "save_to_disk": (lambda at: save_to_disk(at / "a", [PROBLEM]), ["What is it?"]),
     "alpaca": (
         lambda at: array(
@@ -65,16 +60,21 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_published_rows_are_answered_and_evaluated_as_they_are(layout: str, tmp_path: Path) -> None:
     write, questions = LAYOUTS[layout]
-    saved(tmp_path, "a.png", 0)
-    file = write(tmp_path)
+    (tmp_path / "in").mkdir()
+    saved(tmp_path / "in", "a.png", 0)
+    file, asking = write(tmp_path / "in"), ("--family", "qwen3-vl", "--endpoint")
     with serve(["<answer>red</answer>"], models=["qwen3-vl"]) as server:
-        done = virc("batch", file, "--endpoint", server.url)
-        assert (done.code, f"{file} is read by" in done.err or file.is_dir()) == (0, True), done.err
-        answered: list[dict[str, Any]] = [json.loads(line) for line in done.out.splitlines()]
+        to = tmp_path / "answers.jsonl"
+        done = virc("batch", file, *asking, server.url, "--to", to)
+        assert (done.code, " is read by the " in done.err) == (0, True), done.err
+        answers = to.read_bytes()
+        assert virc("batch", file, *asking, server.url, "--to", to).code == 0
+        assert to.read_bytes() == answers  # all were done before
+        answered: list[dict[str, Any]] = [json.loads(line) for line in answers.splitlines()]
         assert [each["answer"] for each in answered] == ["red"] * (len(questions) or 3)
         assert not questions or sorted(each["input"]["question"] for each in answered) == questions
         assert len({each["id"] for each in answered}) == len(answered)
-        evaluated = virc("eval", file, "--endpoint", server.url, "--to", tmp_path / "eval", "--json")
+        evaluated = virc("eval", file, *asking, server.url, "--to", tmp_path / "eval", "--json")
     if questions:
         assert (evaluated.code, evaluated.json["problems"]) == (0, len(questions)), evaluated.err
     else:  # nobody says which of two replies is right

@@ -3,7 +3,7 @@
 They are those that `virc data convert --format batch` writes, but for their pictures, which stay where they are.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -19,29 +19,28 @@ from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
 from virc.solving.rows import BatchRow
-from virc.solving.sources.row_files import RowFile
+from virc.solving.sources.row_files import RowFile, rows_of
 
 
-def opened(
-    path: Path,
-    report: Reporter,
-    trusted: bool = False,
-    ignored: Collection[str] = (),
-    own: Iterator[BatchRow] | None = None,
-) -> RowFile | None:
-    """Open the rows of a file or folder; None where a batch reads the file itself.
+def source_of(
+    path: Path, trusted: bool = False, ignored: Collection[str] = (), beside: RowFile | None = None
+) -> RowsFile | None:
+    """The source of the rows of a file or folder; None where they are those of a batch.
 
     Args:
         trusted, ignored: as of `open_rows`.
-        own: the rows as a batch reads them, which a layout has to read otherwise; None: it does not read them.
+        beside: the same file as a batch reads it, which its layout has to read otherwise.
 
     Raises:
-        DataError: they are of no known layout, in several files, or nothing reads a part of what they are.
+        DataError: they are in no layout that is known, or in several files.
     """
     source = msgspec.structs.replace(only_source(path), ignore=tuple(ignored), trusted=trusted)
-    is_own = source.format == batch.NAME or (own and source.format == PUBLISHED and _is_read_alike(source, own))
-    if is_own and source.file == path:
-        return None
+    is_alike = beside is not None and source.format == PUBLISHED and _is_read_alike(source, beside)
+    return None if source.file == path and (source.format == batch.NAME or is_alike) else source
+
+
+def opened(source: RowsFile, report: Reporter) -> RowFile:
+    """The problems of a source. Raises DataError: nothing reads a part of it."""
     part = part_of(source, ConvertConfig((), Path(), batch.NAME))
     layout = f"the layout {source.laid_out.name}" if source.laid_out else f"the format {source.format}"
     for line in (f"{source.file} is read by {layout}", *source.reasons):
@@ -53,11 +52,12 @@ def opened(
     return RowFile(_rows(part), source.media, values)
 
 
-def _is_read_alike(source: RowsFile, own: Iterable[BatchRow]) -> bool:
+def _is_read_alike(source: RowsFile, beside: RowFile) -> bool:
     """Whether the first rows of a batch ask what its layout reads, with the same right answers."""
-    of_batch = (batch.numbered(source, row).record for row in own)
-    pairs = zip(of_batch, (row.record for row in source.rows()), strict=False)
-    return all(other is None or (one is not None and _meant(one) == _meant(other)) for one, other in islice(pairs, 20))
+    contents = beside.again() if beside.again else ()
+    ones = (batch.numbered(source, row).record for row in rows_of(contents, as_problems=True))
+    pairs = islice(zip(ones, (row.record for row in source.rows()), strict=False), 20)
+    return all(other is None or (one is not None and _meant(one) == _meant(other)) for one, other in pairs)
 
 
 def _meant(record: Record) -> Sequence[object]:

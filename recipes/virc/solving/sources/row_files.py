@@ -8,7 +8,7 @@ import io
 import itertools
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -147,27 +147,24 @@ def _open_any(
     if question is not None or chosen or not (is_file(path) or is_folder(path)):
         return own()
 
-    def other(opened: RowFile | None = None) -> RowFile | None:
-        problems = importlib.import_module("virc.data.problems")  # by name, as that room is built on this one
-        again = opened.again if opened and as_problems else None
-        found: RowFile | None = problems.opened(
-            path, report, trusted, ignored, again and rows_of(again(), as_problems=True)
-        )
+    is_theirs = is_folder(path) or path.suffix.lower() in _OTHERS
+
+    def other(beside: RowFile | None = None) -> RowFile | None:
+        problems, source = importlib.import_module("virc.data.problems"), None  # by name: it is built on this room
+        with nullcontext() if is_theirs else suppress(DataError):  # no layout is known
+            source = problems.source_of(path, trusted, ignored, beside if as_problems else None)
+        found: RowFile | None = problems.opened(source, report) if source else None
         return found
 
-    if is_folder(path) or path.suffix.lower() in _OTHERS:
-        return other() or own()
     try:
-        opened = own()
+        opened = None if is_theirs else own()
     except DataError:
-        with suppress(DataError):
-            if found := other():
-                return found
+        if found := other():
+            return found
         raise
-    if as_problems or not _is_asked(opened):
-        with suppress(DataError):
-            return other(opened) or opened
-    return opened
+    if opened and not as_problems and _is_asked(opened):
+        return opened
+    return other(opened) or opened or own()
 
 
 def _is_asked(opened: RowFile) -> bool:
