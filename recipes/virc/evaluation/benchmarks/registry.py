@@ -115,7 +115,7 @@ def find(
         split: part of a benchmark.
         report: gets which columns of a file are read.
         chosen: of a file, field -> its column.
-        ignored: columns of another layout that are left out.
+        ignored: columns that are left out.
     """
     if not name:  # a variable of a script that was not set, as a rule
         raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
@@ -253,27 +253,26 @@ def _own(
     opening = partial(open_problems, file, chosen=chosen, ignored=ignored)
     with opening(report) as opened:
         base = opened.base
-        _check_problems(file, opened)
+        _check_problems(file, opened.rows, ignored)
     named = file.stem if file == path else path.resolve().name
     printable = "".join(character if character.isprintable() else "_" for character in named)
     return LocalBenchmark(printable.strip(". ") or "problems", base, partial(_problems_in, opening))
 
 
-def _check_problems(file: Path, opened: RowFile) -> None:
+def _check_problems(file: Path, rows: Iterable[BatchRow], ignored: Collection[str]) -> None:
     """Raise DataError where rows are wrong, or have columns that nothing reads."""
     from virc.data.formats import batch
     from virc.data.formats.registry import RowsFile
 
-    source = RowsFile(file, batch.NAME, file.stem)
-    for index, problem in enumerate(opened.rows):
+    source = RowsFile(file, batch.NAME, file.stem, ignore=tuple(ignored))
+    for index, problem in enumerate(rows):
         row = batch.numbered(source, problem)
         if row.fault:  # as before training
             raise DataError(
                 f"{file}, {row.fault.message}", row.fault.hint or f"virc data check {shlex.quote(str(file))}"
             )
         if index < _MAX_LOOKED_AT and row.lost:
-            convert = f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
-            raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignoring(row.unread)}")
+            raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{ignoring(row.unread)} leaves it out")
 
 
 def _problems_in(opening: Callable[[Reporter], AbstractContextManager[RowFile]]) -> Iterator[BatchRow]:
