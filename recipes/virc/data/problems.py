@@ -3,12 +3,14 @@
 They are those that `virc data convert --format batch` writes, but for their pictures, which stay where they are.
 """
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 
+from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.core.tables.delimited import Numbered
 from virc.data.convert.change import changed
@@ -18,6 +20,7 @@ from virc.data.formats import batch
 from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record
+from virc.reasoning.media import media_reader
 from virc.solving.rows import BatchRow
 from virc.solving.sources.row_files import RowFile, rows_of
 
@@ -32,8 +35,13 @@ def source_of(
         beside: the same file as a batch reads it, which its layout has to read otherwise.
 
     Raises:
+        UsageError: they name clips or documents, which a layout does not open.
         DataError: they are in no layout that is known, or in several files.
     """
+    clips = media_reader("rows")
+    if beside is None and clips and clips.names_media(path):
+        convert = f"virc data convert {shlex.quote(str(path))} --to DIR --format batch"
+        raise UsageError(f"{path} names clips or documents", f"{convert} writes their frames and pages as images")
     source = msgspec.structs.replace(only_source(path), ignore=tuple(ignored), trusted=trusted)
     is_alike = beside is not None and source.format == PUBLISHED and _is_read_alike(source, beside)
     return None if source.file == path and (source.format == batch.NAME or is_alike) else source

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
@@ -80,6 +80,17 @@ class RowFile(msgspec.Struct, frozen=True):
         return tuple(names)
 
 
+class _Asked(NamedTuple):
+    """The arguments of `open_rows`; `as_problems` as of `read_row`."""
+
+    question: str | None
+    chosen: Mapping[str, str]
+    report: Reporter
+    ignored: Collection[str]
+    trusted: bool = False
+    as_problems: bool = False
+
+
 @contextmanager
 def open_rows(
     source: str | Sequence[str],
@@ -89,7 +100,7 @@ def open_rows(
     trusted: bool = False,
     ignored: Collection[str] = (),
 ) -> Iterator[RowFile]:
-    """Open the rows of a file, or those of pictures, until the block ends.
+    """Open the rows of a file or dataset, or those of pictures, until the block ends.
 
     Args:
         chosen: field -> its column.
@@ -107,7 +118,7 @@ def open_rows(
         raise UsageError("there is no question about the pictures", f"virc batch {shlex.join(sources)} 'QUESTION'")
     with ExitStack() as stack:
         if pictures is None:
-            opened = _open_any(sources[0], question, chosen, report, stack, False, ignored, trusted)
+            opened = _open_any(sources[0], _Asked(question, chosen, report, ignored, trusted), stack)
             yield msgspec.structs.replace(opened, rows=trusting(opened.rows)) if trusted else opened
             return
         contents: list[Numbered] = [(line, line, {"id": name, "image": name}) for line, name in enumerate(pictures, 1)]
@@ -123,7 +134,7 @@ def open_problems(
     (`read_row`); by a layout also where that reads more of the first rows.
     """
     with ExitStack() as stack:
-        yield _open_any(str(file), None, chosen, report, stack, ignored=ignored, as_problems=True)
+        yield _open_any(str(file), _Asked(None, chosen, report, ignored, as_problems=True), stack)
 
 
 def _has_rows(folder: Path) -> bool:
@@ -132,28 +143,18 @@ def _has_rows(folder: Path) -> bool:
     return any(file.suffix.lower() in (*ROWS, *_OTHERS) for file in inside)
 
 
-def _open_any(
-    source: str,
-    question: str | None,
-    chosen: Mapping[str, str],
-    report: Reporter,
-    stack: ExitStack,
-    as_problems: bool = False,
-    ignored: Collection[str] = (),
-    trusted: bool = False,
-) -> RowFile:
+def _open_any(source: str, asked: _Asked, stack: ExitStack) -> RowFile:
     """Open a file of a batch, or, where its first row is none of a batch, rows in any layout that `virc data` reads."""
-    path, own = expanded(source), partial(_open, source, question, chosen, report, stack, as_problems, ignored)
-    if question is not None or chosen or not (is_file(path) or is_folder(path)):
+    path, own, as_problems = expanded(source), partial(_open, source, asked, stack), asked.as_problems
+    if asked.question is not None or asked.chosen or not (is_file(path) or is_folder(path)):
         return own()
-
     is_theirs = is_folder(path) or path.suffix.lower() in _OTHERS
 
     def other(beside: RowFile | None = None) -> RowFile | None:
         problems, source = importlib.import_module("virc.data.problems"), None  # by name: it is built on this room
         with nullcontext() if is_theirs else suppress(DataError):  # no layout is known
-            source = problems.source_of(path, trusted, ignored, beside if as_problems else None)
-        found: RowFile | None = problems.opened(source, report) if source else None
+            source = problems.source_of(path, asked.trusted, asked.ignored, beside if as_problems else None)
+        found: RowFile | None = problems.opened(source, asked.report) if source else None
         return found
 
     try:
@@ -233,15 +234,8 @@ def rows_of(
             yield BatchRow(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
 
 
-def _open(
-    source: str,
-    question: str | None,
-    chosen: Mapping[str, str],
-    report: Reporter,
-    stack: ExitStack,
-    as_problems: bool = False,
-    ignored: Collection[str] = (),
-) -> RowFile:
+def _open(source: str, asked: _Asked, stack: ExitStack) -> RowFile:
+    question, chosen, report, ignored, _, as_problems = asked
     path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
     with errors_as(DataError, f"cannot read the rows {source}"):
         file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
