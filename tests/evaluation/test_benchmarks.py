@@ -54,14 +54,24 @@ def test_a_file_of_ones_own_is_a_benchmark(tmp_path: Path) -> None:
     assert caught.value.hint == f"name one of them: {shlex.quote(str(tmp_path / 'mine-heldout.jsonl'))}"
 
 
+def test_a_column_that_nothing_reads_is_refused_until_it_is_left_out(tmp_path: Path) -> None:
+    row = {"id": 1, "image": "a.png", "question": "What?", "answer": 5, "hint_boxes": [[1, 2, 3, 4]]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match="nothing reads its hint_boxes") as caught:
+        find(str(tmp_path / "mine.jsonl"), tmp_path)
+    assert caught.value.hint == "--ignore hint_boxes leaves it out"
+    assert len([*find(str(tmp_path / "mine.jsonl"), tmp_path, ignored=["hint_boxes"]).rows()]) == 1
+
+
 def test_a_folder_of_synthetic_problems_is_a_benchmark(tmp_path: Path) -> None:
     assert virc("data", "synth", "--to", tmp_path / "polygons", "--count", 3, "--split", "heldout").code == 0
     found = find(str(tmp_path / "polygons"), Path())
     assert (found.name, found.base) == ("polygons", tmp_path / "polygons")
     assert [row.fault for row in found.rows()] == [None] * 3
-    for name in ("trajectories.json", "dataset_info.json"):
-        with pytest.raises(DataError, match=r"trajectories\.json holds no problems|no column is known as the question"):
-            find(str(tmp_path / "polygons" / name), Path())
+    answers = [row.passed["answer"] for row in find(str(tmp_path / "polygons" / "trajectories.json"), Path()).rows()]
+    assert answers == [row.passed["answer"] for row in found.rows()]
+    with pytest.raises(DataError, match="no column is known as the question"):
+        find(str(tmp_path / "polygons" / "dataset_info.json"), Path())
     with pytest.raises(DataError, match=r"is no benchmark: it holds no problems\.jsonl"):
         find(str(tmp_path / "polygons" / "images"), Path())
 

@@ -36,7 +36,8 @@ def command(
     """Answer many questions about pictures.
 
     SOURCE is a file of rows: JSON lines, JSON, CSV, TSV or Parquet. A row has an image or images, a question and an id;
-    their columns may have other usual names, such as image_path and prompt. Paths of images start from the file.
+    their columns may have other usual names, such as image_path and prompt. Paths of images start from the file. Rows
+    in other layouts that virc data reads, such as COCO, WebDataset or conversations, are read as they are.
 
     Or SOURCE is pictures, folders and patterns of pictures, and QUESTION is asked of each.
 

@@ -135,7 +135,8 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     columns = of_request(request)
     own = next((column.problems for column in columns if column.problems), None)
     here = Path.cwd()
-    benchmark = own or benchmarks.find(request.benchmark, here, request.split, report, request.chosen)
+    ignored = request.setups[0].choice.ignore if request.setups else ()
+    benchmark = own or benchmarks.find(request.benchmark, here, request.split, report, request.chosen, ignored)
     if request.chosen and (own or benchmark.published):
         raise UsageError(f"«--column» is of a file of rows, not of {benchmark.name}", "leave «--column» out")
     if request.trust_rows:

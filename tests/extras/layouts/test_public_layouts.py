@@ -10,7 +10,10 @@ from support.called import virc
 from support.row_files import asked, lines, saved
 
 from virc.core.errors import DataError
+from virc.core.events import Reporter
 from virc.data.convert.convert import ConvertConfig, convert
+from virc.scoring.score import key_of
+from virc.solving.sources.row_files import open_problems, open_rows
 from virc_extras.layouts.guess import propose
 from virc_extras.layouts.proposing import proposed, write
 
@@ -101,6 +104,13 @@ def test_published_rows_are_read_whole_or_refused(case: Case, tmp_path: Path) ->
         elif "choices" in row:
             assert all(map(str.endswith, row["choices"], CHOICES))
         assert talks or row["question"].strip()
+    if layout is None:  # a batch and an evaluation read the same without a conversion
+        for opening in (open_rows(str(file)), open_problems(file, Reporter())):
+            with opening as opened:
+                problems = [*opened.rows]
+            assert [(each.fault, len(each.images)) for each in problems] == [(None, case.pictures)] * len(rows)
+        pairs = [*zip(problems, case.answers, strict=True)]
+        assert talks or all(key_of(row.passed).accepted[0] == answer for row, answer in pairs if answer)
 
 
 def test_the_page_has_the_table() -> None:

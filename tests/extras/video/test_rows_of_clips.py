@@ -220,6 +220,11 @@ def test_rows_that_name_clips_are_to_be_converted_first(command: tuple[str, ...]
     assert done.code == 5
     assert "named.json names clips or documents in its column path, which no engine opens\n" in done.err
     assert "named.json --to DIR --format batch, sft or prompts, writes their frames and pages as images" in done.err
+    done = virc("batch", rows_file({"messages": TURNS, "videos": [CLIP]}, name="turns.json"))
+    assert (done.code, "turns.json --to DIR --format batch writes their frames and pages as images" in done.err) == (
+        2,
+        True,
+    )
 
 
 def test_a_clip_behind_many_rows_of_pictures_is_to_be_converted_first() -> None:

@@ -152,7 +152,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "«--embed» is for rl and prompts")
     found = formats.named_sources(config.sources, config.target.system, config.layout, config.ignore, config.trust_rows)
-    parts = [_part(source, config) for source in found]
+    parts = [part_of(source, config) for source in found]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
         raise UsageError(f"«--weights» needs one number per dataset, and has {len(config.weights)} for {listed}")
@@ -174,7 +174,8 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     return datasets
 
 
-def _part(source: RowsFile, config: ConvertConfig) -> SubsetSource:
+def part_of(source: RowsFile, config: ConvertConfig) -> SubsetSource:
+    """Raises UsageError, ConfigError, DataError: its rows cannot become those of the format."""
     kinds = source.holds, formats.get(config.format).HOLDS
     if kinds == ("problems", "solutions") and not config.target.answers:
         hint = f"«--answers» makes trajectories of their answers; a model solves them: {formats.solving(source)}"

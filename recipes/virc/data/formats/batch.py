@@ -1,6 +1,6 @@
 """Problems as `virc batch` reads them: one per line, with the names of their images."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from virc.data.rows.record import Picture, Record, inputs_of
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import MAX_LINE_BYTES, as_row
 from virc.solving.rows import BatchRow as Problem
+from virc.solving.sources.columns import picture_of
 from virc.solving.sources.meanings import KNOWN
 
 NAME = "batch"
@@ -76,25 +77,37 @@ def _picture(name: str, media: Path) -> Picture:
     return Picture(str(expanded(name)) if name.startswith("~") else name, media, fetched=True)
 
 
+def problem(row: NumberedRow, dataset: str) -> Problem:
+    """The row of a batch that a row of another format is; its pictures stay where they are."""
+    try:
+        fields = _fields(row.known(), f"{dataset}-{row.number}", lambda each: picture_of(each.data) or each.name)
+    except DataError as fault:
+        return Problem(row.number, row.record.id if row.record else None, fault=fault)
+    return as_row(row.number, fields)
+
+
 def _line(record: Record, new_id: str, settings: Writing) -> str:
     """The row of a record, checked by the reader of batch files, so that no wrong row is written."""
+    row = _fields(record, new_id, lambda each: each.name if each.on_network else settings.pictures.name(each, record))
+    try:
+        line = one_line(row)
+    except ValueError as error:
+        raise DataError(f"row {row['id']!r} cannot be JSON: {error}") from None
+    if fault := as_row(1, row).fault:
+        raise DataError(f"row {row['id']!r} is no row of a batch: {fault.message}")
+    return line
+
+
+def _fields(record: Record, new_id: str, name: Callable[[Picture], str]) -> dict[str, Any]:
     known = new_id if record.id is None else record.id
     if record.question is None:
         raise DataError(
             f"the question of row {known!r} is not known, only the chat protocol around it",
             "name the chat protocol: «--protocol virc_protocol.json»",
         )
-    pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
-    names = [picture.name if picture.on_network else settings.pictures.name(picture, record) for picture in pictures]
+    names = [name(record.images[index]) for index in inputs_of(record) if index < len(record.images)]
     images: dict[str, Any] = {"image": names[0]} if len(names) == 1 else {"images": names}
     row = {"id": known} | images | {"question": record.question}
     if record.answer is not None:
         row["answer"] = record.answer
-    row |= {key: value for key, value in record.extra.items() if key not in row}
-    try:
-        line = one_line(row)
-    except ValueError as error:
-        raise DataError(f"row {known!r} cannot be JSON: {error}") from None
-    if fault := as_row(1, row).fault:
-        raise DataError(f"row {known!r} is no row of a batch: {fault.message}")
-    return line
+    return row | {key: value for key, value in record.extra.items() if key not in row}

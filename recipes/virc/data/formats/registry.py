@@ -333,11 +333,8 @@ def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list
 
 def solving(source: RowsFile, options: str = "") -> str:
     """The commands to type so that a model solves the problems of a source; `options` are of `virc data sample`."""
-    rows, more = shlex.quote(str(source.file)), f" {options}" if options else ""
-    if source.format == "batch":
-        return f"virc data sample {rows}{more} --to NEW"
-    problems = shlex.quote(f"DIR/{source.name}.jsonl")
-    return f"virc data convert {rows} --to DIR --format batch, then virc data sample {problems}{more} --to NEW"
+    more = f" {options}" if options else ""
+    return f"virc data sample {shlex.quote(str(source.file))}{more} --to NEW"
 
 
 def left_out(path: Path) -> list[str]:

@@ -8,12 +8,11 @@ such rows, as `virc batch` reads it.
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,14 +24,10 @@ from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.download.benchmarks import installed, names
 from virc.solving.rows import BatchRow, as_row
-from virc.solving.sources.row_files import open_problems
-
-if TYPE_CHECKING:  # rows of training are not needed to list benchmarks
-    from virc.data.rows.record import Record
+from virc.solving.sources.row_files import RowFile, open_problems
 
 PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made
 _MAX_LOOKED_AT = 20  # rows of a file of problems
-_MEANT = ("answers", "choices", "boxes")  # what a record has in addition to its question and its answer
 _MAX_NAME = 100  # characters of a division or a part
 
 Fields = dict[str, Any]
@@ -104,17 +99,23 @@ def rule_of(name: str | None) -> Right | None:
 
 
 def find(
-    name: str, workspace: Path, split: str | None = None, report: Reporter | None = None, chosen: Mapping[str, str] = {}
+    name: str,
+    workspace: Path,
+    split: str | None = None,
+    report: Reporter | None = None,
+    chosen: Mapping[str, str] = {},
+    ignored: Collection[str] = (),
 ) -> LocalBenchmark:
     """Find the problems of a name.
 
     Args:
-        name: a benchmark, or its dataset on the hub; the path of a file of rows, or of a folder with `problems.jsonl`.
+        name: a benchmark, or its dataset on the hub; the path of rows in any layout, or of a folder with them.
             A folder with the name of a benchmark is written `./NAME`.
         workspace: folder with the `data/` to search.
         split: part of a benchmark.
         report: gets which columns of a file are read.
         chosen: of a file, field -> its column.
+        ignored: columns that are left out.
     """
     if not name:  # a variable of a script that was not set, as a rule
         raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
@@ -131,7 +132,7 @@ def find(
         if benchmark.HUB and _is_called(path.resolve().name, benchmark):
             return _published(benchmark, path, split)
     if is_folder(path) or is_file(path):
-        return _own(path, split, report or Reporter(), chosen)
+        return _own(path, split, report or Reporter(), chosen, ignored)
     others = f"benchmarks are {', '.join(names())}; or name a file of rows"
     if "/" in name or path.suffix:
         raise DataError(f"there is no file {plain(name)}", others)
@@ -228,67 +229,54 @@ def _letters(name: str) -> str:
 
 
 def _only_problems(folder: Path) -> Path:
-    """The file of problems in a folder: `problems.jsonl`, or the only JSONL file."""
-    from virc.data.formats.registry import HELD_OUT
+    """The file of problems in a folder: `problems.jsonl`, or the only JSONL file; else the folder itself."""
+    from virc.data.formats.registry import HELD_OUT, only_source
 
     files = sorted(folder.glob("*.jsonl"), key=lambda file: (not HELD_OUT.search(file.stem), file))
     if folder / PROBLEMS not in files and len(files) != 1:
+        with suppress(DataError):
+            only_source(folder)
+            return folder
         there = f", and {len(files)} other JSONL files" if files else " and no other JSONL file"
         hint = f"name one of them: {shlex.quote(str(files[0]))}" if files else "name a file of questions and answers"
         raise DataError(f"{folder} is no benchmark: it holds no {PROBLEMS}{there}", hint)
     return folder / PROBLEMS if folder / PROBLEMS in files else files[0]
 
 
-def _own(path: Path, split: str | None, report: Reporter, chosen: Mapping[str, str]) -> LocalBenchmark:
-    """The problems of a file, which is read as `virc batch` reads it."""
+def _own(
+    path: Path, split: str | None, report: Reporter, chosen: Mapping[str, str], ignored: Collection[str]
+) -> LocalBenchmark:
+    """The problems of a file or folder, which is read as `virc batch` reads it, or by the layout that reads more."""
     if split:
         raise UsageError("a file has no splits", "leave «--split» out")
     file = _only_problems(path) if is_folder(path) else path
-    _check_problems(file, report, chosen)
+    opening = partial(open_problems, file, chosen=chosen, ignored=ignored)
+    with opening(report) as opened:
+        base = opened.base
+        _check_problems(file, opened.rows, ignored)
     named = file.stem if file == path else path.resolve().name
     printable = "".join(character if character.isprintable() else "_" for character in named)
-    return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_problems_in, file, chosen))
+    return LocalBenchmark(printable.strip(". ") or "problems", base, partial(_problems_in, opening))
 
 
-def _check_problems(file: Path, report: Reporter, chosen: Mapping[str, str]) -> None:
-    """Raise DataError where rows are wrong, of another format, with columns that nothing reads, or read otherwise by a
-    layout that is sure of them; where the user says which columns are read, neither format nor layout is asked.
-    """
+def _check_problems(file: Path, rows: Iterable[BatchRow], ignored: Collection[str]) -> None:
+    """Raise DataError where rows are wrong, or have columns that nothing reads."""
     from virc.data.formats import batch
-    from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
+    from virc.data.formats.registry import RowsFile
 
-    as_problems, known = RowsFile(file, batch.NAME, file.stem), None
-    with suppress(DataError):  # it is of no known format
-        known = None if chosen else only_source(file)
-    refusal = f"{file} holds no problems in the batch format"
-    convert = f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
-    if known and known.format not in (batch.NAME, PUBLISHED):
-        raise DataError(f"{refusal}, but {known.format}", convert)
-    laid_out = islice(known.rows(), _MAX_LOOKED_AT) if known and known.format == PUBLISHED else iter(())
-    with open_problems(file, report, chosen) as opened:
-        for index, problem in enumerate(opened.rows):
-            row, other = batch.numbered(as_problems, problem), next(laid_out, None)
-            if other and other.record and not (row.record and _is_same(row.record, other.record)):
-                raise DataError(f"{refusal}: a layout reads more of them", convert)
-            if row.fault:  # as before training
-                hint = f"virc data check {shlex.quote(str(file))}"
-                raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
-            if index < _MAX_LOOKED_AT and row.lost:
-                ignored = ignoring(row.unread)
-                raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
+    source = RowsFile(file, batch.NAME, file.stem, ignore=tuple(ignored))
+    for index, problem in enumerate(rows):
+        row = batch.numbered(source, problem)
+        if row.fault:  # as before training
+            raise DataError(
+                f"{file}, {row.fault.message}", row.fault.hint or f"virc data check {shlex.quote(str(file))}"
+            )
+        if index < _MAX_LOOKED_AT and row.lost:
+            raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{ignoring(row.unread)} leaves it out")
 
 
-def _is_same(record: "Record", other: "Record") -> bool:
-    """Whether two readings of a row ask the same, with the same right answer."""
-    one, two = (
-        (each.question, each.answer, len(each.images), each.messages, [each.extra.get(name) for name in _MEANT])
-        for each in (record, other)
-    )
-    return one == two
-
-
-def _problems_in(file: Path, chosen: Mapping[str, str]) -> Iterator[BatchRow]:
-    with open_problems(file, Reporter(), chosen) as opened:
+def _problems_in(opening: Callable[[Reporter], AbstractContextManager[RowFile]]) -> Iterator[BatchRow]:
+    with opening(Reporter()) as opened:
         yield from opened.rows
 
 

@@ -15,7 +15,6 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
 from virc.solving.rows import LETTERS, BatchRow, as_row, choices_in
-from virc.systems.layouts.layout import elements_of
 from virc.systems.layouts.layout import listed as listed_in
 
 FIELDS = ("id", "image", "question", "choices")
@@ -38,13 +37,11 @@ _CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
 _ANSWERS = {"answer", "answers", "label", "solution", "gt", "target"}
 _OF_PICTURES = ("image", "img", "picture", "photo", "figure", "file", "path", "url")
 """Parts of the names of columns that are likely those of pictures."""
-_PICTURE = re.compile(r"(?:image|img|picture|photo)\d{1,2}")
 SEVERAL = re.compile(
     "questions?|question(?:text|string|list)s?|quer(?:y|ies)|problems?|qas?|qa(?:pair|list)s?"
     "|questionanswers?(?:pairs?)?|texts"
 )
 """Names of columns with several questions, alone or with their answers, as `key_of` writes them."""
-_TALKS = ("messages", "conversations")
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
@@ -77,18 +74,15 @@ class Columns(msgspec.Struct, frozen=True):
         return ", ".join(f"{field} is read from {column!r}" for field, column in read.items() if column)
 
 
-def resolve(
-    names: Collection[str], chosen: Mapping[str, str], question: str | None = None, file: str = "FILE"
-) -> Columns:
+def resolve(names: Collection[str], chosen: Mapping[str, str], question: str | None = None) -> Columns:
     """Find the column of each field.
 
     Args:
-        names: the columns, or the values of a row by column.
+        names: the columns.
         chosen: field -> column, as the user says.
         question: the question of every row; None if the rows have their own.
     """
     columns_are = f"the columns are {listed(names)}"
-    convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch"
     for field, column in chosen.items():
         if column not in names:
             raise DataError(f"there is no column {column!r} for {field}: {columns_are}", "«--column FIELD=NAME»")
@@ -98,17 +92,11 @@ def resolve(
         name = question_column or "question"
         raise DataError(f"the rows have questions of their own, in the column {name!r}", "leave QUESTION out")
     if question is None and not has_questions:
-        values = names if isinstance(names, Mapping) else dict.fromkeys(names, "[]")  # a header has no values
-        lists = [key_of(name) for name, value in values.items() if isinstance(elements_of(value), list)]
-        has_several = any(name in _TALKS or SEVERAL.fullmatch(name) for name in lists)
-        hint = f"{convert} writes a row for each question" if has_several else _hint("question", names)
-        raise DataError(f"no column is known as the question: {columns_are}", hint)
+        raise DataError(f"no column is known as the question: {columns_are}", _hint("question", names))
     image = chosen.get("image") or _column("image", _IMAGES, names, columns_are)
     image = image or _column("image", _IMAGES, names, columns_are, MEDIA)
     if not image and not any(name in names for name in _IMAGES):
-        pictures = [name for name in names if _PICTURE.fullmatch(key_of(name))]
-        hint = f"{convert} reads the pictures of several columns" if len(pictures) > 1 else _hint("image", names)
-        raise DataError(f"no column is known as the image: {columns_are}", hint)
+        raise DataError(f"no column is known as the image: {columns_are}", _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, columns_are)
     each = () if choices or "choices" in names else tuple(_of_choices(names))
     id_column = chosen.get("id") or _column("id", ("id",), names, columns_are)

@@ -3,20 +3,21 @@
 Read `open_rows` first: `_encoding_of` and `_is_table` detect what a file is, and `rows_of` makes rows of its values.
 """
 
+import importlib
 import io
 import itertools
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
 from virc.core.errors import DataError, UsageError, errors_as
 from virc.core.events import Reporter
-from virc.core.files import POINTER, PULL, expanded, is_file
+from virc.core.files import POINTER, PULL, expanded, is_file, is_folder
 from virc.core.json_stream import Reader, array_rows, line_rows, reader_of
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
@@ -25,12 +26,16 @@ from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, BatchRow
 from virc.solving.sources.columns import Columns, has_bytes, listed, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.meanings import unasked
-from virc.solving.sources.picture_files import is_picture, pictures_of
+from virc.solving.sources.picture_files import ROWS, is_picture, pictures_of
 from virc.solving.sources.request_rows import RequestError, of_request, unused_fields
 
 _HEAD = 2**12  # bytes at the beginning of a file, by which its kind is detected
 _BOM = b"\xef\xbb\xbf"
 _LINES = (".jsonl", ".ndjson")
+_OF_ALPACA = {"instruction", "input", "output"}
+"""Columns of rows whose question is in the first two."""
+_OTHERS = (".arrow", ".feather", ".tar")
+"""Endings of files that `virc.data` alone reads."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _PACKED: Mapping[bytes, tuple[str, str]] = {
     b"\x1f\x8b": ("is compressed with gzip", "gzip -dk {}"),
@@ -75,6 +80,17 @@ class RowFile(msgspec.Struct, frozen=True):
         return tuple(names)
 
 
+class _Asked(NamedTuple):
+    """The arguments of `open_rows`; `as_problems` as of `read_row`."""
+
+    question: str | None
+    chosen: Mapping[str, str]
+    report: Reporter
+    ignored: Collection[str]
+    trusted: bool = False
+    as_problems: bool = False
+
+
 @contextmanager
 def open_rows(
     source: str | Sequence[str],
@@ -84,7 +100,7 @@ def open_rows(
     trusted: bool = False,
     ignored: Collection[str] = (),
 ) -> Iterator[RowFile]:
-    """Open the rows of a file, or those of pictures, until the block ends.
+    """Open the rows of a file or dataset, or those of pictures, until the block ends.
 
     Args:
         chosen: field -> its column.
@@ -93,7 +109,8 @@ def open_rows(
     """
     sources = [source] if isinstance(source, str) else list(source)
     report = report or Reporter()
-    pictures = pictures_of(sources, report)
+    is_dataset = question is None and len(sources) == 1 and _has_rows(expanded(sources[0]))
+    pictures = None if is_dataset else pictures_of(sources, report)
     if pictures is None and len(sources) > 1:
         loop = f'for f in {shlex.join(sources)}; do virc batch "$f" --to "$f.answers.jsonl"; done'
         raise UsageError("several sources, and not all are pictures", loop)
@@ -101,7 +118,7 @@ def open_rows(
         raise UsageError("there is no question about the pictures", f"virc batch {shlex.join(sources)} 'QUESTION'")
     with ExitStack() as stack:
         if pictures is None:
-            opened = _open(sources[0], question, chosen, report, stack, ignored=ignored)
+            opened = _open_any(sources[0], _Asked(question, chosen, report, ignored, trusted), stack)
             yield msgspec.structs.replace(opened, rows=trusting(opened.rows)) if trusted else opened
             return
         contents: list[Numbered] = [(line, line, {"id": name, "image": name}) for line, name in enumerate(pictures, 1)]
@@ -110,12 +127,59 @@ def open_rows(
 
 
 @contextmanager
-def open_problems(file: Path, report: Reporter, chosen: Mapping[str, str] = {}) -> Iterator[RowFile]:
+def open_problems(
+    file: Path, report: Reporter, chosen: Mapping[str, str] = {}, ignored: Collection[str] = ()
+) -> Iterator[RowFile]:
     """Open the rows of a file as `open_rows` does, each with its question, choices and answer by these names
-    (`read_row`).
+    (`read_row`); by a layout also where that reads more of the first rows.
     """
     with ExitStack() as stack:
-        yield _open(str(file), None, chosen, report, stack, as_problems=True)
+        yield _open_any(str(file), _Asked(None, chosen, report, ignored, as_problems=True), stack)
+
+
+def _has_rows(folder: Path) -> bool:
+    """Whether files of rows are in a folder, or in `data` in it, as in repositories of datasets."""
+    inside = itertools.chain(folder.glob("*"), folder.glob("data/*")) if is_folder(folder) else ()
+    return any(file.suffix.lower() in (*ROWS, *_OTHERS) for file in inside)
+
+
+def _open_any(source: str, asked: _Asked, stack: ExitStack) -> RowFile:
+    """Open a file of a batch, or, where its first row is none of a batch, rows in any layout that `virc data` reads."""
+    path, own, as_problems = expanded(source), partial(_open, source, asked, stack), asked.as_problems
+    if asked.question is not None or asked.chosen or not (is_file(path) or is_folder(path)):
+        return own()
+    is_theirs = is_folder(path) or path.suffix.lower() in _OTHERS
+
+    def other(beside: RowFile | None = None) -> RowFile | None:
+        problems, source = importlib.import_module("virc.data.problems"), None  # by name: it is built on this room
+        with nullcontext() if is_theirs else suppress(DataError):  # no layout is known
+            source = problems.source_of(path, asked.trusted, asked.ignored, beside if as_problems else None)
+        found: RowFile | None = problems.opened(source, asked.report) if source else None
+        return found
+
+    try:
+        opened = None if is_theirs else own()
+    except DataError:
+        if found := other():
+            return found
+        raise
+    if opened and not as_problems and _is_asked(opened):
+        return opened
+    return other(opened) or opened or own()
+
+
+def _is_asked(opened: RowFile) -> bool:
+    """Whether the first row has the columns of a batch, and one of these has the whole question."""
+    first = [fields for _, _, fields in itertools.islice(opened.again() if opened.again else (), 2)]
+    fields = first[0] if first else {}
+    if isinstance(fields, DataError):
+        return len(first) > 1  # else it is no list of rows
+    try:
+        columns = resolve(fields, {})
+    except DataError:
+        return False
+    text, choices = fields.get(columns.question or "question"), fields.get(columns.choices or "choices")
+    return not (isinstance(text, list) or isinstance(choices, dict) or fields.keys() >= _OF_ALPACA)
 
 
 def trusting(rows: Iterable[BatchRow]) -> Iterator[BatchRow]:
@@ -145,7 +209,7 @@ def rows_of(
         try:
             columns = columns_of.get(names)
             if columns is None:
-                columns = columns_of[names] = resolve(fields, chosen, question, file)
+                columns = columns_of[names] = resolve(fields, chosen, question)
                 if str(columns) and len(columns_of) == 1:
                     say(str(columns))
                 if odd := [name for name in odd_choices(names, columns) if name not in noted]:
@@ -170,15 +234,8 @@ def rows_of(
             yield BatchRow(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
 
 
-def _open(
-    source: str,
-    question: str | None,
-    chosen: Mapping[str, str],
-    report: Reporter,
-    stack: ExitStack,
-    as_problems: bool = False,
-    ignored: Collection[str] = (),
-) -> RowFile:
+def _open(source: str, asked: _Asked, stack: ExitStack) -> RowFile:
+    question, chosen, report, ignored, _, as_problems = asked
     path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
     with errors_as(DataError, f"cannot read the rows {source}"):
         file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
@@ -194,7 +251,7 @@ def _open(
             raise DataError("Parquet is not read from a pipe", "cat > rows.parquet")
         names = tuple(parquet.open_file(path).schema_arrow.names)
         if names:
-            resolve(names, chosen, question, name)  # before a model is paid for
+            resolve(names, chosen, question)  # before a model is paid for
         return RowFile(rows_from(_of_parquet(path)), base, partial(_of_parquet, path), names, question)
     encoding = _encoding_of(source, head, path, report)
     content = file.read() if path is None and encoding else b""
@@ -215,7 +272,7 @@ def _open(
         names, delimiter, contents = read_table(file)
         contents = with_images(contents, again) if again else contents
         if names:
-            resolve(names, chosen, question, name)
+            resolve(names, chosen, question)
         is_spreadsheet = encoding is not None or head.startswith(_BOM)
         return RowFile(rows_from(contents), base, again, names, question, delimiter, is_spreadsheet)
     if again:

@@ -1,0 +1,79 @@
+"""The problems of rows in any layout that `virc data` reads, as rows of a batch: `virc batch` and `virc eval` ask them.
+
+They are those that `virc data convert --format batch` writes, but for their pictures, which stay where they are.
+"""
+
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import UsageError
+from virc.core.events import Reporter
+from virc.core.tables.delimited import Numbered
+from virc.data.convert.change import changed
+from virc.data.convert.convert import ConvertConfig, part_of
+from virc.data.convert.subset import SubsetSource
+from virc.data.formats import batch
+from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
+from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.record import Record
+from virc.reasoning.media import media_reader
+from virc.solving.rows import BatchRow
+from virc.solving.sources.row_files import RowFile, rows_of
+
+
+def source_of(
+    path: Path, trusted: bool = False, ignored: Collection[str] = (), beside: RowFile | None = None
+) -> RowsFile | None:
+    """The source of the rows of a file or folder; None where they are those of a batch.
+
+    Args:
+        trusted, ignored: as of `open_rows`.
+        beside: the same file as a batch reads it, which its layout has to read otherwise.
+
+    Raises:
+        UsageError: they name clips or documents, which a layout does not open.
+        DataError: they are in no layout that is known, or in several files.
+    """
+    clips = media_reader("rows")
+    if beside is None and clips and clips.names_media(path):
+        convert = f"virc data convert {shlex.quote(str(path))} --to DIR --format batch"
+        raise UsageError(f"{path} names clips or documents", f"{convert} writes their frames and pages as images")
+    source = msgspec.structs.replace(only_source(path), ignore=tuple(ignored), trusted=trusted)
+    is_alike = beside is not None and source.format == PUBLISHED and _is_read_alike(source, beside)
+    return None if source.file == path and (source.format == batch.NAME or is_alike) else source
+
+
+def opened(source: RowsFile, report: Reporter) -> RowFile:
+    """The problems of a source. Raises DataError: nothing reads a part of it."""
+    part = part_of(source, ConvertConfig((), Path(), batch.NAME))
+    layout = f"the layout {source.laid_out.name}" if source.laid_out else f"the format {source.format}"
+    for line in (f"{source.file} is read by {layout}", *source.reasons):
+        report.note(line)
+
+    def values() -> Iterator[Numbered]:
+        return ((row.line, row.line, row.fault or row.passed) for row in _rows(part))
+
+    return RowFile(_rows(part), source.media, values)
+
+
+def _is_read_alike(source: RowsFile, beside: RowFile) -> bool:
+    """Whether the first rows of a batch ask what its layout reads, with the same right answers."""
+    contents = beside.again() if beside.again else ()
+    ones = (batch.numbered(source, row).record for row in rows_of(contents, as_problems=True))
+    pairs = islice(zip(ones, (row.record for row in source.rows()), strict=False), 20)
+    return all(other is None or (one is not None and _meant(one) == _meant(other)) for one, other in pairs)
+
+
+def _meant(record: Record) -> Sequence[object]:
+    further = [record.extra.get(name) for name in ("answers", "choices", "boxes")]
+    return (record.question, record.answer, len(record.images), record.messages, further)
+
+
+def _rows(part: SubsetSource) -> Iterator[BatchRow]:
+    for row in part.rows():
+        lost = row.lost and NumberedRow(row.number, fault=part.located(row.lost))
+        yield batch.problem(lost or changed(part.change, row)[0], part.source.name)
