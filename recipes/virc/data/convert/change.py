@@ -284,11 +284,7 @@ def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) 
 
 def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     source, goal, grid = change.chat_protocol, change.goal, change.grid
-    if record.has_tools and (goal or change.system or change.holds == "prompts"):
-        raise DataError("its calls of tools are not written in a chat protocol", "«--format sft» alone keeps them")
-    shown_on, spoken = (change.learner.grid, change.learner.protocol) if change.learner else (grid, source)
-    if shown_on and (spoken is None or spoken.coordinates == "pixel"):
-        check_texts_of_boxes(msgspec.structs.replace(record, messages=()) if change.replays else record, shown_on)
+    _check_texts_that_stay(change, record)
     original = with_text_boxes(record, goal, grid)
     record = split_results(original, source)
     if change.holds not in _CONVERSATIONS:
@@ -319,6 +315,17 @@ def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     if change.holds == "prompts":  # by the boxes as they lie now
         record = msgspec.structs.replace(record, answer=sought(record, record.answer))
     return _fit_for_format(record, change.holds)
+
+
+def _check_texts_that_stay(change: Change, record: Record) -> None:
+    """Raise DataError: a text would be wrong in what the row becomes, as it stays as it is."""
+    if record.has_tools and (change.goal or change.system or change.holds == "prompts"):
+        raise DataError("its calls of tools are not written in a chat protocol", "«--format sft» alone keeps them")
+    grid, protocol = change.grid, change.chat_protocol
+    if change.learner:
+        grid, protocol = change.learner.grid, change.learner.protocol
+    if grid and (protocol is None or protocol.coordinates == "pixel"):
+        check_texts_of_boxes(msgspec.structs.replace(record, messages=()) if change.replays else record, grid)
 
 
 def _up_to_answer(record: Record, protocol: Protocol | None) -> Record:

@@ -97,7 +97,7 @@ class Counted(msgspec.Struct):
         found: of all rows, each checked without its images.
         fault: of the first row that cannot be counted.
         numbers: of the rows in their file; they and the lengths end where a row cannot be trained on.
-        differ: whether LLaMA-Factory may not read a row as it is: names of images (`file://`, other blanks, `\\`), tools.
+        differ: whether LLaMA-Factory may read a row otherwise: names of images (`file://`, blanks, `\\`), tools.
         shown: those of all lengths.
     """
 
