@@ -82,9 +82,9 @@ ROOMS = {Choice: "LoadOptions", SolveConfig: "SolveOptions", EvalRequest: "EvalO
 @pytest.mark.parametrize("kind", ROOMS)
 def test_rooms_have_the_options_that_are_declared(kind: type[msgspec.Struct]) -> None:
     fields = {each.name: each for each in msgspec.structs.fields(kind) if each.name != "columns"}  # of its own table
-    shared = {name: each for name, each in declared(getattr(options, ROOMS[kind])).items() if name in fields}
+    shared = [(name, *each) for name, each in declared(getattr(options, ROOMS[kind])).items() if name in fields]
     assert len(shared) > 6
-    for name, (written, option) in shared.items():
+    for name, written, option in shared:
         for simple in ("bool", "int", "float"):
             assert (simple in str(fields[name].type)) == (simple in str(written)), name
         assert option.default in (fields[name].default, None), name

@@ -37,7 +37,6 @@ async def of_many(rows: list[tuple[str, str]]) -> None:
     assert_type(await virc.asolve(IMAGE, "How many?", timeout=3.0), virc.Solution)
     virc.solve(IMAGE, "How many?", top="3")  # type: ignore[call-arg]
     virc.evaluate("diagrams", "tiny", seeds="3")  # type: ignore[arg-type]
-    virc.load("tiny", max_pixels="3")  # type: ignore[arg-type]
     virc.serve("tiny", port="3")  # type: ignore[arg-type]
     await virc.asolve(3, "How many?")  # type: ignore[arg-type]
     virc.batch(rows, max_turns="3")  # type: ignore[arg-type]
