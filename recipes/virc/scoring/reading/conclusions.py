@@ -202,7 +202,7 @@ def _named(sentence: str) -> _Named | None:
     right = phrases.IS_RIGHT.match(sentence)
     if right and not phrases.PRONOUN.search(right["what"]):
         what = phrases.FILLER.sub("", phrases.SO.split(right["what"])[-1].split(", ")[-1])
-        answer = re.sub(r"^(?:the )?(?:statement|option|choice|answer) ", "", what)
+        answer = re.sub(r"(?i)^(?:the )?(?:statement|option|choice|answer) ", "", what)
         return _Named(bool(phrases.DENIED.search(what)), answer)
     return _Named(True, "") if phrases.IS_WRONG.search(sentence) else None
 

@@ -117,7 +117,7 @@ IS_WRONG = re.compile(
     _FLAGS,
 )
 _CHOICE = (
-    r"(?:(?:the|la|l[eo]s|las|die|as?|options?|choices?|answers?|op[cçz]\w+|letra|lettre) )*(?-i:\(?[A-Z]\b\)?)"
+    r"(?:(?:the|la|l[eo]s|las|die|as?|options?|choices?|answers?|statements?|op[cçz]\w+|lett?r\w) )*(?-i:\(?[A-Z]\b\)?)"
     r"(?: \([^()]{1,40}\))?"
 )
 _CHOICES = rf"{_CHOICE}(?:,? ?(?:\b(?:and|or|nor|y|e|o|et|ou|und|oder)\b|[,/&]) ?{_CHOICE})*"
