@@ -50,7 +50,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
         ),
         ["What is it?\nOf two."],
     ),
-    "ms-swift": (lambda at: lines(at / "a.jsonl", [{"messages": TALK, "images": ["a.png"]}]), ["What is it?"]),
+    "ms-swift": (lambda at: lines(at / "a.jsonl", [{"messages": TALK, "images": ["a.png"]}] * 2), ["What is it?"] * 2),
     "verl": (lambda at: parquet(at / "a.parquet", [{**OF_VERL, "images": [embedded(0)]}]), ["What is it?"]),
     "dataset_info.json": (described, ["What is it?"]),
     "pairs": (writer("trl"), []),

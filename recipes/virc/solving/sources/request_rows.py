@@ -20,6 +20,9 @@ _QUESTIONS = ("/chat/completions", "/responses")
 """Ends of the addresses of requests that ask a question."""
 
 
+SEVERAL_TURNS = "its messages are a conversation of several turns, and one question is asked a row"
+
+
 class RequestError(DataError):
     """A request cannot be asked; `id` is its `custom_id`."""
 
@@ -96,8 +99,7 @@ def _read(body: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         raise DataError("the body of the request has no messages")
     asked = [each for each in messages if each.get("role") not in _INSTRUCTIONS]
     if len(asked) != 1 or asked[0].get("role", "user") != "user":
-        sentence = "its messages are a conversation of several turns, and one question is asked a row"
-        raise DataError(sentence, "virc data convert FILE --to DIR --format batch writes a row for each question")
+        raise DataError(SEVERAL_TURNS, "virc data convert FILE --to DIR --format batch writes a row for each question")
     instructions = body.get("instructions")
     texts, images = [instructions] if isinstance(instructions, str) else [], list[str]()
     for message in messages:

@@ -27,7 +27,7 @@ from virc.solving.rows import MAX_LINE_BYTES, BatchRow
 from virc.solving.sources.columns import Columns, has_bytes, listed, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.meanings import unasked
 from virc.solving.sources.picture_files import ROWS, is_picture, pictures_of
-from virc.solving.sources.request_rows import RequestError, of_request, unused_fields
+from virc.solving.sources.request_rows import SEVERAL_TURNS, RequestError, of_request, unused_fields
 
 _HEAD = 2**12  # bytes at the beginning of a file, by which its kind is detected
 _BOM = b"\xef\xbb\xbf"
@@ -172,6 +172,8 @@ def _is_asked(opened: RowFile) -> bool:
     """Whether the first row has the columns of a batch, and one of these has the whole question."""
     first = [fields for _, _, fields in itertools.islice(opened.again() if opened.again else (), 2)]
     fields = first[0] if first else {}
+    if isinstance(fields, RequestError):
+        return not fields.message.endswith(SEVERAL_TURNS)
     if isinstance(fields, DataError):
         return len(first) > 1  # else it is no list of rows
     try:
