@@ -18,8 +18,10 @@ from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import FILE_SIZES, MARK, Message, Picture, Record, content_of, images_of
 from virc.reasoning.encoded import as_png
 from virc.reasoning.protocol import own_protocol
+from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Trace
+from virc.rewards.rollouts import samples_of
 from virc.rewards.sample import prompt_of
 from virc.tools import registry as tools
 
@@ -136,3 +138,14 @@ def test_calls_beside_a_wrong_one_that_is_shown_are_compared() -> None:
     for change in range(3):
         changed = spoil(row.record, change, random.Random(0))
         assert msgspec.structs.replace(row, record=changed).faults == [("result_differs", 1)], change
+
+
+def test_rollouts_of_a_row_with_smaller_images_count_boxes_in_its_files() -> None:
+    spoken = msgspec.structs.replace(PROTOCOLS[2], coordinates="original")
+    session = Session(spoken, "Which?", [gradient(1400, 980)], tolerate=(), tools=tools.known())
+    session.feed(Reply(said(crop(700, 490, 1400, 980))))
+    record = row_of(session)
+    problem = msgspec.structs.replace(record, messages=(), images=record.images[:1])
+    [read], _ = samples_of(problem, session.trace(), spoken, QWEN2, 16)
+    assert (read.fault, [*read.checked]) == (None, session.trace().units[0].calls)
+    assert [image.size for image in read.prompt.images] == [session.images[0].size]
