@@ -21,8 +21,9 @@ from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Trace
+from virc.rewards import pictures
 from virc.rewards.rollouts import samples_of
-from virc.rewards.sample import prompt_of
+from virc.rewards.sample import prompt_of, sample
 from virc.tools import registry as tools
 
 OWN = own_protocol(tools.schemas(tools.DEFAULT))
@@ -149,3 +150,19 @@ def test_rollouts_of_a_row_with_smaller_images_count_boxes_in_its_files() -> Non
     [read], _ = samples_of(problem, session.trace(), spoken, QWEN2, 16)
     assert (read.fault, [*read.checked]) == (None, session.trace().units[0].calls)
     assert [image.size for image in read.prompt.images] == [session.images[0].size]
+
+
+@pytest.mark.parametrize("before", [[], [crop(30, 20, 90, 80)]])
+def test_a_judge_of_calls_is_shown_what_the_model_sees(before: list[tuple[str, dict[str, object]]]) -> None:
+    picture, last = gradient(2800, 1960), said(crop(20, 10, 60, 50, index=len(before)))
+    session = Session(PROTOCOLS[2], "Which?", [picture], tolerate=(), tools=tools.known())
+    for each in before:
+        session.feed(Reply(said(each)))
+    record = row_of(session, [picture])
+    session.feed(Reply(last))
+    alone = sample(last, prompt_of(record, protocol=PROTOCOLS[2]))
+    problem = msgspec.structs.replace(record, messages=(), images=record.images[:1])
+    *_, whole = samples_of(problem, session.trace(), PROTOCOLS[2], QWEN2, 16)[0]
+    for read in (alone, whole):
+        assert read.call
+        assert pictures.result(read.call, read.prompt).pixels.tobytes() == session.images[-1].pixels.tobytes()

@@ -5,7 +5,7 @@ each tool call: `Prompt.calls` are those before the reply, `Sample.done` those o
 carried out the earlier calls, `Prompt._replayed` finds in the record which images they led to.
 """
 
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Literal
@@ -95,6 +95,8 @@ class Given:
         """The image as it was shown, or at another size, (width, height) in px."""
         if size is None or size == self.size:
             return self._shown
+        if size == self._shown.full_size:
+            return Shown(self._shown.full)
         return Shown(self._shown.pixels.resize(size, Image.Resampling.LANCZOS))
 
 
@@ -226,18 +228,23 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """Whether a call that cannot be carried out is told to the model, and the others of its reply count."""
         return self.protocol is not None and self.protocol.errors == "show"
 
+    def history_for(self, index: int) -> History:
+        """The images before the reply, of which image `index` can be cut from: others may be without colours."""
+        history = self._replayed()[1]
+        for at in {index, history.places[index].root}:
+            history.images[at] = self._shown(at, lambda at, size: self.images[at].pixels(size).pixels)
+        return history
+
     def _history(self) -> History:
-        view, protocol = self.view, self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
-        files = [*view.originals, *view.sizes[len(view.originals) :]]
-        given = [
-            Shown(
-                self._pixels(at, view.sizes[at]),
-                original=files[at],
-                full=self._pixels(at, files[at]) if protocol.crops == "file" else None,
-            )
-            for at in range(view.given)
-        ]
+        protocol = self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
+        given = [self._shown(at, self._pixels) for at in range(self.view.given)]
         return History(given, protocol, QWEN2, tools.known())
+
+    def _shown(self, at: int, pixels: Callable[[int, Size], Image.Image]) -> Shown:
+        size = self.view.sizes[at]
+        file = self.view.originals[at] if at < len(self.view.originals) else size
+        full = pixels(at, file) if self.protocol and self.protocol.crops == "file" else None
+        return Shown(pixels(at, size), original=file, full=full)
 
     def _pixels(self, at: int, size: Size) -> Image.Image:
         """An image of the history; without colours if only tools of this package may be called, which read none."""
