@@ -79,7 +79,7 @@ def drawn(seed: int) -> Made:
     return Made(
         spoil(record, draw.randrange(3), draw) if spoilt else record,
         session.trace(),
-        Rules("solutions", protocol=protocol),
+        Rules(protocol, holds="solutions"),
         spoilt,
     )
 
@@ -134,7 +134,7 @@ def test_calls_beside_a_wrong_one_that_is_shown_are_compared() -> None:
     session = Session(spoken, "Which?", [gradient(280, 196)], tolerate=(), tools=tools.known())
     for reply in (said(crop(0, 0, 56, 56, index=9), crop(0, 0, 84, 56)), said(crop(0, 0, 9, 9)), answer("4")):
         session.feed(Reply(reply))
-    row = Made(row_of(session), session.trace(), Rules("solutions", protocol=spoken), False)
+    row = Made(row_of(session), session.trace(), Rules(spoken, holds="solutions"), False)
     assert row.faults == []
     for change in range(3):
         changed = spoil(row.record, change, random.Random(0))

@@ -19,7 +19,7 @@ from virc.core.files import write_whole, writing
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import counted, plain
 from virc.data.check.calls import offered
-from virc.data.check.images import all_announced, sizes_shown, why_closed
+from virc.data.check.images import all_announced, announced_squares, why_closed
 from virc.data.check.plain import rules_for
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
@@ -31,6 +31,7 @@ from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of, system_of
 from virc.data.rows.remembered import decoded
 from virc.data.rows.results import split_results
+from virc.data.rows.sizes import display_sizes
 from virc.data.rows.transcripts import CALL
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
@@ -194,7 +195,8 @@ def draw_boxes(rows: Iterable[tuple[RowsFile, NumberedRow]], folder: Path) -> li
 def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
     """The images, up to the one with which all together have more pixels than a page may hold."""
     found = [decoded(picture) for picture in record.images]
-    sizes = sizes_shown(record, [each.size for each in found], rules)
+    files = [each.size for each in found]
+    sizes = display_sizes(record, files, rules, announced_squares(record, files, rules))
     announced = all_announced(record, rules)
     images: list[RowImage] = []
     room = 2 * MAX_PIXELS

@@ -14,9 +14,9 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.data.check.images import sizes_shown
-from virc.data.check.result import Rules
+from virc.data.check.images import announced_squares
 from virc.data.rows.record import Picture, Record, images_of, input_sizes
+from virc.data.rows.sizes import Spoken, display_sizes
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.checking import inexact
 from virc.reasoning.grammar import TAGS, Grammar
@@ -168,14 +168,15 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """What tool calls are checked against: the sizes as shown; the published program takes those of the files."""
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
-            return self._rules.view(files, self.files)
-        shown = sizes_shown(self.record, files, self._rules)
+            return self._spoken.view(files, self.files)
+        squares = announced_squares(self.record, files, self._spoken)
+        shown = display_sizes(self.record, files, self._spoken, squares)
         inputs = input_sizes(self.record, files)
-        return self._rules.view([size for size in shown if size], [size for size in inputs if size])
+        return self._spoken.view([size for size in shown if size], [size for size in inputs if size])
 
     @property
-    def _rules(self) -> Rules:
-        return Rules("prompts", self.coordinates, self.protocol)
+    def _spoken(self) -> Spoken:
+        return Spoken(self.protocol, self.coordinates)
 
     @cached_property
     def before(self) -> Sequence[Turn | None]:

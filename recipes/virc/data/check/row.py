@@ -121,7 +121,7 @@ def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | No
     if row.record is None:
         yield unread(row)
         return
-    yield from _unfit(row, row.record, Rules(holds, protocol=protocol))
+    yield from _unfit(row, row.record, Rules(protocol, holds=holds))
     yield from filter(None, map(no_file, row.record.images))
 
 

@@ -15,12 +15,11 @@ import msgspec
 
 from virc.core.errors import DataError, errors_as
 from virc.core.text import clause, plain
-from virc.data.check.images import sizes_shown
-from virc.data.check.result import Rules
 from virc.data.live import displayed, session_of
 from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import Message, Picture, Record, file_sizes_field, file_sizes_of, images_of, inputs_of
 from virc.data.rows.results import joined
+from virc.data.rows.sizes import Spoken, display_sizes
 from virc.reasoning.bodies import POINT, POINTS
 from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
 from virc.reasoning.checking import as_written, properties
@@ -143,7 +142,7 @@ def files_of(record: Record) -> list[Size]:
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     """(width, height) in px of each image as it is shown, by its file's header; DataError where one cannot be read."""
     files = [image_size(*_file(picture)) for picture in record.images]
-    return [size for size in sizes_shown(record, files, Rules("solutions", protocol=protocol)) if size]
+    return [size for size in display_sizes(record, files, Spoken(protocol)) if size]
 
 
 def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
