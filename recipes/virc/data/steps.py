@@ -125,8 +125,9 @@ class StoredWalk:
         self._resync(self._known(indices[:first])[len(self.history.images) if self.history else 0 :], self.history)
         for at, end in pairwise(bounds):
             turn, images = self._turns.get(at), self._known(indices[at:end])
-            after = self.history and self.history.copy()
-            calls = [self._called(each, after) for each in (turn.calls if turn else ())]
+            written = turn.calls if turn else ()
+            after = self.history.copy() if self.history and written else self.history
+            calls = [self._called(each, after) for each in written]
             self._resync(images, after)
             yield Step(at, turn, [*_with_images(calls, images)], images)
 

@@ -242,7 +242,7 @@ def plan(made: Made, pixels: Image.Image, place: Place, call: Call, protocol: Pr
     be shown.
     """
     size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
-    if not isinstance(made, Rescaled) or made.pixels is not pixels:
+    if not isinstance(made, Rescaled) or made.pixels is not pixels or protocol.crops == "shown":
         return Planned(made, place if made is pixels else None, size)
     box = scaled(made.box or (0, 0, *pixels.size), pixels.size, place.box)
     natural = (box[2] - box[0], box[3] - box[1])

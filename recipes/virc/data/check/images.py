@@ -23,7 +23,7 @@ from virc.reasoning.images import SQUARE
 _LINE = "Image {index}: {width} x {height}"
 
 
-class RowImages(msgspec.Struct, frozen=True):
+class RowImageSet(msgspec.Struct, frozen=True):
     """The images of a row, in its order.
 
     Args:
@@ -40,16 +40,16 @@ class RowImages(msgspec.Struct, frozen=True):
     input_files: Sizes
 
 
-def images_of_row(record: Record, rules: Rules) -> RowImages:
+def images_of_row(record: Record, rules: Rules) -> RowImageSet:
     inputs = [index for index in inputs_of(record) if index < len(record.images)]
     stated = file_sizes_of(record)
     images = [decoded(picture, rules.compared) for picture in record.images]
     files = [image.size for image in images]
     shown = display_sizes(record, files, rules, announced_squares(record, files, rules))
-    return RowImages(images, files, shown, inputs, stated or [files[index] for index in inputs])
+    return RowImageSet(images, files, shown, inputs, stated or [files[index] for index in inputs])
 
 
-def check_images(record: Record, images: RowImages) -> list[Fault]:
+def check_images(record: Record, images: RowImageSet) -> list[Fault]:
     """Why images do not open; where all do, which of them have no file."""
     faults = [
         why_closed(picture, each.error)
