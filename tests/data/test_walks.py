@@ -12,6 +12,7 @@ from support.conversations import gradient
 from support.solving import answer
 from support.tool_replies import crop, said
 
+from virc.data import show
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
 from virc.data.rows.numbered import NumberedRow
@@ -47,6 +48,10 @@ class Made(msgspec.Struct, frozen=True):
         """The kinds of faults of its calls, each with its turn."""
         found = check_row(self.rules, NumberedRow(1, self.record)).faults
         return [(each.kind, int(re.split(r"turn (\d+)", each.message)[1])) for each in found if each.kind in OF_CALLS]
+
+    @property
+    def page(self) -> Trace:
+        return show.trace_of(self.record, show.images_to_show(self.record, self.rules), self.rules)
 
 
 def call(draw: random.Random, session: Session, made: int) -> tuple[str, dict[str, object]]:
@@ -116,17 +121,24 @@ SIXTIES = [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(60,
 
 
 @pytest.mark.parametrize("first", SIXTIES)
-def test_check_reward_and_session_agree(first: int) -> None:
+def test_check_page_reward_and_session_agree(first: int) -> None:
     for seed in range(first, first + 60):
         row = drawn(seed)
+        faults, page = row.faults, row.page
+        refused = {at for at, each in enumerate(page.units, 1) if each.rejected}
+        assert refused == {turn for kind, turn in faults if kind == "tool"}, seed
         if row.spoilt:
             continue
-        assert not row.faults, seed
+        assert not faults, seed
         prompt = prompt_of(row.record, protocol=row.rules.protocol)
         results = [each for unit in row.trace.units for each in unit.results]
         assert [each.call for each in prompt.calls] == [each.call for each in results], seed
         made = {index: each.call for each in results for index in each.images}
         assert list(prompt.made_by) == [made.get(index) for index in range(len(row.trace.images))], seed
+        assert [each.images for unit in page.units for each in unit.results] == [each.images for each in results], seed
+        assert [(each.parent, each.box) for each in page.images] == [
+            (each.parent, each.box) for each in row.trace.images
+        ]
 
 
 @pytest.mark.parametrize("spoken", PROTOCOLS[3:])
@@ -146,7 +158,8 @@ def test_calls_that_make_too_many_pixels_are_faults() -> None:
     spoken = msgspec.structs.replace(OWN, grammar=msgspec.structs.replace(OWN.grammar, most_calls=9))
     session = Session(spoken, "Which?", [Image.new("RGB", (3500, 3500))], tolerate=(), tools=tools.known())
     record = row_of(session)
-    reply = Message("assistant", said(*[("display_image", {"image_index": 0})] * 9))
+    calls: list[tuple[str, dict[str, object]]] = [("display_image", {"image_index": 0})] * 9
+    reply = Message("assistant", said(*calls))
     record = msgspec.structs.replace(record, messages=(*record.messages, reply, *record.messages[1:2]))
     row = Made(record, session.trace(), Rules(spoken, holds="solutions"), True)
     assert row.faults == [("tool", 1)]
