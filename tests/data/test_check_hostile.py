@@ -126,7 +126,7 @@ def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
         picture = Deadly("x.png") if number in (3, 14) else Picture("none.png")
         return NumberedRow(number, Record((Message("user", "<image>"),), (picture,), id=number))
 
-    found = list(check_rows(map(row, range(1, 21)), Rules("prompts"), 2))
+    found = list(check_rows(map(row, range(1, 21)), Rules(holds="prompts"), 2))
     assert [row.number for row, _ in found] == list(range(1, 21))
     crashed = [row.number for row, verdict in found if verdict.faults[0].kind == "crash"]
     assert crashed == [3, 14]

@@ -64,7 +64,7 @@ def row_of(protocol: Protocol, folder: Path, replies: Sequence[str] = REPLIES, i
 
 
 def faults(record: Record, protocol: Protocol) -> list[str]:
-    rules = Rules("solutions", protocol.coordinates, protocol)
+    rules = Rules(protocol, protocol.coordinates, holds="solutions")
     return [f"{fault.kind}: {fault.message}" for fault in check_row(rules, NumberedRow(1, record)).faults]
 
 
@@ -77,7 +77,7 @@ def test_rows_pass_and_are_read_as_they_were_said(name: str, tmp_path: Path) -> 
     assert roles == (["system"] + ["user", "assistant"] * (1 if name in ("inline", "assistant") else 5))
     known = [each.content for each in split_results(record, protocol).messages if each.role == "assistant"]
     assert known == list(REPLIES)
-    rules = Rules("solutions", protocol.coordinates, protocol)
+    rules = Rules(protocol, protocol.coordinates, holds="solutions")
     trace = show.trace_of(record, show.images_to_show(record, rules), rules)
     assert [len(unit.calls) for unit in trace.units] == [2, 0, 1, 1, 0]
     assert [unit.shown for unit in trace.units] == [[1, 2], [], [], [3], []]

@@ -13,12 +13,14 @@ import pytest
 from chat_protocols import CROP, OWN, spoken
 from data import parquet_sets
 from data.converted import write
+from PIL import Image
 from pyarrow import parquet  # type: ignore[import-untyped]
 from support import crux
 from support.called import virc
 
 from virc.data.formats import registry as formats
 from virc.data.rows.record import Picture, Record
+from virc.reasoning.encoded import as_png
 from virc_cli.main import main
 
 SCHEMAS = ("batch", "sft", "trajectories", "pairs", "rl", "prompts", "conversation")
@@ -175,3 +177,16 @@ def test_the_question_of_the_sample_is_shown_as_it_was_asked(sample: Path) -> No
     assert [image["fault"] is not None for image in done.json["images"]] == [True] * 3
     checked = virc("data", "check", sample / "conversation.json", "--json")
     assert checked.code == 5, "images that are not there are not pretended to be"
+
+
+def test_a_plain_conversation_is_shown_with_all_its_questions(tmp_path: Path) -> None:
+    texts = ("<image>What is it?", "A wall.", "Which colour?", "White.")
+    rows = saved(tmp_path, Record(images=(Picture("", data=as_png(Image.new("RGB", (56, 56))).data),)))
+    messages = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+    rows.write_text(json.dumps({"messages": messages, "images": ["0-0.png"]}))
+    assert virc("data", "check", rows, "--json").json["faults"] == {}
+    found = virc("data", "show", rows, "--html", tmp_path / "row.html").out
+    page = Page(tmp_path / "row.html").text
+    for shown, none in ((found, "not usable"), (page, "rejected"), (page, "Unfinished")):
+        assert [each for each in ("What is it?", *texts[1:]) if each not in shown] == []
+        assert none not in shown

@@ -19,7 +19,7 @@ from virc.core.files import write_whole, writing
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import counted, plain
 from virc.data.check.calls import offered
-from virc.data.check.images import all_announced, sizes_shown, why_closed
+from virc.data.check.images import all_announced, announced_squares, why_closed
 from virc.data.check.plain import rules_for
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
@@ -31,24 +31,27 @@ from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of, system_of
 from virc.data.rows.remembered import decoded
 from virc.data.rows.results import split_results
+from virc.data.rows.sizes import display_sizes
 from virc.data.rows.transcripts import CALL
-from virc.reasoning.calls import Size, ToolError, View
+from virc.data.steps import Step, StepCall, StoredWalk, read_turns
+from virc.reasoning.calls import Size, ToolError
+from virc.reasoning.grammar import marks
 from virc.reasoning.images import Shown
-from virc.reasoning.messages import FormatError, ToolText, parse
+from virc.reasoning.messages import FormatError
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import MAX_PIXELS, QWEN2
-from virc.reasoning.trace import CallResult, ImageRecord, Message, Rejected, Trace, Unit
+from virc.reasoning.trace import CallResult, Earlier, ImageRecord, Message, Rejected, Trace, Unit
 from virc.scoring.boxes import Box, boxes_of_row
-from virc.tools import registry as tools
 
 _PLACEHOLDER = (448, 224)
 _LETTER = 16  # px
 _DRAWN = 5  # rows with boxes
+_UNCHECKED = ToolError("an image before it is missing, so that its call is not checked")
 
 
-class RowImage(msgspec.Struct, frozen=True):
+class PageImage(msgspec.Struct, frozen=True):
     """An image of a row as the model sees it, or a placeholder with its `fault`; sizes are (width, height) in px."""
 
     name: str
@@ -69,7 +72,7 @@ class RowView(msgspec.Struct, frozen=True):
     number: int
     record: Record
     trace: Trace
-    images: list[RowImage]
+    images: list[PageImage]
     faults: list[str]
     why: str
 
@@ -89,7 +92,7 @@ class RowView(msgspec.Struct, frozen=True):
         return {
             "row": self.number,
             "id": self.record.id,
-            "question": self.trace.question,
+            "question": next(iter(self.trace.questions.values())),
             "answer": self.record.answer,
             "images": [
                 {"name": each.name, "width": width, "height": height, "fault": each.fault}
@@ -191,22 +194,23 @@ def draw_boxes(rows: Iterable[tuple[RowsFile, NumberedRow]], folder: Path) -> li
     return paths
 
 
-def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
+def images_to_show(record: Record, rules: Rules) -> list[PageImage]:
     """The images, up to the one with which all together have more pixels than a page may hold."""
     found = [decoded(picture) for picture in record.images]
-    sizes = sizes_shown(record, [each.size for each in found], rules)
+    files = [each.size for each in found]
+    sizes = display_sizes(record, files, rules, announced_squares(record, files, rules))
     announced = all_announced(record, rules)
-    images: list[RowImage] = []
+    images: list[PageImage] = []
     room = 2 * MAX_PIXELS
     for index, (picture, size) in enumerate(zip(record.images, sizes, strict=True)):
         if size is None:
             error, stated = found[index].error, announced.get(index)
             message = "it is on the network, and is not downloaded to be shown"
             message = why_closed(picture, error).message if error else message
-            images.append(RowImage(picture.name, _placeholder(message, stated), stated, message))
+            images.append(PageImage(picture.name, _placeholder(message, stated), stated, message))
         else:
             image = open_image(picture.read(), picture.name)
-            images.append(RowImage(picture.name, Shown(resampled(image, size)), size, file=image.size))
+            images.append(PageImage(picture.name, Shown(resampled(image, size)), size, file=image.size))
         room -= images[-1].shown.width * images[-1].shown.height
         if room < 0:
             break
@@ -224,29 +228,28 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
     return Shown(image)
 
 
-def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
+def trace_of(record: Record, images: Sequence[PageImage], rules: Rules) -> Trace:
     record = split_results(record, rules.protocol)
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
-    sizes = [image.size for image in images]
-    files = [size for size in input_sizes(record, [image.file for image in images]) if size]
-    units, before = [], 0
-    for at, message in enumerate(messages):
-        if message.role == "assistant":
-            made = messages[at + 1].images if at + 1 < len(messages) else ()
-            if record.messages[at].role == CALL:  # which is not carried out here
-                said = [CallResult(images=made, text=each.text) for each in messages[at + 1 : at + 2]]
-                units.append(Unit(message.text, message.text, tuple(said)))
-            elif record.has_tools:
-                units.append(Unit(message.text, "", answer=message.text))
-            else:
-                units.append(_unit(message.text, sizes[: before + len(made)], files, made, rules))
-        before += len(message.images)
+    sizes = [*(image.size for image in images), *[None] * (len(record.images) - len(images))]  # those on the page
+    files = input_sizes(record, [image.file for image in images])
+    turns, unread = read_turns(record, rules.grammar)
+    steps = [] if record.has_tools else [*StoredWalk(record, turns, rules, sizes, files, offered(rules))]
+    units = [_unit(messages[step.at].text, step, unread.get(step.at), rules) for step in steps]
+    units += _not_carried_out(record, messages) if record.has_tools else ()
     question = record.question or ""
     first = next((message for message in messages if message.role == "user"), None)
     if record.question is None and first:  # the whole turn where the row does not show the question in it
         within = question_of(first.text, rules.protocol, len(first.images) or None) if rules.protocol else None
         question = first.text if within is None else within
+    asks_again = [number for number, each in enumerate(steps[:-1]) if rules.plain or not rules.grammar.calls]
+    earlier = list[Earlier]()
+    for number in asks_again:
+        following, answered = messages[steps[number].at + 1], units[number].answer
+        if answered is not None and following.role == "user":
+            earlier.append(Earlier(question, answered, number + 1))
+            question = following.text
     if not messages:
         messages = [Message("user", question, tuple(range(len(images))))]
     results = (result for unit in units for result in unit.results)
@@ -265,45 +268,38 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
         messages=messages,
         units=units,
         answer=units[-1].answer if units else answer,
+        earlier=tuple(earlier),
     )
 
 
-def _unit(text: str, sizes: Sequence[Size | None], files: Sequence[Size], made: Sequence[int], rules: Rules) -> Unit:
-    """A reply as a unit; each call that shows an image gets one of those after the reply, and the last gets the rest.
-
-    Args:
-        sizes: (width, height) in px of the images up to those after the reply; None for one that does not open.
-        files: (width, height) in px of the inputs' files.
-        made: indices of the images after the reply.
-    """
-    think = ""
-    try:
-        turn = parse(text, rules.grammar)
-        think = turn.think
-        if not turn.calls:
-            return Unit(text, think, answer=turn.answer)
-        readable = [size for size in sizes if size]
-        if len(readable) < len(sizes):
-            raise ToolError("an image before it is missing, so that its call is not checked")
-        view = rules.view(readable, files)
-        results = [_result(tool, view, rules) for tool in turn.calls]
-    except (FormatError, ToolError) as error:
-        kind = error.kind if isinstance(error, FormatError) else "tool"
-        unread = (CallResult(images=tuple(made)),) if made else ()
-        return Unit(text, think, unread, rejected=(Rejected(text, kind, str(error)),))
-    with_image = [at for at, each in enumerate(results) if each.call and each.call.index is not None]
-    *others, last = with_image or [len(results) - 1]
-    for number, at in enumerate(others):
-        results[at] = msgspec.structs.replace(results[at], images=tuple(made[number : number + 1]))
-    results[last] = msgspec.structs.replace(results[last], images=tuple(made[len(others) :]))
-    return Unit(text, think, tuple(results))
+def _not_carried_out(record: Record, messages: Sequence[Message]) -> Iterator[Unit]:
+    """The units of a row whose tools are its own."""
+    for at, message in enumerate(messages):
+        if record.messages[at].role == CALL:
+            said = [CallResult(images=each.images, text=each.text) for each in messages[at + 1 : at + 2]]
+            yield Unit(message.text, message.text, tuple(said))
+        elif message.role == "assistant":
+            yield Unit(message.text, "", answer=message.text)
 
 
-def _result(tool: ToolText, view: View, rules: Rules) -> CallResult:
-    try:
-        found = tools.checked(tool, view, offered(rules))
-    except ToolError as error:
-        if not rules.shows_errors:
-            raise
-        return CallResult(error=str(error))
-    return CallResult(found.call, deviations=found.deviations)
+def _unit(text: str, step: Step, unread: FormatError | None, rules: Rules) -> Unit:
+    """A reply as a unit; one that is not usable is a rejected try of it, behind which the row may have images."""
+    if unread and rules.plain and not marks(text, rules.grammar):
+        return Unit(text, "", answer=text.strip())
+    if step.turn and not step.calls:
+        return Unit(text, step.turn.think, answer=step.turn.answer)
+    error: ValueError | None = unread if unread and not (unread.kind == "json" and rules.shows_errors) else None
+    for each in step.calls:
+        error = error or (None if each.checked or (each.error and rules.shows_errors) else each.error or _UNCHECKED)
+    think = step.turn.think if step.turn else ""
+    if error is None:
+        results = [CallResult(error=str(unread), images=tuple(step.images))] if unread else map(_result, step.calls)
+        return Unit(text, think, tuple(results))
+    kind = unread.kind if unread else "tool"
+    shown = (CallResult(images=tuple(step.images)),) if step.images else ()
+    return Unit(text, think, shown, rejected=(Rejected(text, kind, str(error)),))
+
+
+def _result(called: StepCall) -> CallResult:
+    images, error = tuple(called.images), None if called.error is None else str(called.error)
+    return CallResult(called.call, images, error=error, deviations=called.checked.deviations if called.checked else ())

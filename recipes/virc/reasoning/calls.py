@@ -197,12 +197,10 @@ class Tool(Protocol):
 
 
 def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] | None = None) -> AnyTool:
-    names = [each for each in sorted(known) if offered is None or each in offered]
-    if name not in names:
-        raise ToolError(
-            f"there is no tool {name[:40]!r}; there are: {', '.join(names) or 'none'}", "tool", name=name[:200]
-        )
-    return known[name]
+    if name in known and (offered is None or name in offered):
+        return known[name]
+    names = ", ".join(each for each in sorted(known) if offered is None or each in offered) or "none"
+    raise ToolError(f"there is no tool {name[:40]!r}; there are: {names}", "tool", name=name[:200])
 
 
 def require_keys(arguments: Mapping[str, object], *names: str) -> None:

@@ -236,7 +236,7 @@ def _numbers(value: object, floats: bool) -> list[float]:
         raise ToolError(
             f"bbox_2d is {_short(value)}, not four {'' if floats else 'whole '}numbers", "numbers", box=_short(value)
         )
-    if any(type(side) is float and not math.isfinite(side) for side in value):
+    if floats and not all(map(math.isfinite, value)):
         raise ToolError(f"bbox_2d is {_short(value)}, not four numbers", "numbers", box=_short(value))
     return value
 

@@ -3,7 +3,7 @@
 A crop is cut from the pixels of the picture's file, or from those that were shown, as the chat protocol says. Both are
 one computation: an image whose pixels are kept is a root (a picture of the question, say), every image has a `Place`,
 the part of a root's pixels that it shows, and a box on the image is mapped onto the root's pixels. `History.run`
-carries out a call: `planned` has the tool make images and finds their places and sizes, `_shown` resizes them.
+carries out a call: `planned` has the tool make images and finds their places and sizes, `shown` resizes them.
 """
 
 import copy
@@ -22,7 +22,7 @@ from virc.reasoning.coordinates import parts_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, from_pillow, of_file, show, show_square
 from virc.reasoning.media import number_frame
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
-from virc.reasoning.resample import STAND_IN, Rescaled, resampled
+from virc.reasoning.resample import STAND_IN, Rescaled, StandIn, resampled
 from virc.reasoning.resize import MAX_PIXELS, QWEN2, Grid, smart_resize
 
 Made = Image.Image | Rescaled
@@ -120,12 +120,17 @@ class History:
         return [shown.original or shown.size for shown in self.images]
 
     def run(self, call: Call) -> tuple[str, list[tuple[Shown, Place | None]]]:
-        """What a call makes: a text, and images, each with its place.
+        """What a call makes: a text, and images, each with its place; errors as of `planned`."""
+        text, plans = self.planned(call)
+        return text, [(self.shown(call, planned), planned.place) for planned in plans]
+
+    def planned(self, call: Call) -> tuple[str, list[Planned]]:
+        """The text and the images that a call's tool makes.
 
         Raises:
             ValueError: an image that it makes cannot be shown, or all of them would hold too many pixels together.
         """
-        text, plans = self.planned(call)
+        text, plans = self._planned(call)
         new = (  # a root keeps the pixels that the tool made
             max(planned.size, planned.made.size if planned.place is None else (0, 0), key=math.prod)
             for planned in plans
@@ -137,7 +142,7 @@ class History:
         if sum(map(math.prod, (*new, *held))) > MAX_PIXELS:
             most = f"{MAX_PIXELS // 10**6} million pixels"
             raise ValueError(f"the images made by tools would hold over {most} together")
-        return text, [(self._shown(call, planned), planned.place) for planned in plans]
+        return text, plans
 
     def add(self, shown: Shown, place: Place | None) -> int:
         index = len(self.images)
@@ -154,8 +159,7 @@ class History:
     def _own_place(self, index: int, shown: Shown) -> Place:
         return Place(index, (0, 0, *shown.full_size), shown.full_size)
 
-    def planned(self, call: Call) -> tuple[str, list[Planned]]:
-        """The text and the images that a call's tool makes; errors as of `run`."""
+    def _planned(self, call: Call) -> tuple[str, list[Planned]]:
         tool = self.tools[call.name]
         if call.index is None:
             returned = applied(tool, call, None, self)
@@ -164,7 +168,7 @@ class History:
         source, place = self.images[call.index], self.places[call.index]
         is_custom = not getattr(tool, "__name__", "").startswith(OF_THIS_PACKAGE)
         if source.is_elsewhere and getattr(tool, "CUTS", False) and not is_custom:
-            pixels = Image.new(STAND_IN, source.size)
+            pixels: Image.Image = StandIn(source.size)
         else:
             pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
@@ -198,7 +202,7 @@ class History:
         is_root = self.protocol.crops == "shown" or source.substitute is not None or may_be_drawn_on
         return msgspec.structs.replace(planned, is_same=is_same, place=None if is_root else planned.place)
 
-    def _shown(self, call: Call, planned: Planned) -> Shown:
+    def shown(self, call: Call, planned: Planned) -> Shown:
         if planned.shown:
             return planned.shown
         if call.index is None:
@@ -238,7 +242,7 @@ def plan(made: Made, pixels: Image.Image, place: Place, call: Call, protocol: Pr
     be shown.
     """
     size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
-    if not isinstance(made, Rescaled) or made.pixels is not pixels:
+    if not isinstance(made, Rescaled) or made.pixels is not pixels or protocol.crops == "shown":
         return Planned(made, place if made is pixels else None, size)
     box = scaled(made.box or (0, 0, *pixels.size), pixels.size, place.box)
     natural = (box[2] - box[0], box[3] - box[1])

@@ -33,7 +33,7 @@ from virc.reasoning.media import MediaPlace
 from virc.reasoning.pixels import appearance, depth
 from virc.reasoning.pixels.appearance import JPEGS, Stated
 from virc.reasoning.pixels.depth import Levels
-from virc.reasoning.resample import STAND_IN, Rescaled, resampled
+from virc.reasoning.resample import Rescaled, StandIn, resampled
 from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, MAX_SCAN, Grid, smart_resize, too_long
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
@@ -301,7 +301,7 @@ def of_file(
     file: Encoded, size: Size, parent: int | None = None, box: Box | None = None, original: Size | None = None
 ) -> Shown:
     """An image of (width, height) in pixels that is sent as this file, and decoded where its pixels are needed."""
-    shown = Shown(Image.new(STAND_IN, size), parent, box, None, None, original, file, file.media == "jpeg")
+    shown = Shown(StandIn(size), parent, box, None, None, original, file, file.media == "jpeg")
     shown._pixels = None
     return shown
 

@@ -1,14 +1,31 @@
 """An image at the size it is shown at, resampled once."""
 
 import math
+from typing import Any
 
 import msgspec
 from PIL import Image
 
 STAND_IN = "1"
-"""Mode of an image without colours, which stands for its size."""
+"""Mode of a `StandIn`."""
 _SAMPLES = 32  # of which a pixel made is the mean where no smaller number is exact
 _STRIP = 2**20  # samples that are held at once
+
+
+class StandIn(Image.Image):
+    """An image without colours, which stands for its size. It has no pixels until a tool reads them."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self._mode, self._size = STAND_IN, size
+
+    def load(self) -> Any:
+        if self._im is None:
+            self.im = Image.new(STAND_IN, self.size).im
+        return super().load()
+
+    def copy(self) -> "StandIn":
+        return StandIn(self.size)
 
 
 class Rescaled(msgspec.Struct, frozen=True):
@@ -37,11 +54,12 @@ def resampled(image: Image.Image | Rescaled, size: tuple[int, int]) -> Image.Ima
     """The image at that size in pixels: by area where a tool shrinks it, as the published script of ViRC does, else by
     Lanczos. One without colours stands for its size.
     """
+    source = image.pixels if isinstance(image, Rescaled) else image
+    if source.mode == STAND_IN:
+        return source if source.size == size else StandIn(size)
     pixels = image.cut if isinstance(image, Rescaled) else image
     if pixels.size == size:
         return pixels
-    if pixels.mode == STAND_IN:
-        return Image.new(STAND_IN, size)
     if math.prod(image.size) < math.prod(pixels.size):
         # Pillow has no way to turn rows into columns and to average them at once.
         turned = _averaged(pixels, size[0]).transpose(Image.Transpose.TRANSPOSE)

@@ -1,11 +1,10 @@
-"""Images that a judge is shown, as the model saw them."""
+"""Images that a judge is shown, as the model sees them."""
 
-from virc.reasoning.calls import Call, Result
-from virc.reasoning.images import Shown, show
-from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.calls import Call
+from virc.reasoning.images import Shown
+from virc.reasoning.resize import smart_resize
 from virc.rewards import published
 from virc.rewards.sample import Prompt
-from virc.tools import registry as tools
 
 
 def as_shown(prompt: Prompt, number: int) -> Shown:
@@ -16,11 +15,9 @@ def as_shown(prompt: Prompt, number: int) -> Shown:
 def result(call: Call, prompt: Prompt) -> Shown:
     if call.index is None:
         raise ValueError("it is applied to no image")
-    source = prompt.images[call.index]
     if prompt.strict == "published":
-        return published.apply(call, source.pixels().pixels)
-    shown = source.pixels(prompt.view.sizes[call.index])
-    made = tools.get(call.name).apply(call, shown.pixels)
-    if isinstance(made, str | Result):
+        return published.apply(call, prompt.images[call.index].pixels().pixels)
+    _, made = prompt.history_for(call.index).run(call)
+    if len(made) != 1:
         raise ValueError("it leads to no single image")
-    return show(made, QWEN2)
+    return made[0][0]

@@ -37,9 +37,7 @@ class Scorer:
         self._means.close()
 
     def scored(self, record: Record, trace: Trace, session: Session, images: Sequence[Shown]) -> rollouts.Rollout:
-        samples = rollouts.replayed(
-            record, trace.replies.texts, session, [image.original or image.size for image in images]
-        )
+        samples = rollouts.samples_from_replies(record, trace.replies.texts, session)
         scoring = rollouts.score(samples, trace.replies.ended, self._total, self._means)
         return scheduled(scoring).result()  # one loop for all threads: a judge belongs to it
 

@@ -22,11 +22,10 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.data.rows.record import Message, Record, content_of, inputs_of
+from virc.data.live import displayed, session_of
+from virc.data.rows.record import Message, Picture, Record, content_of
 from virc.reasoning.calls import Size
-from virc.reasoning.history import show_input
 from virc.reasoning.images import Shown
-from virc.reasoning.media import give_media
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session, Unit
@@ -35,7 +34,6 @@ from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
 from virc.rewards.sample import Action, Carried, Prompt, Sample, SeenImage, parsed
-from virc.tools.registry import known
 
 _ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None: "format"}
 
@@ -141,26 +139,19 @@ def samples_of(
 
     A new session gets the replies, which lead to the same images in it. Raises DataError: an image is unreadable.
     """
-    pixels = [SeenImage(record.images[index]).pixels().pixels for index in inputs_of(record)]
-    files, images = [image.size for image in pixels], [show_input(image, protocol, grid) for image in pixels]
-    give_media(images, record.extra)
-    session = Session(
-        protocol,
-        record.question or "",
-        images,
-        grid,
-        tolerate=(),
-        max_turns=max_turns,
-        tools=known(),
-        on_tool_failure=on_tool_failure,
+
+    def show(picture: Picture, protocol: Protocol, grid: Grid, place: object, file_size: Size | None) -> Shown:
+        return displayed(SeenImage(picture).pixels().pixels, protocol, grid, file_size)
+
+    session = session_of(
+        record, protocol, grid, show, tolerate=(), max_turns=max_turns, on_tool_failure=on_tool_failure
     )
-    replies = trace.replies
-    return replayed(record, replies.texts, session, files), replies.ended
+    return samples_from_replies(record, trace.replies.texts, session), trace.replies.ended
 
 
-def replayed(record: Record, replies: Iterable[str], session: Session, files: Sequence[Size]) -> list[Sample]:
+def samples_from_replies(record: Record, replies: Iterable[str], session: Session) -> list[Sample]:
     """The replies as samples, each with a prompt of what a new session shows before it. Raises DataError: no reply."""
-    samples, before = [], list[Carried]()
+    samples, before, files = [], list[Carried](), session.history.originals
     for text in replies:
         if isinstance(session.next(), Done):
             break

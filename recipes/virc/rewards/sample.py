@@ -2,11 +2,10 @@
 
 `prompt_of` makes the prompt of a row and `sample` reads a reply to it. The action log of a rollout has an `Action` for
 each tool call: `Prompt.calls` are those before the reply, `Sample.done` those of the reply itself. Where no session has
-carried out the earlier calls, `Prompt._replayed` finds in the record which images they led to.
+carried out the earlier calls, a `StoredWalk` finds in the record which images they led to.
 """
 
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,19 +13,19 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.data.check.images import sizes_shown
-from virc.data.check.result import Rules
-from virc.data.rows.record import Picture, Record, images_of, input_sizes
+from virc.data.check.images import announced_squares
+from virc.data.rows.record import Picture, Record, input_sizes
+from virc.data.rows.sizes import Spoken, display_sizes
+from virc.data.steps import Step, StoredWalk, read_turns
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.checking import inexact
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.history import History, Place
+from virc.reasoning.history import History
 from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
+from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.repetition import repeats
-from virc.reasoning.resample import STAND_IN
-from virc.reasoning.resize import QWEN2
+from virc.reasoning.resample import StandIn
 from virc.rewards import published
 from virc.scoring.score import Key, key_of
 from virc.tools import registry as tools
@@ -57,9 +56,6 @@ class Action(msgspec.Struct, frozen=True):
 
 Carried = tuple[Action, Sequence[int]]
 """A call of a rollout, and the indices of the images that it led to."""
-
-_Executed = tuple[Action, Sequence[Place | None]]
-"""A call, and for each image that it makes the part of an input that the image shows, if it shows one."""
 
 
 class SeenImage:
@@ -95,6 +91,8 @@ class Given:
         """The image as it was shown, or at another size, (width, height) in px."""
         if size is None or size == self.size:
             return self._shown
+        if size == self._shown.full_size:
+            return Shown(self._shown.full)
         return Shown(self._shown.pixels.resize(size, Image.Resampling.LANCZOS))
 
 
@@ -166,20 +164,20 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """What tool calls are checked against: the sizes as shown; the published program takes those of the files."""
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
-            return self._rules.view(files, self.files)
-        shown = sizes_shown(self.record, files, self._rules)
+            return self._spoken.view(files, self.files)
+        squares = announced_squares(self.record, files, self._spoken)
+        shown = display_sizes(self.record, files, self._spoken, squares)
         inputs = input_sizes(self.record, files)
-        return self._rules.view([size for size in shown if size], [size for size in inputs if size])
+        return self._spoken.view([size for size in shown if size], [size for size in inputs if size])
 
     @property
-    def _rules(self) -> Rules:
-        return Rules("prompts", self.coordinates, self.protocol)
+    def _spoken(self) -> Spoken:
+        return Spoken(self.protocol, self.coordinates)
 
     @cached_property
     def before(self) -> Sequence[Turn | None]:
         """The replies before this one; None for what is not in the format."""
-        replies = (message for message in self.record.messages if message.role == "assistant")
-        return [self._parsed(message.content) for message in replies]
+        return [self._turns.get(at) for at, each in enumerate(self.record.messages) if each.role == "assistant"]
 
     @property
     def thoughts(self) -> list[str]:
@@ -206,12 +204,13 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     def carried_out(self, calls: Sequence[ToolText]) -> list[Action]:
         """What comes of the calls of one reply, each of which sees what those before it make."""
         view, actions = self.view, list[Action]()
-        history = self._replayed()[1] if len(calls) > 1 else None
+        history = self._walked[1].copy() if len(calls) > 1 else None
         for tool in calls:
             try:
                 call = self.check(tool, view)
                 if history:
-                    _add_result(call, history)
+                    for each in history.run(call)[1]:
+                        history.add(*each)
                     view = msgspec.structs.replace(view, sizes=history.sizes)
                 actions.append(Action(tool, call))
             except ValueError as error:  # a ToolError, or what it makes cannot be shown
@@ -226,24 +225,22 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """Whether a call that cannot be carried out is told to the model, and the others of its reply count."""
         return self.protocol is not None and self.protocol.errors == "show"
 
-    def _history(self) -> History:
-        view, protocol = self.view, self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
-        files = [*view.originals, *view.sizes[len(view.originals) :]]
-        given = [
-            Shown(
-                self._pixels(at, view.sizes[at]),
-                original=files[at],
-                full=self._pixels(at, files[at]) if protocol.crops == "file" else None,
+    def history_for(self, index: int) -> History:
+        """The images before the reply, of which image `index` can be cut from: others may be without colours."""
+        history = self._walked[1].copy()
+        for at in {index, history.places[index].root}:
+            known = history.images[at]
+            image, full = self.images[at], known.full_source and known.full_size
+            history.images[at] = Shown(
+                image.pixels(known.size).pixels, original=known.original, full=full and image.pixels(full).pixels
             )
-            for at in range(view.given)
-        ]
-        return History(given, protocol, QWEN2, tools.known())
+        return history
 
     def _pixels(self, at: int, size: Size) -> Image.Image:
         """An image of the history; without colours if only tools of this package may be called, which read none."""
         if not set(self._offered or tools.known()) <= tools.discover().keys():
             return self.images[at].pixels(size).pixels
-        return Image.new(STAND_IN, size)
+        return StandIn(size)
 
     @property
     def _offered(self) -> Sequence[str] | None:
@@ -262,69 +259,32 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     def _log(self) -> Sequence[Carried]:
         if self.carried is not None:
             return self.carried
-        return self._replayed()[0] if self.before else ()
+        return self._walked[0] if self.before else ()
 
-    def _replayed(self) -> tuple[Sequence[Carried], History]:
-        """The calls before the reply, and the history of images after them.
+    @cached_property
+    def _walked(self) -> tuple[Sequence[Carried], History]:
+        """The calls before the reply, and the history of images after them."""
+        walk = StoredWalk(
+            self.record, self._turns, self._spoken, self.view.sizes, self.view.originals,
+            tools.known() if self._offered is None else tools.offered(self._offered), self._pixels,
+        )  # fmt: skip
+        log = [each for step in walk for each in self._carried(step)]
+        assert walk.history  # each image opens
+        return log, walk.history
 
-        The images that a reply's calls led to are known only at the next reply, so each reply's calls wait until then.
-        """
-        history, log = self._history(), list[Carried]()
-        count, called = 0, list[_Executed]()
-        for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
-            if message.role == "assistant":
-                log += self._with_images(called, history, count)
-                called = self._executed(message.content, history.copy())
-            count += len(shown)
-        return [*log, *self._with_images(called, history, count)], history
+    def _carried(self, step: Step) -> Iterator[Carried]:
+        if step.turn is None:
+            yield Action(None, fault="it is not in the format", shown=self._size_of(step.images)), step.images
+        for each in step.calls:
+            fault = None if each.error is None else str(each.error)
+            yield Action(each.tool, each.call, fault, self._size_of(each.images)), each.images
 
-    def _with_images(self, called: Sequence[_Executed], history: History, count: int) -> Iterator[Carried]:
-        """The calls of a reply, each with the images of the row that it led to; adds these images to the history.
+    def _size_of(self, images: Sequence[int]) -> Size | None:
+        return self.view.sizes[images[0]] if images else None
 
-        Each call has as many as it makes; the last call that makes any has the rest.
-
-        Args:
-            count: how many images the row has shown up to the next reply.
-        """
-        shown = range(len(history.images), min(count, len(self.view.sizes)))  # a row may lack some
-        places = [place for _, made in called for place in made]
-        if len(places) != len(shown):  # other tools made the row's images: what they show is not known
-            places = [None] * len(shown)
-        for image, place in zip(shown, places, strict=True):
-            history.add(Shown(self._pixels(image, self.view.sizes[image])), place)
-        last = max((number for number, (_, made) in enumerate(called) if made), default=len(called) - 1)
-        for number, (action, made) in enumerate(called):
-            images = shown if number == last else shown[: len(made)]
-            shown = shown[len(images) :]
-            size = self.view.sizes[images[0]] if images else None
-            yield msgspec.structs.replace(action, shown=size), images
-
-    def _executed(self, reply: str, history: History) -> list[_Executed]:
-        """The calls of a reply, carried out on this copy of the history."""
-        turn = self._parsed(reply)
-        if turn is None:
-            return [(Action(None, fault="it is not in the format"), ())]
-        called = list[_Executed]()
-        for tool in turn.calls:
-            try:
-                view = msgspec.structs.replace(self.view, sizes=history.sizes)
-                call = tools.checked(tool, view, self._offered).call
-                called.append((Action(tool, call), _add_result(call, history)))
-            except ValueError as error:  # a ToolError, or what it makes cannot be shown
-                called.append((Action(tool, fault=str(error)), ()))
-        return called
-
-    def _parsed(self, reply: str) -> Turn | None:
-        with suppress(FormatError):
-            return parse(reply, self.grammar)
-        return None
-
-
-def _add_result(call: Call, history: History) -> list[Place | None]:
-    made = history.run(call)[1]
-    for shown, place in made:
-        history.add(shown, place)
-    return [place for _, place in made]
+    @cached_property
+    def _turns(self) -> Mapping[int, Turn]:
+        return read_turns(self.record, self.grammar)[0]
 
 
 def prompt_of(

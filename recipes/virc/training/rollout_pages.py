@@ -99,7 +99,7 @@ def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     trace = rollout.trace
     messages = tuple(Message(each.role, content_of(each)) for each in trace.messages)
     record = Record(messages, tuple(map(_picture, rollout.images)), question=trace.question)
-    rules = Rules("prompts", trace.protocol.coordinates, protocol=trace.protocol)
+    rules = Rules(trace.protocol, trace.protocol.coordinates, holds="prompts")
     seen = show.images_to_show(record, rules)
     read = show.trace_of(record, seen, rules)
     images = [msgspec.structs.replace(each, file=f"image-{index}.png") for index, each in enumerate(read.images)]

@@ -166,7 +166,7 @@ def replies(
             with errors_as(DataError, f"row {number}", "virc data check FILE", caught=ValueError):  # without an image
                 grid = families.of_system(system).grid
                 session = Session(protocol, record.question or "", images, grid, tolerate=(), tools=tools.known())
-            yield number, rollouts.replayed(record, [text], session, [image.size for image in images])
+            yield number, rollouts.samples_from_replies(record, [text], session)
         return
     rules = rules_for(source, source.rows(), "auto", protocol if system.worded else None)[0]
     records = _with_references(source.rows()) if is_split else records_as(source, rl.HOLDS, rules.protocol)

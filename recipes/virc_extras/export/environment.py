@@ -25,7 +25,6 @@ from virc.data.convert.change import problems_of
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.calls import Size
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -183,7 +182,7 @@ class Environment:
         Raises:
             DataError: an image cannot be read or shown.
         """
-        conversation = Conversation(self._session(problem)[0])
+        conversation = Conversation(self._session(problem))
         for text in replies:
             if conversation.over:
                 break
@@ -213,21 +212,19 @@ class Environment:
         return await rollouts.score(samples, ended, self.total, self._means)
 
     def _samples(self, problem: Record, replies: Sequence[str]) -> tuple[list[Sample], Ended]:
-        session, files = self._session(problem)
+        session = self._session(problem)
         taken = takewhile(lambda _: not session.trace().pending, replies)
-        return rollouts.replayed(problem, taken, session, files), session.trace().replies.ended
+        return rollouts.samples_from_replies(problem, taken, session), session.trace().replies.ended
 
-    def _session(self, problem: Record) -> tuple[Session, list[Size]]:
-        """A problem before its first turn, and the sizes of its files in px."""
+    def _session(self, problem: Record) -> Session:
         images = [open_file(SeenImage(picture).read(), picture.name or "an image") for picture in problem.images]
         try:
-            session = Session(
+            return Session(
                 self.protocol, problem.question or "", images, self.settings.grid, tolerate=self.tolerate,
                 max_turns=self.max_turns, tools=known(),
             )  # fmt: skip
         except ValueError as error:
             raise DataError(f"{problem.called}: {error}") from error
-        return session, [image.size for image in images]
 
 
 def total_of(found: Rollout) -> float:

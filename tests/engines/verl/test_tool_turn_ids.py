@@ -92,7 +92,7 @@ def backend() -> Scripted:
 @pytest.fixture(autouse=True)
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {**tools.known(), **OF_OTHERS}
-    for module in ("virc.solving.one", "virc.rewards.rollouts"):
+    for module in ("virc.solving.one", "virc.data.live"):
         monkeypatch.setattr(f"{module}.known", lambda: known)
 
 

@@ -83,7 +83,8 @@ def _lines(found: "RowView", source: "RowsFile", count: int | None) -> Iterator[
     yield _line(f"row {found.number:,}{of}", f"{source.file} ({source.format})")
     if found.record.id is not None:
         yield _line("id", str(found.record.id))
-    yield _line("question", found.trace.question)
+    asked = found.trace.questions
+    yield _line("question", asked[0])
     if found.record.answer is not None:
         yield _line("answer", found.record.answer)
     for index, image in enumerate(found.images):
@@ -94,6 +95,8 @@ def _lines(found: "RowView", source: "RowsFile", count: int | None) -> Iterator[
     units = found.trace.units if found.chosen is None else found.trace.units[:-1]
     for number, unit in enumerate(units, 1):
         yield ""
+        if number > 1 and number - 1 in asked:
+            yield _line("question", asked[number - 1])
         yield _line(f"turn {number}", unit.think if unit.think or not unit.rejected else unit.text)
         yield _line("", _outcome(unit))
     if found.chosen is not None:
@@ -115,8 +118,10 @@ def _outcome(unit: "Unit") -> str:
     if unit.answer is not None:
         return f"answer: {unit.answer}"
     if not unit.calls:
-        reasons = "not usable: " + "; ".join(each.reason for each in unit.rejected)
-        return reasons if unit.rejected else "; ".join(f"result: {each.text}" for each in unit.results)
+        results = (f"result: {each.text or each.error}" for each in unit.results)
+        return (
+            "not usable: " + "; ".join(each.reason for each in unit.rejected) if unit.rejected else "; ".join(results)
+        )
     forgiven = f" ({', '.join(unit.deviations)})" if unit.deviations else ""
     made = f", shown as image {' and '.join(map(str, unit.shown))}" if unit.shown else ""
     return ", ".join(map(in_words, unit.calls)) + forgiven + made

@@ -16,15 +16,14 @@ from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.boxes import Sizes
 from virc.data.rows.record import Message, Picture, Record, file_sizes_of, images_of, inputs_of
 from virc.data.rows.remembered import DecodedImage, called, decoded
+from virc.data.rows.sizes import Spoken, display_sizes
 from virc.reasoning.calls import Size
-from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE
-from virc.reasoning.resize import smart_resize
 
 _LINE = "Image {index}: {width} x {height}"
 
 
-class RowImages(msgspec.Struct, frozen=True):
+class RowImageSet(msgspec.Struct, frozen=True):
     """The images of a row, in its order.
 
     Args:
@@ -41,17 +40,16 @@ class RowImages(msgspec.Struct, frozen=True):
     input_files: Sizes
 
 
-def images_of_row(record: Record, rules: Rules) -> RowImages:
+def images_of_row(record: Record, rules: Rules) -> RowImageSet:
     inputs = [index for index in inputs_of(record) if index < len(record.images)]
     stated = file_sizes_of(record)
     images = [decoded(picture, rules.compared) for picture in record.images]
     files = [image.size for image in images]
-    return RowImages(
-        images, files, sizes_shown(record, files, rules), inputs, stated or [files[index] for index in inputs]
-    )
+    shown = display_sizes(record, files, rules, announced_squares(record, files, rules))
+    return RowImageSet(images, files, shown, inputs, stated or [files[index] for index in inputs])
 
 
-def check_images(record: Record, images: RowImages) -> list[Fault]:
+def check_images(record: Record, images: RowImageSet) -> list[Fault]:
     """Why images do not open; where all do, which of them have no file."""
     faults = [
         why_closed(picture, each.error)
@@ -89,24 +87,14 @@ def why_closed(picture: Picture, error: OSError | DataError) -> Fault:
     return Fault("image_unreadable", f"{name}: {clause(error)}")
 
 
-def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:
-    """(width, height) in px of each image as it is shown; None where its file does not open.
-
-    Where no chat protocol says how images are shown, those of 1000 x 1000 px with boxes in permille may be announced
-    as they are: some of these sets were made without a patch grid.
+def announced_squares(record: Record, files: Sizes, spoken: Spoken) -> set[int]:
+    """Indices of images of 1000 x 1000 px that are announced as they are, where no chat protocol says how images are
+    shown, and boxes are in permille: some of these sets were made without a patch grid.
     """
-    if rules.protocol is None:
-        announced = all_announced(record, rules) if rules.coordinates == "permille" and SQUARE in files else {}
-        return [
-            size and (SQUARE if size == announced.get(index) == SQUARE else smart_resize(*size, rules.grid))
-            for index, size in enumerate(files)
-        ]
-    inputs, own_grid = set(inputs_of(record)), input_grid(rules.protocol, rules.grid)
-    square = inputs if rules.protocol.images == "square_1000" else ()
-    return [
-        size and (SQUARE if index in square else smart_resize(*size, own_grid if index in inputs else rules.grid))
-        for index, size in enumerate(files)
-    ]
+    if spoken.protocol or spoken.coordinates != "permille" or SQUARE not in files:
+        return set()
+    announced = all_announced(record, spoken)
+    return {index for index, size in enumerate(files) if size == announced.get(index) == SQUARE}
 
 
 def check_announced(record: Record, messages: Sequence[Message], sizes: Sizes, rules: Rules) -> Iterator[Fault]:
@@ -122,13 +110,13 @@ def check_announced(record: Record, messages: Sequence[Message], sizes: Sizes, r
                 yield Fault("size_differs", f"image {index} is announced with {stated}, and is shown at {shown} px")
 
 
-def all_announced(record: Record, rules: Rules) -> dict[int, Size]:
-    return {at: size for each in record.messages for at, size in announced_in(each.content, rules).items()}
+def all_announced(record: Record, spoken: Spoken) -> dict[int, Size]:
+    return {at: size for each in record.messages for at, size in announced_in(each.content, spoken).items()}
 
 
-def announced_in(text: str, rules: Rules) -> dict[int, Size]:
+def announced_in(text: str, spoken: Spoken) -> dict[int, Size]:
     """The (width, height) that a text states for images, by their index."""
-    pattern = _pattern(rules.protocol.image_line if rules.protocol else _LINE)
+    pattern = _pattern(spoken.protocol.image_line if spoken.protocol else _LINE)
     found: dict[int, Size] = {}
     for match in pattern.finditer(text) if pattern else ():
         found.setdefault(int(match["index"]), (int(match["width"]), int(match["height"])))

@@ -12,7 +12,6 @@ from itertools import chain, islice
 from typing import Literal
 
 from virc.core.errors import DataError
-from virc.data.check.images import sizes_shown
 from virc.data.check.result import FIRST, Rules, Survey
 from virc.data.formats import rl, sft
 from virc.data.formats.registry import RowsFile
@@ -20,6 +19,7 @@ from virc.data.protocol.extract import study
 from virc.data.rows.boxes import units_of_boxes
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
+from virc.data.rows.sizes import Spoken, display_sizes
 from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.call_forms import call_marks
@@ -138,7 +138,7 @@ def rules_for(
         found = "pixel", "no boxes"
     else:
         found = _from_boxes(chain(first, rows))
-    return Rules(holds, found[0], protocol, plain=plain), found[1]
+    return Rules(protocol, found[0], holds=holds, plain=plain), found[1]
 
 
 def _saved_with(source: RowsFile, first: Record | None) -> Protocol | None:
@@ -182,7 +182,7 @@ def _from_boxes(rows: Iterable[NumberedRow]) -> tuple[Coordinates, str]:
     for row in islice(rows, SURVEYED):
         if row.record and row.record.messages:
             files = [size_of(picture) for picture in row.record.images]
-            fits.update(units_of_boxes(row.record, sizes_shown(row.record, files, Rules("solutions"))))
+            fits.update(units_of_boxes(row.record, display_sizes(row.record, files, Spoken())))
             input_files = [files[index] for index in inputs_of(row.record) if index < len(files)]
             square, inputs = square + input_files.count(SQUARE), inputs + len(input_files)
     pixel, permille, boxes = fits[True, False], fits[False, True], sum(fits.values())

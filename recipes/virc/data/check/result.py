@@ -10,10 +10,7 @@ from virc.config.taken import Left
 from virc.data.formats.registry import Holds
 from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.record import system_of
-from virc.reasoning.calls import Size, View, view_of
-from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.protocol import Coordinates, Protocol
-from virc.reasoning.resize import QWEN2, Grid
+from virc.data.rows.sizes import Spoken
 from virc.scoring.references import Reference
 
 UNREAD = "unread"
@@ -43,38 +40,14 @@ class Fault(msgspec.Struct, frozen=True):
     stops: bool = True
 
 
-class Rules(msgspec.Struct, frozen=True):
-    """What rows are checked against: what rows of their format are, what boxes mean, the chat protocol if known,
-    the patch grid that images are seen on, whether a reply may have no marks, as it shows no chat protocol, and whether
-    inputs are compared with those of other files.
+class Rules(Spoken, frozen=True, kw_only=True):
+    """What rows are checked against: how they are spoken, what rows of their format are, whether a reply may have no
+    marks, as it shows no chat protocol, and whether inputs are compared with those of other files.
     """
 
     holds: Holds
-    coordinates: Coordinates = "pixel"
-    protocol: Protocol | None = None
-    grid: Grid = QWEN2
     plain: bool = False
     compared: bool = False
-
-    @property
-    def grammar(self) -> Grammar:
-        return self.protocol.grammar if self.protocol else TAGS
-
-    @property
-    def splits_replies(self) -> bool:
-        """Whether replies in rows have results in them, as the chat protocol has it."""
-        return self.protocol is not None and self.protocol.results != "user"
-
-    @property
-    def shows_errors(self) -> bool:
-        """Whether a call that cannot be carried out is a turn like any other, and what is inexact is no fault."""
-        return self.protocol is not None and self.protocol.errors == "show"
-
-    def view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
-        """What a call is checked against that was written when images of these sizes in px had been shown."""
-        if self.protocol is None:
-            return View(sizes, self.coordinates, originals=files)
-        return msgspec.structs.replace(view_of(self.protocol, sizes, files), coordinates=self.coordinates)
 
 
 class Counts(msgspec.Struct, frozen=True):

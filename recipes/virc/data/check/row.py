@@ -17,10 +17,10 @@ from virc.core.errors import UnreadError
 from virc.core.options import spelled
 from virc.core.text import plain
 from virc.data.check.calls import check_calls, offered
-from virc.data.check.images import RowImages, check_announced, check_images, images_of_row, no_file
+from virc.data.check.images import RowImageSet, check_announced, check_images, images_of_row, no_file
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
 from virc.data.check.turns import (
-    Reply,
+    ReadTurn,
     check_answers,
     check_conversation,
     check_pair,
@@ -80,7 +80,7 @@ def _checked_messages(record: Record, rules: Rules) -> int:
     return 0 if rules.holds == "problems" else len(record.messages)
 
 
-def _counts(record: Record, images: RowImages, units: Sequence[tuple[bool, bool]], rules: Rules) -> Counts:
+def _counts(record: Record, images: RowImageSet, units: Sequence[tuple[bool, bool]], rules: Rules) -> Counts:
     sizes = [size for index in images.inputs if (size := images.files[index])]
     square = sum(size == SQUARE for size in sizes)
     on_grid = sum(size == smart_resize(*size, rules.grid) for size in sizes)
@@ -121,7 +121,7 @@ def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | No
     if row.record is None:
         yield unread(row)
         return
-    yield from _unfit(row, row.record, Rules(holds, protocol=protocol))
+    yield from _unfit(row, row.record, Rules(protocol, holds=holds))
     yield from filter(None, map(no_file, row.record.images))
 
 
@@ -163,7 +163,7 @@ def _answer_list(record: Record, rules: Rules) -> Iterator[Fault]:
 
 
 def _warnings(
-    written: Record, record: Record, replies: Sequence[Reply], images: RowImages, rules: Rules
+    written: Record, record: Record, replies: Sequence[ReadTurn], images: RowImageSet, rules: Rules
 ) -> Iterator[Fault]:
     """What a model would learn of messages that inference does not do: training takes such a row as it is.
 

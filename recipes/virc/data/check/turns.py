@@ -28,7 +28,7 @@ Located = tuple[int, Fault]
 """A fault and the index of the message that has it."""
 
 
-class Reply(NamedTuple):
+class ReadTurn(NamedTuple):
     """A turn of the assistant.
 
     Args:
@@ -44,13 +44,13 @@ class Reply(NamedTuple):
     faults: Sequence[Fault]
 
 
-def read_replies(record: Record, rules: Rules) -> list[Reply]:
-    replies = list[Reply]()
+def read_replies(record: Record, rules: Rules) -> list[ReadTurn]:
+    replies = list[ReadTurn]()
     for at, message in enumerate(record.messages):
         if message.role == "assistant":
             image_follows = any(MARK in each.content for each in record.messages[at + 1 : at + 2])
             turn, faults = _read_turn(message.content, len(replies) + 1, rules, image_follows)
-            replies.append(Reply(at, len(replies) + 1, turn, faults))
+            replies.append(ReadTurn(at, len(replies) + 1, turn, faults))
     return replies
 
 
@@ -72,7 +72,7 @@ def _read_turn(text: str, number: int, rules: Rules, image_follows: bool) -> tup
         return None, faults
 
 
-def check_answers(replies: Sequence[Reply], record: Record, rules: Rules) -> Iterator[Located]:
+def check_answers(replies: Sequence[ReadTurn], record: Record, rules: Rules) -> Iterator[Located]:
     """Whether the last turn alone answers, and answers what the row says; of a prompt, if that is its reference."""
     ends_with_reply = bool(replies) and replies[-1].at == len(record.messages) - 1
     may_answer = rules.holds == "solutions" or (rules.holds == "prompts" and ends_with_reply and has_reference(record))
@@ -95,7 +95,7 @@ def check_answers(replies: Sequence[Reply], record: Record, rules: Rules) -> Ite
                 yield at, Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
 
 
-def check_reference(record: Record, replies: Sequence[Reply], offered: Collection[str]) -> Iterator[Fault]:
+def check_reference(record: Record, replies: Sequence[ReadTurn], offered: Collection[str]) -> Iterator[Fault]:
     """Whether a prompt names the tool that its reference calls."""
     info = record.extra.get("tool_info_gt")
     tool = info.get("name") if isinstance(info, dict) else None

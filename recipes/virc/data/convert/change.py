@@ -28,10 +28,10 @@ from virc.data.convert.recode import (
     errors_of,
     files_of,
     finished,
+    new_session,
     recoded,
-    replayed,
+    regenerated,
     reworded,
-    session_of,
     shrunk,
     with_text_boxes,
 )
@@ -300,11 +300,11 @@ def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     if change.learner:
         record = answered(record, question_with_choices(record), change.learner)
     elif goal and change.holds == "prompts" and not record.messages:
-        record = replayed(record, question_with_choices(record), goal, goal, boxes, grid)
+        record = regenerated(record, question_with_choices(record), goal, goal, boxes, grid)
     elif goal and source and change.rewords and record.messages:
         record = reworded(record, _question(record, source), source, goal, grid)
     elif goal and source and change.replays:
-        record = replayed(record, _question(record, source), source, goal, boxes, grid)
+        record = regenerated(record, _question(record, source), source, goal, boxes, grid)
     elif goal and source:  # boxes and the system message alone
         record = recoded(record, source, goal, boxes)
     else:  # texts stay, also results inside turns, which `split_results` made messages of their own
@@ -484,7 +484,7 @@ def learner(
 
 def answered(record: Record, question: str, to: Learner) -> Record:
     """The trajectory of a problem: its calls, a crop of each box, and the answer; boxes alone are the answer."""
-    session = session_of(record, question, to.protocol, to.grid)
+    session = new_session(record, question, to.protocol, to.grid)
     boxes, answers = boxes_of_row(record.extra) or [], answers_of(record)
     if not (answers or boxes):
         raise DataError("it has no answer")

@@ -1,7 +1,7 @@
 """Trajectories with boxes in other coordinates, on other images, or as another system would have written them.
 
 `change.py` chooses one of four ways, from the least change to the greatest: `shrunk` makes images smaller, `recoded`
-writes boxes in other coordinates, `replayed` also lets a session show all images and user turns again, and `reworded`
+writes boxes in other coordinates, `regenerated` also lets a session show all images and user turns again, `reworded`
 writes every reply again, with the tools and the grammar of another system (`_Replay`).
 """
 
@@ -15,18 +15,16 @@ import msgspec
 
 from virc.core.errors import DataError, errors_as
 from virc.core.text import clause, plain
-from virc.data.check.images import sizes_shown
-from virc.data.check.result import Rules
+from virc.data.live import displayed, session_of
 from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import Message, Picture, Record, file_sizes_field, file_sizes_of, images_of, inputs_of
 from virc.data.rows.results import joined
+from virc.data.rows.sizes import Spoken, display_sizes
 from virc.reasoning.bodies import POINT, POINTS
 from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
 from virc.reasoning.checking import as_written, properties
 from virc.reasoning.coordinates import resolve_index, scale_box, sides_of, written_as
-from virc.reasoning.history import show_input
 from virc.reasoning.images import SQUARE, Shown, image_size, show, show_square
-from virc.reasoning.media import give_media
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import Protocol
@@ -36,7 +34,6 @@ from virc.reasoning.writing import written
 from virc.scoring.boxes import boxes_of_row, further_boxes
 from virc.scoring.score import final
 from virc.tools import registry as tools
-from virc.tools.registry import known
 
 _CALL = "<tool_call>"
 _BOX = re.compile(r'"bbox_2d"\s*:\s*\[' + r"\s*,".join([r"\s*(-?\d+)"] * 4) + r"\s*\]")
@@ -86,12 +83,12 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
     return msgspec.structs.replace(record, messages=tuple(messages))
 
 
-def replayed(
+def regenerated(
     record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes, grid: Grid | None = None
 ) -> Record:
     """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made again."""
     view = _view(record, source)
-    session = session_of(record, question, target, grid)
+    session = new_session(record, question, target, grid)
     for number, message, seen in with_images_before(record):
         if message.role == "assistant":
             before = msgspec.structs.replace(view, sizes=view.sizes[:seen])
@@ -145,7 +142,7 @@ def files_of(record: Record) -> list[Size]:
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     """(width, height) in px of each image as it is shown, by its file's header; DataError where one cannot be read."""
     files = [image_size(*_file(picture)) for picture in record.images]
-    return [size for size in sizes_shown(record, files, Rules("solutions", protocol=protocol)) if size]
+    return [size for size in display_sizes(record, files, Spoken(protocol)) if size]
 
 
 def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
@@ -155,22 +152,16 @@ def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
         seen += len(indices)
 
 
-def session_of(record: Record, question: str, target: Protocol, grid: Grid | None = None) -> Session:
-    grid = grid or QWEN2
-    images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
-    if target.images == "square_1000":  # the square is stored, and becomes the file that crops are cut from
-        images = [show_square(image).pixels for image in images]
-    try:
-        given = [show_input(image, target, grid) for image in images]
-        give_media(given, record.extra)
-        for shown, image, size in zip(given, images, files_of(record), strict=True):
-            if target.images == "smart" and image.size != size:  # the row has what was shown of the file
-                shown.original = size
-                shown.cut_from(image.resize(size) if target.crops == "file" else None)
-        turns = len(record.messages) or _MAX_TURNS
-        return Session(target, question, given, grid, max_turns=turns, tools=known())
-    except ValueError as error:
-        raise DataError(clause(error)) from None
+def new_session(record: Record, question: str, target: Protocol, grid: Grid | None = None) -> Session:
+    record = msgspec.structs.replace(record, question=question)
+    return session_of(record, target, grid or QWEN2, _show, max_turns=len(record.messages) or _MAX_TURNS)
+
+
+def _show(picture: Picture, protocol: Protocol, grid: Grid, place: object, file_size: Size | None) -> Shown:
+    image = open_image(*_file(picture))
+    if protocol.images == "square_1000":  # the square is stored, and becomes the file that crops are cut from
+        image = show_square(image).pixels
+    return displayed(image, protocol, grid, file_size)
 
 
 def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
@@ -309,7 +300,7 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol, 
 
 class _Replay:
     def __init__(self, record: Record, question: str, source: Protocol, target: Protocol, grid: Grid | None) -> None:
-        self.session = session_of(record, question, target, grid)
+        self.session = new_session(record, question, target, grid)
         self._source, self._target = source, target
         self._sizes = shown_sizes(record, source)
         self._files = files_of(record)

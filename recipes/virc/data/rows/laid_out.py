@@ -23,6 +23,7 @@ from virc.data.rows import transcripts
 from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import MARK, Message, Picture, Record, Role, TextBox, check_marks
 from virc.data.rows.results import joined
+from virc.data.rows.sizes import Spoken, display_size
 from virc.data.rows.transcripts import CALL, RESULT, first_of
 from virc.data.rows.verl import plain_fields
 from virc.reasoning import trace
@@ -518,15 +519,14 @@ def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], 
         raise DataError(f"its reply has {len(texts)} texts and {len(crops)} images, so that it ends with an image")
     *inner, last = texts[len(crops) :]  # no image is between these: they are one text
     joined_end = "".join(text if text.endswith("\n") else f"{text}\n" for text in inner) + last
-    inputs, images = len(record.images), [*record.images, *crops]
-    grid, question = input_grid(protocol, QWEN2), record.question or ""
-    shown_sizes = [smart_resize(*_file_size(picture), grid) for picture in images]
+    inputs, images, question = len(record.images), [*record.images, *crops], record.question or ""
+    sizes = [display_size(_file_size(each), Spoken(protocol), at < inputs) for at, each in enumerate(images)]
     lines = lines_of(places_of(record.extra, inputs), protocol)
-    messages = opening(protocol, question, shown_sizes[:inputs], lines)
+    messages = opening(protocol, question, sizes[:inputs], lines)
     for number, text in enumerate(texts[: len(crops)]):
         messages.append(trace.Message("assistant", text.rstrip("\n")))
         index = inputs + number  # of the crop among all images
-        seen = SeenTurns(question, shown_sizes[: index + 1], inputs, number + 1)
+        seen = SeenTurns(question, sizes[: index + 1], inputs, number + 1)
         messages += following(protocol, [(CallResult(images=(index,)), protocol.after_image)], seen)
     messages.append(trace.Message("assistant", joined_end))
     return msgspec.structs.replace(record, messages=tuple(joined(messages)), images=tuple(images))

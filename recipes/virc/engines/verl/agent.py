@@ -17,16 +17,16 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 
 from virc.core.errors import DataError
 from virc.core.seeds import derived
+from virc.data.live import session_of
 from virc.data.rows import verl as verl_rows
-from virc.data.rows.record import Record, inputs_of
+from virc.data.rows.record import Record
 from virc.engines.verl.agent_failures import tell
 from virc.engines.verl.agent_ids import Ids, Prefix, ended, following, shown_once, speech, up_to_stop
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.media import give_media, places_of
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.rewards.verl import read_settings, report
-from virc.tools.registry import check_ready, known
+from virc.tools.registry import check_ready
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
 
@@ -140,20 +140,10 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         return await self.server_manager.generate(**asked)
 
     def _session(self, record: Record, manner: Manner) -> Session | Prefix:
-        pictures = [record.images[index] for index in inputs_of(record)]
-        placed = zip(pictures, places_of(record.extra, len(pictures)), strict=True)
-        images = [shown_once(picture, manner.protocol, self._speech.grid, place) for picture, place in placed]
-        give_media(images, record.extra)
-        return Session(
-            manner.protocol,
-            record.question or "",
-            images,
-            self._speech.grid,
-            tolerate=self._tolerate,
-            max_turns=manner.max_turns,
-            tools=known(),
-            on_tool_failure=report,
-        )
+        return session_of(
+            record, manner.protocol, self._speech.grid, shown_once,
+            tolerate=self._tolerate, max_turns=manner.max_turns, on_tool_failure=report,
+        )  # fmt: skip
 
     def _prefix(self, record: Record, manner: Manner) -> Session | Prefix:
         return Prefix(record, manner.protocol, self._speech.grid)

@@ -17,9 +17,11 @@ import msgspec
 from virc.backends import checkpoint
 from virc.backends.chatml import encode, render
 from virc.core.errors import EngineError
+from virc.data.live import displayed
 from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
 from virc.families import registry as families
 from virc.families.chat_marks import CHATML, ChatMarks
+from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.media import MediaPlace
@@ -234,16 +236,18 @@ def ended(trace: Trace, room: int) -> str:
 _pictures: "WeakValueDictionary[tuple[object, ...], Shown]" = WeakValueDictionary()
 
 
-def shown_once(picture: Picture, protocol: Protocol, grid: Grid, place: MediaPlace | None = None) -> Shown:
+def shown_once(
+    picture: Picture, protocol: Protocol, grid: Grid, place: MediaPlace | None = None, file_size: Size | None = None
+) -> Shown:
     """A picture of a question as it is shown. All rollouts that are under way share it: its file's pixels are kept for
     crops, and are up to 300 MB.
     """
     data = picture.read()
     digest = hashlib.blake2b(data, digest_size=16).digest()
-    key = digest, protocol.images, protocol.crops, protocol.input_pixels, grid, place
+    key = digest, protocol.images, protocol.crops, protocol.input_pixels, grid, place, file_size
     if known := _pictures.get(key):
         return known
     image = msgspec.structs.replace(open_file(data, picture.name or "an image"), data=None)
-    shown = show_input(image, protocol, grid)
+    shown = displayed(image, protocol, grid, file_size)
     shown.place = place
     return _pictures.setdefault(key, shown)

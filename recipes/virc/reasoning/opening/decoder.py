@@ -25,7 +25,7 @@ from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
 from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file, undecoded, upright_rgb
 from virc.reasoning.opening.pricing import RGB, Price, price
-from virc.reasoning.resample import STAND_IN, Rescaled, resampled
+from virc.reasoning.resample import Rescaled, StandIn, resampled
 from virc.reasoning.resize import MAX_SCAN
 
 SECONDS = 30.0
@@ -172,7 +172,7 @@ def _exchange(
     if not answer.size:
         return answer, _read_exactly(answers, answer.length)
     if answer.is_kept:
-        return answer, Image.new(STAND_IN, answer.size)
+        return answer, StandIn(answer.size)
     width, height = answer.size
     pixels = Image.new("RGB", answer.size)
     for top in range(0, height, _ROWS):

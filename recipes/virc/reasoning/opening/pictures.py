@@ -26,7 +26,7 @@ from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, StoredI
 from virc.reasoning.opening.decoder import DECODER, Fit, Part, decoded, reduced
 from virc.reasoning.opening.pricing import RGB, Price, price
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resample import STAND_IN, Rescaled
+from virc.reasoning.resample import STAND_IN, Rescaled, StandIn
 from virc.reasoning.resize import MAX_PIXELS, Grid, smart_resize
 
 _KEYS = itertools.count(1)  # never those of the pictures of another client
@@ -179,7 +179,7 @@ class _CutFromFile(Shown):
     """An image whose crops are cut from its file, which is decoded for them within the memory for pictures."""
 
     def __init__(self, shown: Shown, data: bytes, outside: bool) -> None:
-        size = Image.new(STAND_IN, shown.size)
+        size = StandIn(shown.size)
         super().__init__(size, twin=shown, original=shown.original, is_jpeg=shown.is_jpeg, full=data)
         self.rendering, self._outside = shown.rendering, outside
 

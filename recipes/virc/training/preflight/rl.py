@@ -41,16 +41,16 @@ from virc.data.rows.numbered import NumberedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
 from virc.data.rows.remembered import decoded, remembered
+from virc.data.rows.sizes import Spoken, display_size, display_sizes
 from virc.families import registry as families
 from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning import turns
 from virc.reasoning.calls import Size
-from virc.reasoning.history import input_grid
-from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.images import image_size
 from virc.reasoning.media import lines_of, parts_of_files, places_of
 from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
-from virc.reasoning.resize import MAX_PIXELS, QWEN2, smart_resize
+from virc.reasoning.resize import MAX_PIXELS, smart_resize
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import Scorable, lacking
@@ -74,6 +74,10 @@ class Counting(BaseCounting, frozen=True):
         """Whether the question's images are shown at 1000 x 1000 px."""
         return self.protocol is not None and self.protocol.images == "square_1000"
 
+    @property
+    def spoken(self) -> Spoken:
+        return Spoken(self.protocol, grid=self.grid)
+
 
 def counting(base: Path, max_pixels: int, rollouts: str) -> Counting:
     tokenizer(base)
@@ -87,28 +91,20 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     return [_length(counting, row) for row in rows]
 
 
-def shown(size: Size, counting: Counting, is_input: bool = True) -> Size:
-    """(width, height) in px at which an image of a file of that size is fed; `ValueError` if it cannot be."""
-    if counting.protocol is None or not is_input:
-        return smart_resize(*size, counting.grid)
-    return smart_resize(*(SQUARE if counting.square else size), input_grid(counting.protocol, counting.grid))
-
-
 def _length(counting: Counting, row: Text) -> Length:
     try:
         files = [_size(file) for file in row.files if isinstance(file, str)]
-        inputs = set(inputs_of(Record(row.messages)))
-        sizes = [shown(size, counting, index in inputs) for index, size in enumerate(files)]
+        sizes = display_sizes(Record(row.messages), files, counting.spoken)
     except (ValueError, DataError) as error:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
     # A row of one unit ends with its reference reply, if it has one; this is no part of the prompt.
     prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
     messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
-    views, marks = [counting.grid.views(*size) for size in sizes], families.of(counting.model_type).marks
+    views = [counting.grid.views(*smart_resize(*size, counting.grid)) for size in sizes if size]
+    marks = families.of(counting.model_type).marks
     tokens = len(render(messages, views, _plain(counting.base), generate=True, marks=marks).ids)
     # Prompts announce sizes on the grid of Qwen2.5-VL, without the limit that this base has.
-    unlimited = msgspec.structs.replace(counting, grid=QWEN2)
-    announced = [shown(size, unlimited, index in inputs) for index, size in enumerate(files)]
+    announced = display_sizes(Record(row.messages), files, Spoken(counting.protocol))
     differing = [size for size, expected in zip(sizes, announced, strict=True) if size != expected]
     return Length(tokens=tokens, images=len(sizes), shrunk=0 if counting.square else len(differing))
 
@@ -195,8 +191,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
             question = question_of(text, self.chat_protocol, len(images)) or question
         sizes = [
-            SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name, MAX_PIXELS), self.counting)
-            for each in images
+            display_size(image_size(Path(each.name), each.name, MAX_PIXELS), self.counting.spoken) for each in images
         ]
         asked = turns.with_marks_repeated(question, parts_of_files(places))
         opened = turns.opening(protocol, asked, sizes, lines_of(places, protocol))
@@ -367,7 +362,7 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
     Returns:
         The survey of these rows, and the number of images that are shown at another size than their file has.
     """
-    rules = Rules("prompts", part.protocol.coordinates, part.protocol)
+    rules = Rules(part.protocol, part.protocol.coordinates, holds="prompts")
     off_grid = 0
 
     def faults(row: NumberedRow) -> Sequence[Fault]:

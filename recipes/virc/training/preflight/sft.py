@@ -133,8 +133,8 @@ def _studied(request: SftRequest, source: RowsFile, found: Survey, model_type: s
     """The chat protocol of rows, and the faults of those that were kept and are checked closely here."""
     check_found(source, found)
     given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(model_type))
-    row_rules = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
-    closely = survey(found.kept, lambda row: check_row(row_rules, row).faults)
+    rules = Rules(given, given.coordinates, holds=source.holds) if given else rules_for(source, found.kept, "auto")[0]
+    closely = survey(found.kept, lambda row: check_row(rules, row).faults)
     check_found(source, closely)
     protocol, is_certain = (given, True) if given else plain.shown_by(source, closely.whole)
     if is_certain and protocol.tools and not request.config.mixed_coordinates:
