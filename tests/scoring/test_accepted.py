@@ -48,7 +48,7 @@ def test_a_half_counts_in_anls() -> None:
     ],
 )  # fmt: skip
 def test_an_answer_is_right_where_it_matches_any(scored: Any, said: str, key: Key, right: bool) -> None:
-    assert scored(said, key) == Verdict(right, "rule")
+    assert (scored(said, key).right, scored(said, key).by) == (right, "rule")
 
 
 @each_case("scored", [score.score, answers.score])
@@ -60,9 +60,9 @@ def test_algebra_is_asked_about_each_after_the_rules(scored: Any) -> None:
         return (answer, reference) == ("2(x+1)", "2x+2")
 
     key = Key("y^2", answers=("y^2", "2x+2", "z"))
-    assert scored("2(x+1)", key, symbolic) == Verdict(True, "symbolic")
+    assert scored("2(x+1)", key, symbolic) == Verdict(True, "symbolic", "algebra")
     assert asked == ["y^2", "2x+2"]
-    assert scored("z", key, symbolic) == Verdict(True, "rule")
+    assert scored("z", key, symbolic) == Verdict(True, "rule", "exact")
     assert asked == ["y^2", "2x+2"]
     assert scored("3(x+1)", key, symbolic) == Verdict(False, "symbolic")
 

@@ -54,6 +54,23 @@ def test_few_answers_are_misread() -> None:
     assert sum(right) < 0.025 * len(right)
 
 
+@pytest.mark.parametrize(
+    ("answer", "key", "matcher"),
+    [
+        ("47", Key("47"), "exact"),
+        ("I choose (B)", Key("red", ("blue", "red")), "choice"),
+        ("the Red car", Key("Red car"), "words"),
+        ("The angle is 47 degrees", Key("47°"), "value"),
+        ("It is 9.5 cm", Key("9.4 cm", tolerance=0.05), "value"),
+        ("2(x+1)", Key("2x+2"), "algebra"),
+        ("48", Key("47", answers=("47", "48")), "exact"),
+        ("It is not 47", Key("47"), None),
+    ],
+)
+def test_a_verdict_names_what_found_the_answers_the_same(answer: str, key: Key, matcher: str | None) -> None:
+    assert score(answer, key, lambda *pair: pair == ("2(x+1)", "2x+2")).matcher == matcher
+
+
 MEANT_OTHERWISE = {("50 mm", "5 cm"), ("a:b", "b"), ("The answer is 97, not 98", "97"), ("97 is what I computed", "97")}
 """Pairs that the rules of rewards do not find the same, or read otherwise."""
 MEANT_OTHERWISE |= {("my answers: 97", "97"), ("3,14", "3.14")}
@@ -113,7 +130,7 @@ def test_dates_times_and_lists_are_compared_as_values(one: str, other: str, same
     ],
 )  # fmt: skip
 def test_tolerance_is_of_the_right_number_in_its_unit(answer: str, key: Key, right: bool) -> None:
-    assert score(answer, key) == Verdict(right, "rule")
+    assert (score(answer, key).right, score(answer, key).by) == (right, "rule")
 
 
 @each_case(("answer", "reference", "asked"), CASES["algebra_is_asked_about_formulas_alone"])

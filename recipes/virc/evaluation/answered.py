@@ -8,7 +8,7 @@ import msgspec
 from virc.core.result_log import Id
 from virc.reasoning.trace import FailureKind
 from virc.scoring.boxes import Box
-from virc.scoring.score import Decider, Metric
+from virc.scoring.score import Decider, Matcher, Metric
 from virc.solving.evidence import SEEN, looked_at
 
 Categories = Mapping[str, tuple[str, ...]]
@@ -43,6 +43,7 @@ class Answered(msgspec.Struct, frozen=True):
     answer: str | None
     right: bool | None
     by: Decider | None = None
+    matcher: Matcher | None = None
     unread: bool = False
     turns: int = 0
     calls: int = 0

@@ -87,6 +87,7 @@ def _answered(
         answer=line.answer,
         right=verdict.right if verdict else False if line.answer is None else None,
         by=verdict.by if verdict else None,
+        matcher=verdict.matcher if verdict else None,
         unread=verdict is not None and verdict.unread,
         turns=line.turns or 0,
         calls=sum((line.calls or {}).values()),

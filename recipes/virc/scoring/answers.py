@@ -3,7 +3,7 @@
 The conclusion of a reply (`reading`) is compared as a value (`reading.values`) or by algebra. Published rewards keep
 the rules that they were published with (`rules`, `score`).
 
-Read `score` and `same_answer` first, then `_same`. With choices, `_meant` says which of them a text means, by their
+Read `score` and `same_answer` first, then `_matcher`. With choices, `_meant` says which of them a text means, by their
 places from 0: several that it lists (`_several`), or the one that it chooses (`_chosen`).
 """
 
@@ -17,7 +17,7 @@ from virc.scoring.reading.phrases import DENIED, HEDGED
 from virc.scoring.reading.quantities import Agree, quantity
 from virc.scoring.reading.replies import boxes, latex_of, plain, unadorned
 from virc.scoring.reading.values import alike, are_values, names_differ, words
-from virc.scoring.score import Key, Verdict, best_match, near
+from virc.scoring.score import Key, Matcher, Verdict, best_match, near
 
 _MAX_LISTED = 500
 _MORE_WORDS = 4  # words that a short answer may have more than the right answer, to be compared with it
@@ -63,7 +63,7 @@ def same_answer(answer: str, reference: str, choices: Sequence[str] | None = Non
         choices: contents of the choices in order, if there are some: then `B`, `I choose (B)`, `B. 102` and `102`
             are the same if the second is 102.
     """
-    return _same(answer, reference, tuple(choices or ()), operator.eq)
+    return _matcher(answer, reference, tuple(choices or ()), operator.eq) is not None
 
 
 def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = None) -> Verdict:
@@ -80,8 +80,8 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
 
 def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -> Verdict:
     agree: Agree = operator.eq if key.decimals is None and key.tolerance is None else partial(near, key)
-    if _same(answer, key.answer, key.choices, agree):
-        return Verdict(True, "rule")
+    if matcher := _matcher(answer, key.answer, key.choices, agree):
+        return Verdict(True, "rule", matcher)
     answer, reference = unadorned(answer), unadorned(key.answer)
     texts = _read(answer).texts
     if symbolic is None or key.choices or key.is_refusal or not texts or are_values(texts[0], reference):
@@ -89,19 +89,22 @@ def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -
     equation = (answer,) if "=" in reference and "=" in answer else ()  # `y = 3 - x` is read as `3 - x`
     formulas = dict.fromkeys((texts[0], latex_of(answer, texts[0]), *equation))
     asked = [each for each in formulas if ":" not in each and ("=" in reference or not _EQUATION.match(each))]
-    return Verdict(any(symbolic(each, reference) for each in asked), "symbolic" if asked else "rule")
+    if any(symbolic(each, reference) for each in asked):
+        return Verdict(True, "symbolic", "algebra")
+    return Verdict(False, "symbolic" if asked else "rule")
 
 
 _EQUATION = re.compile(r"[^=]*[-+*/^\d][^=]*=|[\d\s.]+[-+*][-+*/\d\s.]+$")
 """An equation that is not solved, or a sum that is not calculated: neither `x + 15 = 85` nor `80 + 5` is 85."""
 
 
-def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -> bool:
+def _matcher(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -> Matcher | None:
+    """What finds two answers the same; None: they differ."""
     answer, reference = unadorned(answer.strip()), unadorned(reference.strip())
     if not answer or not reference:
-        return False
+        return None
     if answer == reference:
-        return True
+        return "exact"
     read, read_reference = _read(answer), _read(reference)
     contents = _contents(choices)
     meant = _meant(answer, read, contents)
@@ -109,12 +112,13 @@ def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -
     # without known choices both have to list some
     if (meant or meant_by_reference) if choices else (meant and meant_by_reference):
         have_order = _IN_ORDER.search(answer + reference)
-        return meant == meant_by_reference if have_order else sorted(meant) == sorted(meant_by_reference)
+        is_same = meant == meant_by_reference if have_order else sorted(meant) == sorted(meant_by_reference)
+        return "choice" if is_same else None
     same_words = words(answer) == words(reference) != ""
     if same_words and not quantity(answer) and not quantity(reference):
-        return True
+        return "words"
     if names_differ(answer, reference):
-        return False
+        return None
     pairs = [(text, plain(reference)) for text in read.texts]
     # "the car is red" and "the dog is red" are not one answer, though both end in it
     are_both_statements = not read.is_firm and not read_reference.is_firm
@@ -124,7 +128,8 @@ def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -
         for likeliest in read_reference.texts[:1]
         if not are_both_statements or quantity(text)
     ]
-    return any(alike(text, right, agree) or _labels_alike(text, right) for text, right in pairs)
+    is_same = any(alike(text, right, agree) or _labels_alike(text, right) for text, right in pairs)
+    return "value" if is_same else None
 
 
 def _read(reply: str) -> Conclusion:

@@ -19,6 +19,8 @@ from virc.core.text import clause, did_you_mean, plain
 from virc.scoring.rules import MAX_LENGTH, numbers_agree, same
 
 Decider = Literal["rule", "symbolic", "judge"]
+Matcher = Literal["exact", "choice", "words", "value", "algebra"]
+"""What finds two answers the same (`scoring.answers`), in the order in which each is tried."""
 Metric = Literal["anls", "vqa_accuracy"]
 UNREADABLE = "unreadable"
 """The answer of a row that is to be refused."""
@@ -60,10 +62,11 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether an answer is right, and who was asked last; `unread` of a wrong one that no rule could read."""
+    """Whether an answer is right, who was asked last, what found it right, and whether no rule could read it."""
 
     right: bool
     by: Decider
+    matcher: Matcher | None = None
     unread: bool = False
 
 

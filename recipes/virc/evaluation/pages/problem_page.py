@@ -121,8 +121,8 @@ def _answer(folder: EvalFolder, line: AnswerLine, answered: Answered, sizes: Seq
         ]  # fmt: skip
         turns += [{"role": "rejected", "text": each.text, "crops": []} for each in trace.pending]
     return {
-        "answer": answered.answer, "right": answered.right, "by": answered.by, "reason": answered.reason,
-        "looked": answered.looked if line.rollout else None, "evidence": answered.evidence,
+        "answer": answered.answer, "right": answered.right, "by": answered.matcher or answered.by,
+        "reason": answered.reason, "looked": answered.looked if line.rollout else None, "evidence": answered.evidence,
         "made": len(answered.regions), "trace": f"./{quote(answered.trace)}/index.html" if answered.trace else None,
         "crops": [*crops.values()], "turns": turns, "arms": {},
     }  # fmt: skip
