@@ -83,7 +83,9 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "message 3 (2, 1) does not answer the calls before it (look 1, look 2), in order": [
         ASKED, calls(call("1"), call("2")), result("2"), result("1"), TOLD],
     "message 3 (1) does not answer": [ASKED, calls(call("1"), call("2")), result("1"), TOLD],
+    "message 3 (find c) does not answer": [ASKED, calls(call()), result(name="find"), TOLD],
     "message 3 (assistant) does not answer": [ASKED, calls(call()), TOLD],
+    "nothing reads its tools": [{"role": "system", "content": "<tools></tools>"}, ASKED, TOLD],
     "message 2 (c) does not answer": [ASKED, result(), TOLD],
     "an object of arguments: look(1)": [ASKED, *said(("tool_call", "look(1)"), ("tool", "12"), keys=OURS), TOLD],
     "has <tool_call> in its text": [ASKED, calls(call(), text="<tool_call>"), result(), TOLD],

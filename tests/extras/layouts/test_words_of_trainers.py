@@ -181,14 +181,14 @@ REFUSED: list[tuple[Row, str]] = [
 *((grounded("<image>Find it.", "<bbox> <bbox>", bbox=[[5, 6], box], **kind), "write `bbox_type: norm1`")
       for box, kind in (([0.1, 0.2, 0.4, 0.5], {}), ([0, 0, 1, 1], {"bbox_type": "real"}), ([0.5, 0.25], {}))),
 (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], bbox_type="norm1000"), "bbox_type is norm1000"),
-({"messages": turns("<image>?", "a"), "images": [PICTURE], "tools": '[{"name": "f"}]'}, "tools"),
+({"messages": turns("<image>?", "a"), "images": [PICTURE], "tools": '["f"]'}, "tools"),
 ({"messages": [{"role": "system", "content": "So."}, *turns("?", "a")], "system": "No."}, "another system message"),
 ({"messages": turns("<image>?", "a"), "images": [PICTURE], "system_prompt": "So."}, "system_prompt"),
 *(({"messages": [turns("?")[0], {"role": "assistant", "content": None, **more}]}, said) for more, said in (
-        ({"tool_calls": [{"id": "a"}]}, "message 2 has no text as content, but tool_calls, which nothing reads"),
+        ({"tool_calls": [{"id": "a"}]}, "message 2 has a call without a name"),
         ({"function_call": {"name": "f"}}, "but function_call"), ({}, "message 2 has no text as content: it is null"),
     )),
-(in_parts({"text": "?"}, content=None, tool_calls=[{"id": "a"}]), "message 2 has no text, but tool_calls"),
+(in_parts({"text": "?"}, content=None, tool_calls=[{"id": "a"}]), "message 2 has a call without a name"),
 ({"messages": [turns("?")[0], {"role": "assistant", "content": "a", "loss": False}]}, "is not to be learnt"),
 (in_parts({"type": "image", "image": PICTURE}, content="a", weight=0.0), "is not to be learnt"),
 ({**grounded("<image>a <image>", "<bbox>", bbox=[[1, 2, 3, 4]]), "images": [PICTURE]}, "2 <image> marks, and it has 1"),

@@ -45,7 +45,7 @@ _NAMES: tuple[tuple[str, Coordinates], ...] = (("scale_fixed", "permille"), ("sc
 def protocol_of(found: Survey, usual_system: str) -> Protocol | None:
     """A chat protocol without tools, with the one system message that all rows have.
 
-    None where they have several, unless rows call tools in messages of their own; or tools: it lists some, or a reply
+    None where they have several, unless rows call tools in messages of their own, or tools: it lists some, or a reply
     of those looked at closely calls one in its text. Then the rows are of a chat protocol, which the model needs.
 
     Args:
