@@ -243,13 +243,11 @@ def trace_of(record: Record, images: Sequence[PageImage], rules: Rules) -> Trace
     if record.question is None and first:  # the whole turn where the row does not show the question in it
         within = question_of(first.text, rules.protocol, len(first.images) or None) if rules.protocol else None
         question = first.text if within is None else within
-    asks_again = [number for number, each in enumerate(steps[:-1]) if rules.plain or not rules.grammar.calls]
     earlier = list[Earlier]()
-    for number in asks_again:
-        following, answered = messages[steps[number].at + 1], units[number].answer
-        if answered is not None and following.role == "user":
-            earlier.append(Earlier(question, answered, number + 1))
-            question = following.text
+    for number, step in enumerate(steps[:-1] if rules.plain or not rules.grammar.calls else (), 1):
+        if (answered := units[number - 1].answer) is not None:  # each reply answers a question of its own
+            earlier.append(Earlier(question, answered, number))
+            question = messages[step.at + 1].text
     if not messages:
         messages = [Message("user", question, tuple(range(len(images))))]
     results = (result for unit in units for result in unit.results)
