@@ -60,9 +60,10 @@ def test_algebra_is_asked_about_each_after_the_rules(scored: Any) -> None:
         return (answer, reference) == ("2(x+1)", "2x+2")
 
     key = Key("y^2", answers=("y^2", "2x+2", "z"))
-    assert scored("2(x+1)", key, symbolic) == Verdict(True, "symbolic", "algebra")
+    verdict = scored("2(x+1)", key, symbolic)
+    assert (verdict.right, verdict.by) == (True, "symbolic")
     assert asked == ["y^2", "2x+2"]
-    assert scored("z", key, symbolic) == Verdict(True, "rule", "exact")
+    assert scored("z", key, symbolic).by == "rule"
     assert asked == ["y^2", "2x+2"]
     assert scored("3(x+1)", key, symbolic) == Verdict(False, "symbolic")
 

@@ -69,7 +69,10 @@ def asking(kind: Any, **others: Any) -> Callable[[Callable[..., None]], Callable
             if empty := next((name for name in shared if values[name] == ""), None):
                 sentence = f"--{empty.replace('_', '-')} is empty: perhaps a variable of the shell is not set"
                 raise UsageError(sentence, "leave it out, or give it a value")
-            command(asked=Asked(**{name: values.pop(name) for name in shared}), **values)
+            given = {name: values.pop(name) for name in shared}
+            if "tools" in given:
+                given["tools"] = options.names_of(given["tools"])
+            command(asked=Asked(**given), **values)
 
         run.__signature__ = Signature(merged)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in merged}
