@@ -17,11 +17,11 @@ class StandIn(Image.Image):
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
-        self._mode, self._size = STAND_IN, size
+        self._mode, self._size, self._is_made = STAND_IN, size, False
 
     def load(self) -> Any:
-        if self._im is None:
-            self.im = Image.new(STAND_IN, self.size).im
+        if not self._is_made:
+            self.im, self._is_made = Image.new(STAND_IN, self.size).im, True
         return super().load()
 
     def copy(self) -> "StandIn":
