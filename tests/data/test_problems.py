@@ -92,3 +92,12 @@ def test_a_layout_names_no_picture_outside_of_its_folder(tmp_path: Path) -> None
         assert (done.code, len(server.chats())) == (1, 0)
     assert "it is outside the dataset's folder" in done.err
     assert "private address" in done.err
+
+
+def test_a_system_message_that_is_not_sent_is_named(tmp_path: Path) -> None:
+    saved(tmp_path, "a.png", 0)
+    row = {"messages": [{"role": "system", "content": "Answer in French."}, *TALK], "images": ["a.png"]}
+    with serve(["<answer>rouge</answer>"], models=["qwen3-vl"]) as server:
+        done = virc("batch", lines(tmp_path / "a.jsonl", [row]), "--endpoint", server.url)
+    assert done.code == 0
+    assert "warning: the system message of these rows is not sent: Answer in French" in done.err

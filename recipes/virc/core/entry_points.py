@@ -79,7 +79,7 @@ def not_installed(which: str) -> ConfigError:
 
 
 def hook(name: str) -> ModuleType | None:
-    """The module of an extra for that place in the core; None: the extra is not installed."""
+    """The module for that place in the core, of an extra or of a later room; None: the extra is not installed."""
     module = own("virc.hooks").get(name)
     return importlib.import_module(module) if module else None
 

@@ -13,16 +13,20 @@ import msgspec
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.core.tables.delimited import Numbered
+from virc.core.text import plain
+from virc.data.check.result import USUAL_SYSTEM
 from virc.data.convert.change import changed
 from virc.data.convert.convert import ConvertConfig, part_of
 from virc.data.convert.subset import SubsetSource
 from virc.data.formats import batch
 from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
 from virc.data.rows.numbered import NumberedRow
-from virc.data.rows.record import Record
+from virc.data.rows.record import Record, system_of
 from virc.reasoning.media import media_reader
 from virc.solving.rows import BatchRow
 from virc.solving.sources.row_files import RowFile, rows_of
+
+_LOOKED_AT = 20  # rows
 
 
 def source_of(
@@ -53,6 +57,10 @@ def opened(source: RowsFile, report: Reporter) -> RowFile:
     layout = f"the layout {source.laid_out.name}" if source.laid_out else f"the format {source.format}"
     for line in (f"{source.file} is read by {layout}", *source.reasons):
         report.note(line)
+    systems = {system_of(row.record) for row in islice(part.rows(), _LOOKED_AT) if row.record} - {"", USUAL_SYSTEM}
+    if systems and not (part.change.chat_protocol and part.change.chat_protocol.tools):
+        sentence = f"the system message of these rows is not sent: {plain(min(systems), 60)}"
+        report.warn(sentence, "write it in front of the questions")
 
     def values() -> Iterator[Numbered]:
         return ((row.line, row.line, row.fault or row.passed) for row in _rows(part))
@@ -64,7 +72,7 @@ def _is_read_alike(source: RowsFile, beside: RowFile) -> bool:
     """Whether the first rows of a batch ask what its layout reads, with the same right answers."""
     contents = beside.again() if beside.again else ()
     ones = (batch.numbered(source, row).record for row in rows_of(contents, as_problems=True))
-    pairs = islice(zip(ones, (row.record for row in source.rows()), strict=False), 20)
+    pairs = islice(zip(ones, (row.record for row in source.rows()), strict=False), _LOOKED_AT)
     return all(other is None or (one is not None and _meant(one) == _meant(other)) for one, other in pairs)
 
 

@@ -3,7 +3,6 @@
 Read `open_rows` first: `_encoding_of` and `_is_table` detect what a file is, and `rows_of` makes rows of its values.
 """
 
-import importlib
 import io
 import itertools
 import shlex
@@ -15,6 +14,7 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
+from virc.core import entry_points
 from virc.core.errors import DataError, UsageError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import POINTER, PULL, expanded, is_file, is_folder
@@ -151,7 +151,8 @@ def _open_any(source: str, asked: _Asked, stack: ExitStack) -> RowFile:
     is_theirs = is_folder(path) or path.suffix.lower() in _OTHERS
 
     def other(beside: RowFile | None = None) -> RowFile | None:
-        problems, source = importlib.import_module("virc.data.problems"), None  # by name: it is built on this room
+        problems: Any = entry_points.hook("rows.problems")  # by name: it is built on this room
+        source = None
         with nullcontext() if is_theirs else suppress(DataError):  # no layout is known
             source = problems.source_of(path, asked.trusted, asked.ignored, beside if as_problems else None)
         found: RowFile | None = problems.opened(source, asked.report) if source else None
