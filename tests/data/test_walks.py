@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.conversations import gradient
 from support.solving import answer
-from support.tool_replies import crop, said
+from support.tool_replies import Reader, crop, said, schema
 
 from virc.data import show
 from virc.data.check.result import Rules
@@ -74,28 +74,20 @@ def drawn(seed: int) -> Made:
     session = Session(spoken, "Which?", files, tolerate=(), tools=tools.known())
     turns = draw.randrange(1, 4)
     while len(session.trace().units) < turns:  # replies that are refused are drawn again
-        calls = list[tuple[str, dict[str, object]]]()
-        for made in range(draw.randint(1, spoken.grammar.most_calls)):
-            calls.append(call(draw, session, made))
-        session.feed(Reply(said(*calls)))
+        count = draw.randint(1, spoken.grammar.most_calls)
+        session.feed(Reply(said(*[call(draw, session, made) for made in range(count)])))
     session.feed(Reply(answer("4")))
     record, spoilt = row_of(session, files if draw.random() < 0.5 else ()), draw.random() < 0.25
-    protocol = spoken if seed % 5 else None  # a row may be looked at whose chat protocol is not known
-    return Made(
-        spoil(record, draw.randrange(3), draw) if spoilt else record,
-        session.trace(),
-        Rules(protocol, holds="solutions"),
-        spoilt,
-    )
+    record = spoil(record, draw.randrange(3), draw) if spoilt else record
+    rules = Rules(spoken if seed % 5 else None, holds="solutions")  # of some rows no chat protocol is known
+    return Made(record, session.trace(), rules, spoilt)
 
 
 def row_of(session: Session, files: Sequence[Image.Image] = ()) -> Record:
     """The row of a conversation with these files of its question, or with what was shown of them."""
     images = [*files, *(each.pixels for each in session.images[len(files) :])]
     sizes = session.history.originals[: session.history.inputs]
-    messages = tuple(
-        Message("user" if each.inserted else each.role, content_of(each)) for each in session.trace().messages
-    )
+    messages = tuple(Message(each.role, content_of(each)) for each in session.trace().messages)
     pictures = tuple(Picture("", data=as_png(each).data) for each in images)
     return Record(messages, pictures, 1, "Which?", "4", {} if files else {FILE_SIZES: [[*each] for each in sizes]})
 
@@ -117,10 +109,7 @@ def spoil(record: Record, change: int, draw: random.Random) -> Record:
     return msgspec.structs.replace(record, messages=tuple(messages), images=tuple(images))
 
 
-SIXTIES = [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(60, 600, 60))]
-
-
-@pytest.mark.parametrize("first", SIXTIES)
+@pytest.mark.parametrize("first", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(60, 600, 60))])
 def test_check_page_reward_and_session_agree(first: int) -> None:
     for seed in range(first, first + 60):
         row = drawn(seed)
@@ -190,3 +179,20 @@ def test_a_judge_of_calls_is_shown_what_the_model_sees(before: list[tuple[str, d
     for read in (alone, whole):
         assert read.call
         assert pictures.result(read.call, read.prompt).pixels.tobytes() == session.images[-1].pixels.tobytes()
+
+
+def test_rows_are_checked_and_shown_without_code_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(Reader):
+        SCHEMA = schema("read_text", image_index={"type": "integer"}, bbox_2d={"type": "array"})
+
+        def apply(self, call: object, source: object) -> str:
+            raise AssertionError(self._text)
+
+    session = Session(OWN, "Which?", [gradient(280, 196)], tools=tools.known())
+    reply = Message("assistant", said(("read_text", {"bbox_2d": [0, 0, 56, 56], "image_index": 0})))
+    record = row_of(session)
+    record = msgspec.structs.replace(record, messages=(*record.messages, reply, Message("user", "It says 4.")))
+    monkeypatch.setitem(tools._CUSTOM, "read_text", Own("it ran"))
+    rules = Rules(msgspec.structs.replace(OWN, tools=("read_text",)), holds="solutions")
+    row = Made(record, session.trace(), rules, False)
+    assert (row.faults, [unit.call and unit.call.name for unit in row.page.units]) == ([], ["read_text"])

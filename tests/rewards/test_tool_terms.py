@@ -11,23 +11,23 @@ from virc.reasoning.messages import ToolText
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.registry import Total
-from virc.rewards.sample import Action, Carried, Prompt, sample
+from virc.rewards.sample import CallResult, Prompt, sample
 
 RIGHT, WRONG = answer("5"), answer("6")
 TERMS = ("tool_bonus", "shown", "looked", "ran")
 
 
-def carried(kind: str, image: int) -> Carried:
+def carried(kind: str, image: int) -> CallResult:
     """A call of the rollout: what came of it."""
     name = "display_image" if kind == "display" else "crop_image"
     text = ToolText(name, {})
     box = None if kind == "display" else (0, 0, 84, 84)
     match kind:
         case "failed":
-            return Action(text, fault="it leaves the image"), ()
+            return CallResult(text, fault="it leaves the image")
         case "text":
-            return Action(text, Call(name, 0, box)), ()
-    return Action(text, Call(name, 0, box), shown=(84, 84)), (image,)
+            return CallResult(text, Call(name, 0, box))
+    return CallResult(text, Call(name, 0, box), shown=(84, 84), images=(image,))
 
 
 @pytest.mark.parametrize(

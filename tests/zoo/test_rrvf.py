@@ -19,7 +19,7 @@ from virc.reasoning.calls import Call, Conversation, ToolError
 from virc.reasoning.messages import ToolText
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.sample import Action, sample
+from virc.rewards.sample import CallResult, sample
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc_extras.sandbox import pool
@@ -40,7 +40,7 @@ def reward_of(code: str, grade: str, faults: Sequence[str | None], reply: str | 
     """Of an answer, behind calls that failed so, or that drew."""
     tools.load(systems.get("rrvf").offered)
     protocol = of_system(systems.get("rrvf"))
-    carried = [(Action(ToolText("redraw", {"code": GREY}), fault=each), []) for each in faults]
+    carried = [CallResult(ToolText("redraw", {"code": GREY}), fault=each) for each in faults]
     known = msgspec.structs.replace(prompt(strict="own"), protocol=protocol, carried=carried)
     read = sample(answer(code) if reply is None else reply, known)
     return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find("rrvf"), judged(grade))).total

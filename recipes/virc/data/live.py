@@ -22,15 +22,9 @@ Show = Callable[[Picture, Protocol, Grid, MediaPlace | None, Size | None], Shown
 
 
 def session_of(
-    record: Record,
-    protocol: Protocol,
-    grid: Grid,
-    show: Show,
-    *,
-    tolerate: Collection[str] = SOLVE,
-    max_turns: int,
-    on_tool_failure: Callable[[str], None] | None = None,
-) -> Session:
+    record: Record, protocol: Protocol, grid: Grid, show: Show, *, max_turns: int,
+    tolerate: Collection[str] = SOLVE, on_tool_failure: Callable[[str], None] | None = None,
+) -> Session:  # fmt: skip
     """Raises DataError: an image cannot be shown, or a column about images is wrong."""
     pictures = [record.images[index] for index in inputs_of(record)]
     sizes: Sizes = file_sizes_of(record) or [None] * len(pictures)
@@ -47,11 +41,7 @@ def session_of(
 
 
 def displayed(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid, file_size: Size | None) -> Shown:
-    """A picture of a question as it is shown.
-
-    Args:
-        file_size: (width, height) in px of its file, of which the row may have what was shown; None: that of `image`.
-    """
+    """A picture of a question as it is shown; `file_size` is that of its file, of which the row may have less."""
     shown = show_input(image, protocol, grid)
     if file_size and protocol.images == "smart" and image.size != file_size:
         shown.original = file_size

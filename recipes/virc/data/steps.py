@@ -26,12 +26,8 @@ from virc.tools import registry as tools
 
 
 class ToolImage(msgspec.Struct, frozen=True):
-    """An image that a call makes.
-
-    Args:
-        size: (width, height) in px as shown on the patch grid.
-        before_grid: the same before that: sets without a patch grid show it so.
-        place: the part of another image's pixels that it shows, if it shows one.
+    """An image that a call makes: its (width, height) in px as shown on the patch grid, and before that, as sets
+    without a grid show it; and the part of another image's pixels that it shows, if it shows one.
     """
 
     size: Size
@@ -50,7 +46,7 @@ class StepCall(msgspec.Struct, frozen=True):
         numbers: those that its images have in the conversation, whether the row shows them or not.
     """
 
-    tool: ToolText
+    tool: ToolText | None
     checked: Checked | None = None
     error: ValueError | None = None
     made: Sequence[ToolImage] | None = None
@@ -63,12 +59,8 @@ class StepCall(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A reply.
-
-    Args:
-        at: index of its message.
-        turn: None of one that cannot be read.
-        images: indices of the row's images from it up to the next reply.
+    """A reply: the index of its message, its turn (None: it cannot be read), its calls, and the indices of the row's
+    images from it up to the next reply.
     """
 
     at: int
@@ -86,8 +78,9 @@ class Step(msgspec.Struct, frozen=True):
 class StoredWalk:
     """The steps of a conversation. A call sees what was shown before its reply, and what calls before it there make.
 
-    An image of the row has the size of its file, and shows the place that its call cuts out. Where the row shows
-    another number of images than the calls of a reply make, nothing is known of their places.
+    An image of the row has the size of its file, and shows the place that its call cuts out; where the row shows
+    another number of images than calls make, their places are unknown. `history` has the images so far, in the end
+    those after the last step; None: one does not open.
 
     Args:
         turns: by the index of their message.
@@ -96,24 +89,16 @@ class StoredWalk:
         offered: the tools that may be called.
         pixels: returns an image of the row, by its index, at a size; None: tools see images without colours, and those
             that look at colours, and those of users and servers, are not run.
-
-    Attributes:
-        history: the images so far, in the end those after the last step; None: one does not open.
     """
 
     def __init__(
-        self,
-        record: Record,
-        turns: Mapping[int, Turn],
-        spoken: Spoken,
-        shown: Sizes,
-        files: Sizes,
-        offered: Mapping[str, Tool],
-        pixels: Callable[[int, Size], Image.Image] | None = None,
-    ) -> None:
+        self, record: Record, turns: Mapping[int, Turn], spoken: Spoken, shown: Sizes, files: Sizes,
+        offered: Mapping[str, Tool], pixels: Callable[[int, Size], Image.Image] | None = None,
+    ) -> None:  # fmt: skip
         self._record, self._turns, self._spoken, self._shown = record, turns, spoken, shown
-        self._files, self._offered, self._pixels = files, offered, pixels
-        self._unplaced = set[int]()  # images that show an unknown place
+        self._files, self._offered, self._pixels = files, offered, pixels or (lambda at, size: StandIn(size))
+        self._runs_all, self._unplaced = pixels is not None, set[int]()  # images that show an unknown place
+        self._protocol = spoken.protocol or _own(spoken.coordinates)
         inputs = [self._input(*each) for each in enumerate(shown[: len(inputs_of(record))])]
         opened = [each for each in inputs if each]
         self.history = History(opened, self._protocol, spoken.grid, offered) if len(opened) == len(inputs) else None
@@ -135,19 +120,12 @@ class StoredWalk:
         """The images of some messages that the row has."""
         return [index for each in indices for index in each if index < len(self._shown)]
 
-    @property
-    def _protocol(self) -> Protocol:
-        return self._spoken.protocol or _own(self._spoken.coordinates)
-
     def _input(self, at: int, size: Size | None) -> Shown | None:
         file = self._files[at] if at < len(self._files) else size
         if size is None or file is None:
             return None
-        full = self._image(at, file) if self._protocol.crops == "file" else None
-        return Shown(self._image(at, size), original=file, full=full)
-
-    def _image(self, at: int, size: Size) -> Image.Image:
-        return self._pixels(at, size) if self._pixels else StandIn(size)
+        full = self._pixels(at, file) if self._protocol.crops == "file" else None
+        return Shown(self._pixels(at, size), original=file, full=full)
 
     def _called(self, tool: ToolText, history: History | None) -> StepCall:
         """A call, carried out on the history, which gets what it makes."""
@@ -157,41 +135,39 @@ class StoredWalk:
         try:
             view = self._spoken.view(history.sizes, [each for each in self._files if each])
             checked = check_call(find_tool(self._offered, tool.name), tool.arguments, view)
-            made = self._made(checked.call, history)
+            made = self._made(checked.call, history) if self._is_run(checked.call) else None
         except ValueError as error:  # a ToolError, or what it makes cannot be shown
             return StepCall(tool, error=error, made=() if self._spoken.shows_errors else None)
         return StepCall(tool, checked, made=made, numbers=range(before, len(history.images)))
 
-    def _made(self, call: Call, history: History) -> Sequence[ToolImage] | None:
-        if self._pixels is None and not self._follows_from_sizes(call):
-            return None
+    def _made(self, call: Call, history: History) -> list[ToolImage]:
         _, plans = history.planned(call)
         for shown, each in [(history.shown(call, each), each) for each in plans]:
             history.add(shown, each.place)
         return [ToolImage(each.size, each.made.size, each.place) for each in plans]
 
-    def _follows_from_sizes(self, call: Call) -> bool:
-        """Whether what a call makes is known without colours, of a tool whose code is no user's."""
-        tool = self._offered[call.name]
-        if call.index is None or not (hasattr(tool, "check") or call.box) or not tools.known_here(call.name):
-            return False
-        return self._protocol.crops == "shown" or call.index not in self._unplaced
+    def _is_run(self, call: Call) -> bool:
+        """Whether a tool runs: without colours only one that needs none, and whose code is no user's."""
+        if self._runs_all:
+            return True
+        needs_colours = call.index is None or not (hasattr(self._offered[call.name], "check") or call.box)
+        is_placed = self._protocol.crops == "shown" or call.index not in self._unplaced
+        return not needs_colours and is_placed and tools.known_here(call.name)
 
     def _resync(self, images: Sequence[int], after: History | None) -> None:
         """Add the row's images up to the next reply, which show what the calls before made of `after`."""
-        sizes = [self._shown[index] for index in images]
-        if self.history is None or after is None or not all(sizes):
+        sizes = [size for index in images if (size := self._shown[index])]
+        if self.history is None or after is None or len(sizes) < len(images):
             self.history = None
             return
         before = len(self.history.images)
         placed = len(after.images) - before == len(images)
         self.history.kept = after.kept
         for number, (index, size) in enumerate(zip(images, sizes, strict=True), before):
-            assert size
             made, place = (after.images[number], after.places[number]) if placed else (None, None)
-            is_same = made and made.size == size and self._pixels is None  # its file may be larger
+            is_same = made and made.size == size and not self._runs_all  # its file may be larger
             own = place is None or place.root == number
-            self.history.add(made if made and is_same else Shown(self._image(index, size)), None if own else place)
+            self.history.add(made if made and is_same else Shown(self._pixels(index, size)), None if own else place)
             self._unplaced |= set() if placed else {index}
 
 

@@ -33,7 +33,7 @@ from virc.reasoning.trace import Ended, Trace
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
-from virc.rewards.sample import Action, Carried, Prompt, Sample, SeenImage, parsed
+from virc.rewards.sample import CallResult, Prompt, Sample, StoredImage, parsed
 
 _ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None: "format"}
 
@@ -141,7 +141,7 @@ def samples_of(
     """
 
     def show(picture: Picture, protocol: Protocol, grid: Grid, place: object, file_size: Size | None) -> Shown:
-        return displayed(SeenImage(picture).pixels().pixels, protocol, grid, file_size)
+        return displayed(StoredImage(picture).pixels().pixels, protocol, grid, file_size)
 
     session = session_of(
         record, protocol, grid, show, tolerate=(), max_turns=max_turns, on_tool_failure=on_tool_failure
@@ -151,7 +151,7 @@ def samples_of(
 
 def samples_from_replies(record: Record, replies: Iterable[str], session: Session) -> list[Sample]:
     """The replies as samples, each with a prompt of what a new session shows before it. Raises DataError: no reply."""
-    samples, before, files = [], list[Carried](), session.history.originals
+    samples, before, files = [], list[CallResult](), session.history.originals
     for text in replies:
         if isinstance(session.next(), Done):
             break
@@ -159,26 +159,28 @@ def samples_from_replies(record: Record, replies: Iterable[str], session: Sessio
         fed = session.feed(Reply(text))
         if isinstance(fed, Rejected):
             calls = read.turn.calls if read.turn else ()
-            read = read.carrying_out([Action(tool, fault=fed.reason) for tool in calls]) if calls else read
+            read = read.carrying_out([CallResult(tool, fault=fed.reason) for tool in calls]) if calls else read
         elif fed.results:
-            calls_of_reply = carried_out(fed, read, session.images)
-            before += calls_of_reply
-            read = read.carrying_out([action for action, _ in calls_of_reply])
+            results = _results(fed, read, session.images)
+            before += results
+            read = read.carrying_out(results)
         samples.append(read)
     if not samples:
         raise DataError("the rollout holds no reply")
     return samples
 
 
-def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carried]:
+def _results(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[CallResult]:
     tools = read.turn.calls if read.turn else ()
     return [
-        (Action(tool, each.call, each.error, images[each.images[0]].size if each.images else None), each.images)
+        CallResult(
+            tool, each.call, each.error, images[each.images[0]].size if each.images else None, images=each.images
+        )
         for tool, each in zip_longest(tools, unit.results[: len(tools) or 1])
     ]
 
 
-def _prompt(record: Record, session: Session, files: Sequence[Size], before: Sequence[Carried]) -> Prompt:
+def _prompt(record: Record, session: Session, files: Sequence[Size], before: Sequence[CallResult]) -> Prompt:
     trace = session.trace()
     # A result inside the model's own turn is a message of its own here, so that replies stand alone.
     messages = tuple(Message("user" if each.inserted else each.role, content_of(each)) for each in trace.messages)

@@ -1,8 +1,8 @@
 """What a reward is given for: a reply (`Sample`), and all that was known before it (`Prompt`).
 
-`prompt_of` makes the prompt of a row and `sample` reads a reply to it. The action log of a rollout has an `Action` for
-each tool call: `Prompt.calls` are those before the reply, `Sample.done` those of the reply itself. Where no session has
-carried out the earlier calls, a `StoredWalk` finds in the record which images they led to.
+`prompt_of` makes the prompt of a row and `sample` reads a reply to it. The action log of a rollout has a `CallResult`
+for each tool call: `Prompt.calls` are those before the reply, `Sample.done` those of the reply itself. Where no session
+has carried out the earlier calls, a `StoredWalk` finds in the record which images they led to.
 """
 
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from virc.core.errors import DataError
 from virc.data.check.images import announced_squares
 from virc.data.rows.record import Picture, Record, input_sizes
 from virc.data.rows.sizes import Spoken, display_sizes
-from virc.data.steps import Step, StoredWalk, read_turns
+from virc.data.steps import Step, StepCall, StoredWalk, read_turns
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.checking import inexact
 from virc.reasoning.grammar import TAGS, Grammar
@@ -36,14 +36,15 @@ Strict = Literal["own", "published"]
 REPEAT_LIMIT = 8
 
 
-class Action(msgspec.Struct, frozen=True):
+class CallResult(msgspec.Struct, frozen=True):
     """One entry of the action log: a tool call of a rollout.
 
     Args:
         tool: the call as it was written; None where the reply cannot be read.
         call: the call as it was carried out, with its box in pixels of the shown image; None where it was not.
         fault: why it was not carried out; None where it was.
-        shown: (width, height) in px of the image it led to; None where there is none.
+        shown: (width, height) in px of the first image it led to; None where there is none.
+        images: indices of the images that it led to.
         raised: the published program raises an error for it, and the prompt is `strict` as that program is.
     """
 
@@ -52,13 +53,10 @@ class Action(msgspec.Struct, frozen=True):
     fault: str | None = None
     shown: Size | None = None
     raised: bool = False
+    images: Sequence[int] = ()
 
 
-Carried = tuple[Action, Sequence[int]]
-"""A call of a rollout, and the indices of the images that it led to."""
-
-
-class SeenImage:
+class StoredImage:
     """An image of the history; its file is opened when it is first needed, which may raise a DataError."""
 
     def __init__(self, picture: Picture) -> None:
@@ -81,7 +79,7 @@ class SeenImage:
             raise DataError(f"image {self._picture.name} cannot be read: {error.strerror}") from None
 
 
-class Given:
+class ShownImage:
     """An image of the history as it was shown, in place of a file."""
 
     def __init__(self, shown: Shown) -> None:
@@ -118,7 +116,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     shown: Sequence[Shown] = ()
     files: Sequence[Size] = ()
     protocol: Protocol | None = None
-    carried: Sequence[Carried] | None = None
+    carried: Sequence[CallResult] | None = None
 
     @property
     def grammar(self) -> Grammar:
@@ -148,11 +146,11 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return key_of({"answer": self.record.answer, **fields})
 
     @cached_property
-    def images(self) -> Sequence[SeenImage | Given]:
+    def images(self) -> Sequence[StoredImage | ShownImage]:
         """The history, oldest first."""
         if self.shown:
-            return [Given(shown) for shown in self.shown]
-        return [SeenImage(picture) for picture in self.record.images]
+            return [ShownImage(shown) for shown in self.shown]
+        return [StoredImage(picture) for picture in self.record.images]
 
     @property
     def original(self) -> Size:
@@ -185,9 +183,11 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return [turn.think for turn in self.before if turn]
 
     @cached_property
-    def calls(self) -> Sequence[Action]:
+    def calls(self) -> Sequence[CallResult]:
         """The tool calls before this reply, oldest first; replies that cannot be read are among them."""
-        return [action for action, _ in self._log]
+        if self.carried is not None:
+            return list(self.carried)
+        return self._walked[0] if self.before else []
 
     def check(self, tool: ToolText, view: View) -> Call:
         """A call as it is carried out; raises ToolError where it is not."""
@@ -201,9 +201,9 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             raise ToolError(inexact(checked.call, checked.deviations, tool.arguments, view))
         return checked.call
 
-    def carried_out(self, calls: Sequence[ToolText]) -> list[Action]:
+    def carried_out(self, calls: Sequence[ToolText]) -> list[CallResult]:
         """What comes of the calls of one reply, each of which sees what those before it make."""
-        view, actions = self.view, list[Action]()
+        view, actions = self.view, list[CallResult]()
         history = self._walked[1].copy() if len(calls) > 1 else None
         for tool in calls:
             try:
@@ -212,12 +212,12 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
                     for each in history.run(call)[1]:
                         history.add(*each)
                     view = msgspec.structs.replace(view, sizes=history.sizes)
-                actions.append(Action(tool, call))
+                actions.append(CallResult(tool, call))
             except ValueError as error:  # a ToolError, or what it makes cannot be shown
                 if not self._forgives:
                     raised = isinstance(error, published.RaisedError)
-                    return [Action(each, fault=str(error), raised=raised) for each in calls]
-                actions.append(Action(tool, fault=str(error)))
+                    return [CallResult(each, fault=str(error), raised=raised) for each in calls]
+                actions.append(CallResult(tool, fault=str(error)))
         return actions
 
     @property
@@ -250,37 +250,27 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     def made_by(self) -> Sequence[Call | None]:
         """For each image of the history the call that made it; None for inputs, and for what cannot be read."""
         made: list[Call | None] = [None] * len(self.view.sizes)
-        for action, images in self._log:
-            for image in images:
-                made[image] = action.call
+        for each in self.calls:
+            for image in each.images:
+                made[image] = each.call
         return made
 
     @cached_property
-    def _log(self) -> Sequence[Carried]:
-        if self.carried is not None:
-            return self.carried
-        return self._walked[0] if self.before else ()
-
-    @cached_property
-    def _walked(self) -> tuple[Sequence[Carried], History]:
+    def _walked(self) -> tuple[Sequence[CallResult], History]:
         """The calls before the reply, and the history of images after them."""
         walk = StoredWalk(
             self.record, self._turns, self._spoken, self.view.sizes, self.view.originals,
             tools.known() if self._offered is None else tools.offered(self._offered), self._pixels,
         )  # fmt: skip
-        log = [each for step in walk for each in self._carried(step)]
+        log = [each for step in walk for each in self._results(step)]
         assert walk.history  # each image opens
         return log, walk.history
 
-    def _carried(self, step: Step) -> Iterator[Carried]:
-        if step.turn is None:
-            yield Action(None, fault="it is not in the format", shown=self._size_of(step.images)), step.images
-        for each in step.calls:
-            fault = None if each.error is None else str(each.error)
-            yield Action(each.tool, each.call, fault, self._size_of(each.images)), each.images
-
-    def _size_of(self, images: Sequence[int]) -> Size | None:
-        return self.view.sizes[images[0]] if images else None
+    def _results(self, step: Step) -> Iterator[CallResult]:
+        unread = [StepCall(None, error=ValueError("it is not in the format"), images=step.images)]
+        for each in step.calls if step.turn else unread:
+            shown = self.view.sizes[each.images[0]] if each.images else None
+            yield CallResult(each.tool, each.call, str(each.error) if each.error else None, shown, images=each.images)
 
     @cached_property
     def _turns(self) -> Mapping[int, Turn]:
@@ -319,7 +309,7 @@ class Sample(msgspec.Struct, frozen=True):
     fault: str | None = None
     why: dict[str, str] = {}
     asked: dict[str, Awaitable[float | None]] = {}
-    done: Sequence[Action] = ()
+    done: Sequence[CallResult] = ()
 
     @property
     def call(self) -> Call | None:
@@ -344,15 +334,15 @@ class Sample(msgspec.Struct, frozen=True):
         return self.turn.answer if self.turn and not self.fault else None
 
     @property
-    def calls(self) -> Sequence[Action]:
+    def calls(self) -> Sequence[CallResult]:
         """The action log: the tool calls of the rollout up to this reply, its own as the last."""
         if self.done:
             return [*self.prompt.calls, *self.done]
         if self.turn is None:
-            return [*self.prompt.calls, Action(None, fault=self.fault)]
+            return [*self.prompt.calls, CallResult(None, fault=self.fault)]
         return list(self.prompt.calls)
 
-    def carrying_out(self, actions: Sequence[Action]) -> "Sample":
+    def carrying_out(self, actions: Sequence[CallResult]) -> "Sample":
         checked = tuple(each.call for each in actions if each.call)
         fault = next((each.fault for each in actions if each.fault), None)
         return msgspec.structs.replace(self, checked=checked, fault=fault, done=tuple(actions))

@@ -30,7 +30,7 @@ from virc.rewards.means import Means
 from virc.rewards.needs import columns_of, missing_columns
 from virc.rewards.of_system import judged_reward, means_here
 from virc.rewards.registry import Scored, Total
-from virc.rewards.sample import Sample, SeenImage, prompt_of, sample
+from virc.rewards.sample import Sample, StoredImage, prompt_of, sample
 from virc.systems.registry import Reward, System
 from virc.tools import registry as tools
 
@@ -161,7 +161,7 @@ def replies(
     is_split = source.format == rl.NAME
     if not is_split and (_scores_answers(source) or reply is not None):
         for number, record in islice(problems_of(source), most):
-            images = [SeenImage(each).pixels().pixels for each in record.images]
+            images = [StoredImage(each).pixels().pixels for each in record.images]
             text = _right_answer(record, protocol) if reply is None else reply
             with errors_as(DataError, f"row {number}", "virc data check FILE", caught=ValueError):  # without an image
                 grid = families.of_system(system).grid

@@ -36,7 +36,7 @@ from virc.rewards.means import Means
 from virc.rewards.of_system import means_here
 from virc.rewards.registry import Total
 from virc.rewards.rollouts import Rollout
-from virc.rewards.sample import Sample, SeenImage
+from virc.rewards.sample import Sample, StoredImage
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
 from virc.systems import texts
@@ -217,7 +217,7 @@ class Environment:
         return rollouts.samples_from_replies(problem, taken, session), session.trace().replies.ended
 
     def _session(self, problem: Record) -> Session:
-        images = [open_file(SeenImage(picture).read(), picture.name or "an image") for picture in problem.images]
+        images = [open_file(StoredImage(picture).read(), picture.name or "an image") for picture in problem.images]
         try:
             return Session(
                 self.protocol, problem.question or "", images, self.settings.grid, tolerate=self.tolerate,

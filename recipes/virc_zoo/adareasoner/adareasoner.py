@@ -12,7 +12,7 @@ from typing import Any
 from virc.core.errors import DataError
 from virc.rewards.means import Means
 from virc.rewards.question import asks, published
-from virc.rewards.sample import Action, Sample
+from virc.rewards.sample import CallResult, Sample
 from virc_zoo.deepeyes.deepeyes import completion
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
@@ -47,7 +47,7 @@ def called(sample: Sample, means: Means) -> float:
     return sum(worth) / max(len(worth), 1)
 
 
-def _worth(action: Action) -> float:
+def _worth(action: CallResult) -> float:
     if not action.tool or action.tool.name != "crop_padded":
         return float(action.tool is not None)
     if (written := {*action.tool.arguments}) != _KEYS:
