@@ -20,7 +20,7 @@ from virc.solving.sources.meanings import KNOWN
 
 NAME = "batch"
 HOLDS: Holds = "problems"
-LOST = "the system message, the trajectory and its images, the counterfactual of a problem; a record without an id gets one"
+LOST = "the system message, the trajectory with its images, the counterfactual of a problem; a record gets an id"
 _NAMED = KNOWN | {"image", "images", "question", "answer"}
 
 
