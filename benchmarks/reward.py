@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rewards.prompts import answer, crop, prompt, tool
 
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.registry import Total
 from virc.rewards.sample import Prompt, sample
 from virc.systems.registry import Reward
@@ -33,7 +33,7 @@ async def rewarded(replies: Sequence[str], known: Prompt, total: Total) -> float
     """Replies a second of processor time."""
     began = time.process_time()
     for reply in replies:
-        await rewards.score(sample(reply, known), total, Means())
+        await rewards.score(sample(reply, known), total, RewardContext())
     return len(replies) / (time.process_time() - began)
 
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from virc.core.limits.bounded import Bounded, CostlyError
-from virc.rewards.means import NO_ALGEBRA, UnscoredError
+from virc.rewards.context import NO_ALGEBRA, UnscoredError
 
 _SECONDS = 2.0  # of CPU; what takes longer is not equal
 _MAX_CACHED = 1024  # two terms of a reply ask the same question, and other replies are scored meanwhile

@@ -1,7 +1,7 @@
 """What the length of a reply is worth, in the ways that published rewards weigh it.
 
 Pure functions of numbers, which any reward file may import. A length is in any unit, of which the source says its own:
-`virc.rewards.terms.text.tokens(sample, means)` counts tokens of the model, `len(sample.text)` characters.
+`virc.rewards.terms.text.tokens(sample, context)` counts tokens of the model, `len(sample.text)` characters.
 """
 
 import math

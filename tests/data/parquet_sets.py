@@ -10,7 +10,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile, Writing
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Message, Picture, Record
 
@@ -41,7 +41,7 @@ def written(to: Path, module: Any, found: Sequence[Record], embed: bool = False,
     return RowsFile(to / f"{name}.parquet", module.NAME, name)
 
 
-def known(rows: Sequence[NumberedRow]) -> list[Record]:
+def known(rows: Sequence[ParsedRow]) -> list[Record]:
     """The records of rows, none of which may have a fault or flaw."""
     assert not [row for row in rows if row.fault or row.flaws]
     return [row.record for row in rows if row.record]
@@ -76,11 +76,11 @@ def source(tmp_path: Path, *rows: dict[str, Any], schema: Any = None) -> RowsFil
     return RowsFile(path, "rl", "others")
 
 
-def read(tmp_path: Path, *rows: dict[str, Any], schema: Any = None) -> list[NumberedRow]:
+def read(tmp_path: Path, *rows: dict[str, Any], schema: Any = None) -> list[ParsedRow]:
     return list(rl.read(source(tmp_path, *rows, schema=schema)))
 
 
-def only(rows: list[NumberedRow]) -> Record:
+def only(rows: list[ParsedRow]) -> Record:
     (found,) = rows
     assert found.record, found.fault
     return found.record

@@ -20,7 +20,7 @@ from PIL import Image
 
 from virc.data.check.result import Rules
 from virc.data.check.run import CheckConfig, check_rows, check_rows_of
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Message, Picture, Record
 
 pytestmark = pytest.mark.integration
@@ -122,9 +122,9 @@ def test_good_rows_with_anything_changed_are_looked_through(folder: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
-    def row(number: int) -> NumberedRow:
+    def row(number: int) -> ParsedRow:
         picture = Deadly("x.png") if number in (3, 14) else Picture("none.png")
-        return NumberedRow(number, Record((Message("user", "<image>"),), (picture,), id=number))
+        return ParsedRow(number, Record((Message("user", "<image>"),), (picture,), id=number))
 
     found = list(check_rows(map(row, range(1, 21)), Rules(holds="prompts"), 2))
     assert [row.number for row, _ in found] == list(range(1, 21))

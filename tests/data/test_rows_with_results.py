@@ -13,7 +13,7 @@ from virc.data import show
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
 from virc.data.convert.change import Change, changed
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.results import joined, split_results
 from virc.reasoning.protocol import Protocol, own_protocol
@@ -65,7 +65,7 @@ def row_of(protocol: Protocol, folder: Path, replies: Sequence[str] = REPLIES, i
 
 def faults(record: Record, protocol: Protocol) -> list[str]:
     rules = Rules(protocol, protocol.coordinates, holds="solutions")
-    return [f"{fault.kind}: {fault.message}" for fault in check_row(rules, NumberedRow(1, record)).faults]
+    return [f"{fault.kind}: {fault.message}" for fault in check_row(rules, ParsedRow(1, record)).faults]
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -103,7 +103,7 @@ def test_rows_are_written_in_another_chat_protocol(source: str, target: str, tmp
     """As a system is named: calls, texts and errors are made anew; the row that comes out passes."""
     record = row_of(PROTOCOLS[source], tmp_path)
     there = PROTOCOLS[target]
-    found, _ = changed(Change("solutions", PROTOCOLS[source], there, "other"), NumberedRow(1, record))
+    found, _ = changed(Change("solutions", PROTOCOLS[source], there, "other"), ParsedRow(1, record))
     assert found.record, found.fault
     assert faults(found.record, there) == []
     assert sum(each.content.count(MARK) for each in found.record.messages) == 4

@@ -16,12 +16,12 @@ from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.score import Key
 from virc.solving.one import Attempt
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.tools import registry as tools
 
 PROTOCOL = own_protocol(tools.schemas(tools.DEFAULT))
 KEY = Key("97")
-PROBLEM = SampledProblem(BatchRow(1, "a", question="Which?", passed={"question": "Which?", "level": 3}), KEY)
+PROBLEM = SampledProblem(ProblemRow(1, "a", question="Which?", passed={"question": "Which?", "level": 3}), KEY)
 RIGHT, WRONG = answer("97"), answer("98")
 
 

@@ -18,7 +18,7 @@ from virc.data.formats import registry as formats
 from virc.data.formats import sft, trajectories
 from virc.data.formats.registry import RowsFile
 from virc.data.formats.sft import rows
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Message, Picture, Record
 
 STYLES = {"ours": ("role", "content", "user", "assistant"), "default": ("from", "value", "human", "gpt")}
@@ -124,14 +124,14 @@ def test_what_is_written_is_trained_on_as_it_is(record: Record, format: ModuleTy
         assert [name for name in (example.images if example else []) if not (folder / name).is_file()] == []
 
 
-def read_one(folder: Path, rows: object, entry: dict[str, Any] | None = None) -> NumberedRow:
+def read_one(folder: Path, rows: object, entry: dict[str, Any] | None = None) -> ParsedRow:
     """The first row of a file beside such an entry."""
     (folder / "rows.json").write_text(json.dumps(rows))
     if entry is not None:
         (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.json"} | entry}))
     (source,) = formats.sources(folder / "rows.json")
     assert source.format == "sft"
-    found: NumberedRow = next(iter(sft.read(source)))
+    found: ParsedRow = next(iter(sft.read(source)))
     return found
 
 

@@ -15,7 +15,7 @@ from support.tool_replies import Reader, crop, said, schema
 from virc.data import show
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import FILE_SIZES, MARK, Message, Picture, Record, content_of, images_of
 from virc.reasoning.encoded import as_png
 from virc.reasoning.protocol import Protocol, own_protocol
@@ -46,7 +46,7 @@ class Made(msgspec.Struct, frozen=True):
     @property
     def faults(self) -> list[tuple[str, int]]:
         """The kinds of faults of its calls, each with its turn."""
-        found = check_row(self.rules, NumberedRow(1, self.record)).faults
+        found = check_row(self.rules, ParsedRow(1, self.record)).faults
         return [(each.kind, int(re.split(r"turn (\d+)", each.message)[1])) for each in found if each.kind in OF_CALLS]
 
     @property

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
@@ -67,7 +67,7 @@ def problems(draw: st.DrawFn) -> Record:
 PROBLEM = problems()
 
 
-def written(format: ModuleType, records: list[Record], folder: Path) -> list[NumberedRow]:
+def written(format: ModuleType, records: list[Record], folder: Path) -> list[ParsedRow]:
     """The rows of records that were written so, found as a user's are."""
     writing = Writing(PictureStore(folder))
     assert format.write(folder, "rows", records, writing) == len(records)

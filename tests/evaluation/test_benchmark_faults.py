@@ -7,10 +7,10 @@ from evaluation.published import Fields, choice, figure, mathvista, mathvista_js
 
 from virc.core.errors import DataError
 from virc.evaluation.benchmarks.registry import find
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 
-def rows(folder: Path) -> list[BatchRow]:
+def rows(folder: Path) -> list[ProblemRow]:
     return list(find(str(folder), Path()).rows())
 
 

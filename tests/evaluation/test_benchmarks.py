@@ -11,10 +11,10 @@ from support.solving import open_source
 
 from virc.core.errors import DataError, UsageError
 from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of, find
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 
-def good(found: LocalBenchmark) -> list[BatchRow]:
+def good(found: LocalBenchmark) -> list[ProblemRow]:
     """The rows of a benchmark, each of which can be asked, shown and put into a table; read twice alike."""
     rows = list(found.rows())
     assert [row.fault for row in rows if row.fault] == []

@@ -13,19 +13,19 @@ from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.problems import find_problems, problems_of, rows_of
 from virc.evaluation.request import EvalRequest
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 
-def row(line: int, id: str, **fields: object) -> BatchRow:
+def row(line: int, id: str, **fields: object) -> ProblemRow:
     passed = {"question": "q", "answer": "7", **fields}
-    return BatchRow(line, id, question="q", digest=f"row {line}", passed=passed)
+    return ProblemRow(line, id, question="q", digest=f"row {line}", passed=passed)
 
 
-ODD = BatchRow(2, "b", fault=DataError("line 2: is odd", "mend it"))
+ODD = ProblemRow(2, "b", fault=DataError("line 2: is odd", "mend it"))
 ROWS = [row(1, "a"), ODD, row(3, "a"), row(4, "c", category=[[1]]), row(5, "d")]
 
 
-def bench(rows: list[BatchRow], published: bool = True) -> LocalBenchmark:
+def bench(rows: list[ProblemRow], published: bool = True) -> LocalBenchmark:
     return LocalBenchmark("bench", Path(), lambda: iter(rows), published)
 
 

@@ -11,7 +11,7 @@ from rewards.prompts import answer, prompt
 from support.tables import cases_of
 
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Prompt, sample
 from virc.scoring.likeness import rouge_l
 from virc.scoring.symbolic import Symbolic
@@ -21,8 +21,8 @@ CASES = cases_of(__file__)
 TERMS = {term.name: term for term in rewards.discover()[0]}
 
 
-def value(name: str, reply: str, known: Prompt, means: Means | None = None) -> float | None:
-    found = TERMS[name].score(sample(reply, known), means or Means())
+def value(name: str, reply: str, known: Prompt, context: RewardContext | None = None) -> float | None:
+    found = TERMS[name].score(sample(reply, known), context or RewardContext())
     if isinstance(found, int | float | None):
         return found
     return asyncio.run(_awaited(found))
@@ -81,8 +81,8 @@ def test_rouge_l_is_that_of_rouge_score(said: str, right: str, f1: float) -> Non
 )  # fmt: skip
 def test_of_several_accepted_answers_the_best_match_counts(name: str, said: str, given: float) -> None:
     known = prompt(right="5", strict="own", answers=["5", "6", "six", "6.", "7?", "-", "-", "-", "-", "-"])
-    means = Means(symbolic=_Algebra())
-    assert value(name, answer(said), known, means) == pytest.approx(given)
+    context = RewardContext(symbolic=_Algebra())
+    assert value(name, answer(said), known, context) == pytest.approx(given)
 
 
 class _Algebra(Symbolic):

@@ -17,8 +17,8 @@ from virc.data.rows.record import Picture
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.session import Ask, Message
 from virc.rewards import registry as rewards
+from virc.rewards.context import JUDGE_KEY, RewardContext, context_of
 from virc.rewards.judging import MAX_TEXT, Judge
-from virc.rewards.means import JUDGE_KEY, Means, means_of
 from virc.rewards.published import read_verdict
 from virc.rewards.question import Question, yes_no
 from virc.rewards.sample import Prompt, sample
@@ -47,16 +47,16 @@ class Algebra(Symbolic):
     ],
 )  # fmt: skip
 def test_no_judge_is_asked_about_what_is_known_to_be_right(total: str, said: str, strict: str, asked: int) -> None:
-    means = Means(judge=ScriptedJudge(r"{'Correctness': 1} \boxed{1}"), symbolic=Algebra("2+3"))
+    context = RewardContext(judge=ScriptedJudge(r"{'Correctness': 1} \boxed{1}"), symbolic=Algebra("2+3"))
     known = prompt(strict="published" if strict == "published" else "own")
     term = next(each for each in rewards.find(total).terms if each.name in ("answer", "right"))
-    asyncio.run(_one(term, answer(said), known, means))
-    assert isinstance(means.judge, ScriptedJudge)
-    assert len({ask.messages[-1].text for ask in means.judge.asked}) == asked
+    asyncio.run(_one(term, answer(said), known, context))
+    assert isinstance(context.judge, ScriptedJudge)
+    assert len({ask.messages[-1].text for ask in context.judge.asked}) == asked
 
 
-async def _one(term: rewards.Term, reply: str, known: Prompt, means: Means) -> object:
-    found = term.score(sample(reply, known), means)
+async def _one(term: rewards.Term, reply: str, known: Prompt, context: RewardContext) -> object:
+    found = term.score(sample(reply, known), context)
     return found if isinstance(found, int | float | None) else await found
 
 
@@ -68,10 +68,10 @@ def test_each_judge_gets_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (None, "small-one", "third"):
         with serve(lambda body: "yes") as server:
             named = {name: Judging(server.url)} if name else {}
-            means = means_of(Reward(judge=Judging(None if name else server.url), judges=named), None, print)
+            context = context_of(Reward(judge=Judging(None if name else server.url), judges=named), None, print)
             question = Question("{answer}?", yes_no, judge=name or "judge")
-            assert asyncio.run(question.score(sample(answer("5"), prompt(strict="own")), means, "own")) == 1
-            means.close()
+            assert asyncio.run(question.score(sample(answer("5"), prompt(strict="own")), context, "own")) == 1
+            context.close()
             keys.append({request.headers.get("authorization") for request in server.requests})
     assert keys == [{"Bearer sk-common"}, {"Bearer sk-small"}, {None}]
 
@@ -85,13 +85,13 @@ def test_what_a_judge_is_shown_was_cut_from_the_picture_as_the_model_saw_it(is_g
     page.save(file, "PNG")
     record = msgspec.structs.replace(prompt().record, images=(Picture("", data=file.getvalue()),))
     shown = (Shown(page.resize((168, 112))),) if is_given else ()
-    known, means = Prompt(record, shown=shown, files=(page.size,) if is_given else ()), judged("yes")
+    known, context = Prompt(record, shown=shown, files=(page.size,) if is_given else ()), judged("yes")
     [(width, height)] = known.view.sizes
     assert width >= 84
     reply = tool(crop(width // 2, 0, width, height))
-    asyncio.run(Question("{result}", yes_no).score(sample(reply, known), means, "own"))
-    assert isinstance(means.judge, ScriptedJudge)
-    (image,) = means.judge.asked[0].images
+    asyncio.run(Question("{result}", yes_no).score(sample(reply, known), context, "own"))
+    assert isinstance(context.judge, ScriptedJudge)
+    (image,) = context.judge.asked[0].images
     assert image.pixels.resize((4, 1)).getpixel((1, 0)) >= (250,) * 3  # type: ignore[operator]
 
 

@@ -8,7 +8,7 @@ from support.tables import cases_of
 
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Prompt, sample
 from virc.scoring import boxes
 from virc.scoring.boxes import PredictedBox
@@ -20,7 +20,7 @@ SIZE = (280, 196)
 
 
 def value(name: str, said: str, known: Prompt) -> Any:
-    return TERMS[name].score(sample(answer(said), known), Means())
+    return TERMS[name].score(sample(answer(said), known), RewardContext())
 
 
 def row(*right: list[float], coordinates: Coordinates = "pixel", size: tuple[int, int] = SIZE) -> Prompt:

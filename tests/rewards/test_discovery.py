@@ -7,7 +7,7 @@ import pytest
 from rewards.prompts import answer, prompt
 
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import sample
 from virc.systems import registry as systems
 
@@ -32,7 +32,7 @@ def of_file(folder: Path, text: str, name: str = "mine") -> rewards.Total:
 
 
 def value(total: rewards.Total, reply: str) -> float | None:
-    return asyncio.run(rewards.score(sample(reply, prompt(strict="own")), total, Means())).total
+    return asyncio.run(rewards.score(sample(reply, prompt(strict="own")), total, RewardContext())).total
 
 
 def test_terms_are_found_beside_the_yaml_and_in_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from support import published_rewards
 from support.servers import Body, Server, images_of, serve
 
 from virc.rewards import registry as rewards
+from virc.rewards.context import RewardContext
 from virc.rewards.judging import Judge
-from virc.rewards.means import Means
 from virc.rewards.published import QUIRKS
 from virc.rewards.sample import sample
 
@@ -64,7 +64,7 @@ def assert_published(case: Case, script: Script, server: Server, kept: Path) -> 
     raises = case.quirk.startswith("raises")
     for _ in range(2):  # by replies that are drawn, and by those that were kept
         judge = Judge(server.url, kept=kept)
-        scored = asyncio.run(rewards.score(sample(case.reply, known), total, Means(judge)))
+        scored = asyncio.run(rewards.score(sample(case.reply, known), total, RewardContext(judge)))
         judge.close()
         assert scored.total == pytest.approx(case.total, abs=1e-12), (scored, case.why)
         assert scored.terms["format"] == (None if raises else float(case.total >= 0)), scored

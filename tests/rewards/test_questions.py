@@ -11,7 +11,7 @@ from support.scripted_judge import ScriptedJudge, judged
 from virc.core.errors import ConfigError
 from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.question import Question, Reading, choice, field, grade, yes_no
 from virc.rewards.sample import prompt_of, sample
 from virc.systems.registry import Judging, Reward
@@ -47,17 +47,17 @@ def test_a_reply_is_read_as_it_is_meant(read: Reading, reply: str, value: float 
     assert found == (None if value is None else pytest.approx(value))
 
 
-def scored(question: Question, reply: str, means: Means, **known: Any) -> tuple[float | None, ScriptedJudge]:
-    found = asyncio.run(question.score(sample(reply, prompt(strict="own", **known)), means, "own"))
-    assert isinstance(means.judge, ScriptedJudge)
-    return found, means.judge
+def scored(question: Question, reply: str, context: RewardContext, **known: Any) -> tuple[float | None, ScriptedJudge]:
+    found = asyncio.run(question.score(sample(reply, prompt(strict="own", **known)), context, "own"))
+    assert isinstance(context.judge, ScriptedJudge)
+    return found, context.judge
 
 
 def test_what_a_row_lacks_is_said_before_a_judge_is_missed() -> None:
     asked = {"{row.hint}": "the column hint", "{image_4}": "image 4", "{image_1}": "image 1"}
     for text, lacks in asked.items():
         with pytest.raises(UnscoredError, match=f"needs {lacks}"):
-            scored(Question(text, yes_no), answer("5"), Means())
+            scored(Question(text, yes_no), answer("5"), RewardContext())
     blind = sample(answer("5"), prompt_of(Record((Message("user", "2 + 3?"),), question="2 + 3?", answer="5")))
     with pytest.raises(UnscoredError, match="needs an image, and the question has none"):
         asyncio.run(Question("{image}?", yes_no).score(blind, judged("yes"), "own"))

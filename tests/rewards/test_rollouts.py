@@ -28,7 +28,7 @@ from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.user_code import copy, moved, own_files
 from virc.rewards.verl import Settings
 from virc.systems.registry import Judging, Reward
@@ -59,13 +59,13 @@ def trace_of(replies: Sequence[str], picture: Path, most: int = 16) -> str:
 
 
 def scored(
-    replies: Sequence[str], picture: Path, total: str = "outcome", means: Means | None = None, **columns: Any
+    replies: Sequence[str], picture: Path, total: str = "outcome", context: RewardContext | None = None, **columns: Any
 ) -> rollouts.Rollout:
     record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5", extra=columns)
     trace = msgspec.json.decode(trace_of(replies, picture), type=rollouts.Trace)
     samples, ended = rollouts.samples_of(record, trace, TEMPLATE, QWEN2, 16)
     assert [sample.text for sample in samples] == list(replies)
-    return asyncio.run(rollouts.score(samples, ended, rewards.find(total), means or Means()))
+    return asyncio.run(rollouts.score(samples, ended, rewards.find(total), context or RewardContext()))
 
 
 BOX = [0, 0, 56, 56]

@@ -9,7 +9,7 @@ from rewards.prompts import answer, crop, display, prompt, scale, tool
 from virc.data.rows.record import Message
 from virc.models import chat_protocol
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Prompt, prompt_of, sample
 from virc.scoring.symbolic import Symbolic
@@ -18,8 +18,8 @@ from virc.systems import registry as systems
 TWO = ((280, 196), (84, 84))
 
 
-def scored(reply: str, known: Prompt, total: str = "rules", means: Means | None = None) -> Scored:
-    return asyncio.run(rewards.score(sample(reply, known), rewards.find(total), means or Means()))
+def scored(reply: str, known: Prompt, total: str = "rules", context: RewardContext | None = None) -> Scored:
+    return asyncio.run(rewards.score(sample(reply, known), rewards.find(total), context or RewardContext()))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_boxes_are_held_against_what_the_chat_protocol_shows() -> None:
 )
 def test_answers_by_rule_and_algebra(said: str, right: str, value: float, why: str) -> None:
     with Symbolic() as symbolic:
-        found = scored(answer(said), prompt(right=right, strict="own"), means=Means(symbolic=symbolic))
+        found = scored(answer(said), prompt(right=right, strict="own"), context=RewardContext(symbolic=symbolic))
     assert (found.terms["answer"], found.why["answer"], found.total) == (value, why, 0.8 * value)
 
 

@@ -9,7 +9,7 @@ from rewards.prompts import answer, crop, display, prompt, tool
 from virc.reasoning.calls import Call
 from virc.reasoning.messages import ToolText
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.registry import Total
 from virc.rewards.sample import CallResult, Prompt, sample
 
@@ -62,7 +62,7 @@ def test_looks_count_by_what_they_showed(
 def scored(reply: str, known: Prompt, names: Sequence[str]) -> dict[str, float | None]:
     terms = [each for each in rewards.discover()[0] if each.name in names]
     total = Total("own", terms, lambda t: 0.0, "", terms[0].file)
-    return dict(asyncio.run(rewards.score(sample(reply, known), total, Means())).terms)
+    return dict(asyncio.run(rewards.score(sample(reply, known), total, RewardContext())).terms)
 
 
 LEFT, OTHER = crop(0, 0, 140, 196), crop(0, 0, 84, 84, index=1)

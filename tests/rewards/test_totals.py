@@ -13,7 +13,7 @@ from virc.core.errors import ConfigError
 from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.registry import Term, Total
 from virc.rewards.rollouts import Known, Last
 from virc.rewards.sample import Sample, sample
@@ -26,14 +26,16 @@ RIGHT, WRONG = answer("5", "AB is 5 cm long"), answer("6", "AB is 6 cm long")
 SIZES = ((280, 196), (140, 112), (84, 112))
 
 
-def rolled(replies: Sequence[str], total: Total | str, means: Means | None = None, **columns: Any) -> rollouts.Rollout:
+def rolled(
+    replies: Sequence[str], total: Total | str, context: RewardContext | None = None, **columns: Any
+) -> rollouts.Rollout:
     """The reward of a rollout, each reply of it after those before."""
     samples = [
         sample(reply, prompt(SIZES[: at + 1], before=replies[:at], strict="own", **columns))
         for at, reply in enumerate(replies)
     ]
     found = rewards.find(total) if isinstance(total, str) else total
-    return asyncio.run(rollouts.score(samples, rollouts.ends(samples[-1]), found, means or Means()))
+    return asyncio.run(rollouts.score(samples, rollouts.ends(samples[-1]), found, context or RewardContext()))
 
 
 def last(calls: int, ended: Ended = "answer") -> Last:
@@ -91,7 +93,7 @@ def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> No
     assert "--set reward.total=./mine.py" in (error.value.hint or "")
 
 
-def _given(value: Any, sample: Sample, means: Means) -> Any:
+def _given(value: Any, sample: Sample, context: RewardContext) -> Any:
     return value
 
 
@@ -116,6 +118,6 @@ def total_of(value: Any, **terms: Any) -> Total:
 )  # fmt: skip
 def test_a_total_that_gives_no_number_is_one_sentence(total: Total, says: str, hint: str | None) -> None:
     with pytest.raises(ConfigError) as refused:
-        asyncio.run(rewards.score(sample(answer("5"), prompt(strict="own")), total, Means()))
+        asyncio.run(rewards.score(sample(answer("5"), prompt(strict="own")), total, RewardContext()))
     assert says in refused.value.message
     assert refused.value.hint is None if hint is None else hint in (refused.value.hint or "")

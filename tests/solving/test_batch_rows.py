@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from virc.core.json_stream import line_rows
 from virc.core.limits.problem import MAX_IMAGES
 from virc.solving import rows as batch
-from virc.solving.rows import MAX_LINE_BYTES, BatchRow, as_row, choices_in, file_name
+from virc.solving.rows import MAX_LINE_BYTES, ProblemRow, as_row, choices_in, file_name
 from virc.solving.sources.columns import read_row, resolve
 from virc.solving.sources.row_files import rows_of
 
 
-def rows(*lines: object) -> list[BatchRow]:
+def rows(*lines: object) -> list[ProblemRow]:
     texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     rows = line_rows(io.BytesIO(b"\n".join(texts)), most=MAX_LINE_BYTES)
-    return [as_row(at, row) if isinstance(row, dict) else BatchRow(at, fault=row) for at, row in rows]
+    return [as_row(at, row) if isinstance(row, dict) else ProblemRow(at, fault=row) for at, row in rows]
 
 
 @pytest.mark.parametrize(

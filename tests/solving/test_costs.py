@@ -22,7 +22,7 @@ from virc.solving.batch import RowDone
 from virc.solving.python import many
 from virc.solving.python.many import batch as batch_of
 from virc.solving.python.one import solve as one_solved
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.solution import Solution
 from virc.solving.solver import Solver
 
@@ -78,7 +78,7 @@ def test_a_script_pays_by_the_same_file_and_stops_at_the_same_limit(image: Path)
 def test_rows_that_were_taken_before_the_limit_hold_up_no_batch(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later row reaches the limit while an earlier one is taken, which then does not begin."""
 
-    def solve(taken: Iterable[BatchRow], claims: Claims, on_row: Callable[[RowDone], None], _stop: object) -> None:
+    def solve(taken: Iterable[ProblemRow], claims: Claims, on_row: Callable[[RowDone], None], _stop: object) -> None:
         _, second = islice(taken, 2)
         on_row(RowDone(second, {"answer": "97", "replies": 1, "cost": 2.0}))
         assert next(iter(taken), None)

@@ -36,8 +36,8 @@ from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
+from virc.rewards.context import RewardContext
 from virc.rewards.judging import Judge
-from virc.rewards.means import Means
 from virc.rewards.registry import Scored, Total
 from virc.rewards.rollouts import Rollout
 from virc.rewards.sample import Prompt, sample
@@ -170,9 +170,9 @@ class _Ours(msgspec.Struct, frozen=True):
     folder: Path
 
     @property
-    def means(self) -> Means:
+    def context(self) -> RewardContext:
         judges = dict.fromkeys(self.config.reward.judges, self.judge)
-        return Means(self.judge, self.algebra, _ids, judges)
+        return RewardContext(self.judge, self.algebra, _ids, judges)
 
 
 def _ids(text: str) -> list[int]:
@@ -304,7 +304,7 @@ async def _unit(case: Case, published: Published, ours: _Ours) -> tuple[Rollout,
     """The reward of a single reply."""
     (reply,) = published.turns
     read = sample(reply, _prompt(case))
-    scored = await rewards.score(read, ours.total, ours.means)
+    scored = await rewards.score(read, ours.total, ours.context)
     return Rollout(scored.total, [scored], rollouts.last_of([read], scored, rollouts.ends(read))), [reply]
 
 
@@ -315,7 +315,7 @@ async def _rolled(case: Case, published: Published, ours: _Ours) -> tuple[Rollou
     pictures = tuple(map(picture, case.sizes))
     record = Record((), pictures, question=case.question, answer=case.answer, extra=dict(case.columns))
     samples, ended = rollouts.samples_of(record, session.trace(), ours.protocol, QWEN2, most)
-    return await rollouts.score(samples, ended, ours.total, ours.means), turns_of(session)
+    return await rollouts.score(samples, ended, ours.total, ours.context), turns_of(session)
 
 
 def played(protocol: Protocol, case: Case, replies: Sequence[str], max_turns: int) -> Session:

@@ -6,8 +6,8 @@ from support.servers import Body, images_of
 
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Ask
+from virc.rewards.context import RewardContext
 from virc.rewards.judging import Judge
-from virc.rewards.means import Means
 
 Says = str | Callable[[str], str]
 """A reply, or a function of the text of the question that gives one."""
@@ -26,10 +26,10 @@ class ScriptedJudge(Judge):
         return self._says if isinstance(self._says, str) else self._says(ask.messages[-1].text)
 
 
-def judged(says: Says = "", **others: Says) -> Means:
+def judged(says: Says = "", **others: Says) -> RewardContext:
     """The means with a scripted judge, and with others by their names."""
     judges: Mapping[str, Judge] = {name: ScriptedJudge(each) for name, each in others.items()}
-    return Means(judge=ScriptedJudge(says), judges=judges)
+    return RewardContext(judge=ScriptedJudge(says), judges=judges)
 
 
 def by_pictures(body: Body) -> str:

@@ -17,7 +17,7 @@ from support.tables import each_case
 from virc.data.formats import sft as conversations
 from virc.data.formats.registry import RowsFile, only_source
 from virc.data.rows.llamafactory import ValuesOfFile
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.encoded import as_png
@@ -74,7 +74,7 @@ def test_rows_are_read_once(
             yield file
             to_the_end[path.name] += not file.read(1)
 
-    def counted(self: RowsFile, *values: ValuesOfFile) -> Iterator[NumberedRow]:
+    def counted(self: RowsFile, *values: ValuesOfFile) -> Iterator[ParsedRow]:
         yield from read(self, *values)
         whole[self.file.name] += 1
 

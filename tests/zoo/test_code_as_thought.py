@@ -9,7 +9,7 @@ from virc.core.errors import DataError
 from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Prompt, Sample, sample
 from virc_zoo.code_as_thought import code_as_thought as reward
 
@@ -25,7 +25,9 @@ def read(reply: str, suits: str = "high") -> Sample:
 
 def reward_of(reply: str, suits: str = "high") -> float | None:
     said = read(reply, suits)
-    return asyncio.run(rollouts.score([said], rollouts.ends(said), rewards.find("code_as_thought"), Means())).total
+    return asyncio.run(
+        rollouts.score([said], rollouts.ends(said), rewards.find("code_as_thought"), RewardContext())
+    ).total
 
 
 def coded(table: str, before: str = "", name: str = "chart_data") -> str:
@@ -78,12 +80,12 @@ def test_each_part_of_a_reply_has_its_weight(reply: str, suits: str, worth: floa
     ],
 )  # fmt: skip
 def test_a_table_in_code_is_held_against_that_of_the_row(reply: str, worth: float) -> None:
-    assert reward.data(read(reply), Means()) == pytest.approx(worth)
+    assert reward.data(read(reply), RewardContext()) == pytest.approx(worth)
 
 
 def test_a_row_says_whether_code_suits_it() -> None:
     with pytest.raises(DataError, match="neither high nor low"):
-        asyncio.run(reward.decision(read("<CODE>", "some"), Means()))
+        asyncio.run(reward.decision(read("<CODE>", "some"), RewardContext()))
 
 
 @pytest.mark.parametrize(
@@ -100,5 +102,5 @@ def test_a_row_says_whether_code_suits_it() -> None:
 )
 def test_code_that_grows_when_it_is_read_costs_nothing(code: str) -> None:
     started = time.process_time()
-    assert reward.data(read(f"<CODE>\n```python\n{code}\n```"), Means()) == 0
+    assert reward.data(read(f"<CODE>\n```python\n{code}\n```"), RewardContext()) == 0
     assert time.process_time() - started < 5

@@ -12,7 +12,7 @@ import pytest
 from rewards.prompts import prompt
 
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Sample, sample
 
 LENGTH = 30_000
@@ -58,7 +58,7 @@ LONG = f"<output>[{'[0,1],' * (LENGTH // 6)}[1,0]]</output>"
 """A path of thousands of points."""
 BEFORE_RETHINK = [f"{part * (LENGTH // len(part))}<rethink>" for part in ("1,", "1, ", "1,1,1,1 ", "1,\n\n", "9")]
 """Boxes in GRIT's thoughts, and what is nearly one."""
-MEANS = Means(token_ids=lambda text: [*text.encode()])
+MEANS = RewardContext(token_ids=lambda text: [*text.encode()])
 
 
 def of_term(name: str, every: int) -> list[Sample]:

@@ -7,7 +7,7 @@ import pytest
 from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Prompt, sample
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
@@ -18,7 +18,7 @@ TWO = "change_size(0, 'large'), change_color(1, 'red')"
 def scored(total: str, answer: str, reply: str) -> float | None:
     """What a rollout of one reply is worth."""
     read = sample(reply, Prompt(Record((Message("user", "?"),), question="?", answer=answer)))
-    return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find(total), Means())).total
+    return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find(total), RewardContext())).total
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Prompt, sample
 from virc_zoo.star_r1 import star_r1
 
@@ -15,7 +15,7 @@ from virc_zoo.star_r1 import star_r1
 def reward_of(right: str, said: str) -> float | None:
     record = Record((Message("user", "?"),), id="1", question="?", answer=right)
     read = sample(f"<think>t</think><answer>{said}</answer>", Prompt(record))
-    return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find("star_r1"), Means())).total
+    return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find("star_r1"), RewardContext())).total
 
 
 @pytest.mark.parametrize(

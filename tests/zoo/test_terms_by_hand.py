@@ -16,8 +16,8 @@ from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.models.chat_protocol import of_system
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import parse
+from virc.rewards.context import RewardContext
 from virc.rewards.judging import Verdict
-from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
 from virc.systems import registry as systems
 from virc_zoo.actial import actial
@@ -85,10 +85,10 @@ def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
     ],
 )
 def test_a_term_is_as_its_program_has_it(
-    term: Callable[[Sample, Means], Any], reply: str, answer: str, task: str, value: Any
+    term: Callable[[Sample, RewardContext], Any], reply: str, answer: str, task: str, value: Any
 ) -> None:
     async def found() -> Any:
-        term_value = term(read(reply, answer, task=task, dataset="tallyqa"), Means())
+        term_value = term(read(reply, answer, task=task, dataset="tallyqa"), RewardContext())
         return await term_value if isawaitable(term_value) else term_value
 
     assert asyncio.run(found()) == value
@@ -105,7 +105,9 @@ def test_a_rollout_is_worth_what_its_module_says() -> None:
         f"a{MARK}<|im_end|>\n<|im_start|>user\n{image}out<|im_end|>\n<|im_start|>assistant\nb<|im_end|>"
     )
     whole = "<think>It is 15 cm</think><answer>B</answer>"  # the number of a thought is right, as published
-    solved = curr_reft_open.solved(read("15. <answer>C</answer>", "B", task="math", whole_solution=whole), Means())
+    solved = curr_reft_open.solved(
+        read("15. <answer>C</answer>", "B", task="math", whole_solution=whole), RewardContext()
+    )
     assert asyncio.run(solved) == 1
     grammar = of_system(systems.get("curr-reft")).grammar
     assert parse("<answer>5</answer> or <answer>6</answer>", grammar).answer == "5"
@@ -117,7 +119,7 @@ def test_a_reply_of_vitar_behind_an_answer_is_worth_nothing() -> None:
     told = (Message("user", "?"), Message("assistant", reply[:-1]), Message("user", "Error"))
     first = read(reply[:-1], "yes")
     second = sample(reply, Prompt(Record(told, question="?", answer="yes")))
-    worth = [(vitar.acted(each, Means()), vitar.right(each, Means())) for each in (first, second)]
+    worth = [(vitar.acted(each, RewardContext()), vitar.right(each, RewardContext())) for each in (first, second)]
     assert worth == [(1, 1), (0, 0)]
 
 
@@ -133,7 +135,7 @@ def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> No
     leg = "Route Name: {}\nDeparture Stop: {}\nArrival Stop: {}\n"
     said = f"{leg.format('Line 1', 'A Station', 'B站')}--\n{leg.format('大兴线', 'B', 'C')}"
     of = read(said, "", **asked, question_transfer_count=1, json=lines)
-    terms = {term: getattr(rewardmap, term)(of, Means()) for term in rewardmap.TERMS}
+    terms = {term: getattr(rewardmap, term)(of, RewardContext()) for term in rewardmap.TERMS}
     # 2 for both ends, 3 for each line, 1 for the change, and 5 less for one more leg than changes
     assert terms == {"right": 1, "route": 4, "difficulty": pytest.approx(1.7)}
     assert rewardmap.total(SimpleNamespace(**terms)) == pytest.approx((10 + 0.5 * 4) * 1.7)
@@ -146,7 +148,7 @@ def test_a_route_of_rewardmap_leads_by_stations_of_its_map(tmp_path: Path) -> No
 )  # fmt: skip
 def test_words_of_the_caption_around_the_wrong_phrase_of_vicrit_do_not_count(said: str, exact: float) -> None:
     record = Record((Message("user", "?"),), question="There sits a red cat on a mat.", answer="a red cat")
-    assert vicrit.exact(sample(rf"<think>t</think>\boxed{{{said}}}", Prompt(record)), Means()) == exact
+    assert vicrit.exact(sample(rf"<think>t</think>\boxed{{{said}}}", Prompt(record)), RewardContext()) == exact
 
 
 @pytest.mark.parametrize(
@@ -168,8 +170,8 @@ def test_videorft_compares_the_thought_behind_its_first_sentence_with_each_frame
     images = tuple(Picture("", data=png(at)) for at in range(2))
     record = Record((Message("user", MARK * 2),), images, question="?", answer="5", extra={"problem_type": "numerical"})
     reply = sample("<think>Hmm. A ball. Red.</think><answer>5</answer>", Prompt(record))
-    means: Any = SimpleNamespace(asked=Embedder)
-    assert asyncio.run(videorft.meant(reply, means)) == pytest.approx((0.8 + 1) / 2)
+    context: Any = SimpleNamespace(asked=Embedder)
+    assert asyncio.run(videorft.meant(reply, context)) == pytest.approx((0.8 + 1) / 2)
     assert compared == ["A ball. Red."] * 2
 
 
@@ -180,7 +182,7 @@ def test_the_sentence_behind_a_crop_is_not_in_the_format_of_chain_of_focus() -> 
     assert "<think>" in shown.content, "which names the marks that are counted"
     record = Record((Message("user", "?"), Message("assistant", "<tool_call>"), shown), question="?", answer="5")
     values = {
-        reply: chain_of_focus.orderly(sample(reply, Prompt(record, protocol=protocol)), Means())
+        reply: chain_of_focus.orderly(sample(reply, Prompt(record, protocol=protocol)), RewardContext())
         for reply in ("<answer>5</answer>", "<think>a</think><answer>5</answer>")
     }
     assert list(values.values()) == [0, 1]

@@ -8,7 +8,7 @@ from virc.core.errors import DataError
 from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Prompt, sample
 
 
@@ -16,7 +16,7 @@ def scored(row: str, answer: str, reply: str) -> rollouts.Rollout:
     """What a rollout of one reply is worth."""
     record = Record((Message("user", "?"),), id=row, question="?", answer=answer)
     read = sample(reply, Prompt(record))
-    return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find("vlaa_thinking"), Means()))
+    return asyncio.run(rollouts.score([read], rollouts.ends(read), rewards.find("vlaa_thinking"), RewardContext()))
 
 
 @pytest.mark.parametrize(

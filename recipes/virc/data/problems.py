@@ -20,10 +20,10 @@ from virc.data.convert.convert import ConvertConfig, part_of
 from virc.data.convert.subset import SubsetSource
 from virc.data.formats import batch
 from virc.data.formats.registry import PUBLISHED, RowsFile, only_source
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Record, system_of
 from virc.reasoning.media import media_reader
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.sources.row_files import RowFile, rows_of
 
 _LOOKED_AT = 20  # rows
@@ -81,7 +81,7 @@ def _meant(record: Record) -> Sequence[object]:
     return (record.question, record.answer, len(record.images), record.messages, further)
 
 
-def _rows(part: SubsetSource) -> Iterator[BatchRow]:
+def _rows(part: SubsetSource) -> Iterator[ProblemRow]:
     for row in part.rows():
-        lost = row.lost and NumberedRow(row.number, fault=part.located(row.lost))
+        lost = row.lost and ParsedRow(row.number, fault=part.located(row.lost))
         yield batch.problem(lost or changed(part.change, row)[0], part.source.name)

@@ -26,7 +26,7 @@ from virc.data.check.row import check_row
 from virc.data.formats.registry import RowsFile, get
 from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of, system_of
 from virc.data.rows.remembered import decoded
@@ -107,17 +107,17 @@ class RowView(msgspec.Struct, frozen=True):
         }
 
 
-def find(source: RowsFile, number: int = 1, id: str | None = None) -> NumberedRow:
+def find(source: RowsFile, number: int = 1, id: str | None = None) -> ParsedRow:
     file_format = get(source.format)
     if id is None:
-        row: NumberedRow | None = next(file_format.read(source, number), None)
+        row: ParsedRow | None = next(file_format.read(source, number), None)
         if row and row.number == number:  # a blank line has no row
             return row
         if row and isinstance(row.fault, UnreadError):
             raise DataError(f"{source.file} cannot be read up to row {number}: {row.fault.message}")
         raise DataError(f"{source.file} has no row {number}")
     unread = ""
-    for row in cast(Iterator[NumberedRow], file_format.read(source)):
+    for row in cast(Iterator[ParsedRow], file_format.read(source)):
         if row.record and str(row.record.id) == id:
             return row
         if isinstance(row.fault, UnreadError):
@@ -132,7 +132,7 @@ def row_count(source: RowsFile) -> int | None:
     return rows
 
 
-def view(source: RowsFile, row: NumberedRow) -> RowView:
+def view(source: RowsFile, row: ParsedRow) -> RowView:
     record = row.known()
     unit = unit_named(system_of(record))
     protocol = source.laid_out.protocol if source.laid_out else None
@@ -172,7 +172,7 @@ def write_page(view: RowView, source: RowsFile, to: Path) -> Path:
     return path
 
 
-def draw_boxes(rows: Iterable[tuple[RowsFile, NumberedRow]], folder: Path) -> list[Path]:
+def draw_boxes(rows: Iterable[tuple[RowsFile, ParsedRow]], folder: Path) -> list[Path]:
     """Draw the boxes of the first rows that have some over their first pictures. Raises VircError: the disk refuses."""
     paths, found = list[Path](), list[tuple[str, Image.Image, list[Box]]]()
     for source, row in rows:

@@ -23,7 +23,7 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, NoAnswerError
 from virc.core.result_log import Id, Ledger
 from virc.core.text import clause
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.reasoning.calls import BoxView
 from virc.reasoning.trace import FailureKind, Replies
 from virc.scoring.boxes import Box
@@ -96,7 +96,7 @@ class AnswerLine(msgspec.Struct, frozen=True):
         """What its crops were cut from."""
         return str((self.settings or {}).get("crop_ablation", "none"))
 
-    def answers(self, problem: EvalProblem | None) -> bool:
+    def answers(self, problem: BenchmarkProblem | None) -> bool:
         failed = self.error is not None and self.error.get("kind") != NoAnswerError.kind
         return problem is not None and self.row == problem.digest and not failed
 
@@ -126,7 +126,7 @@ def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None
             raise ConfigError(f"{file} holds answers of the crop ablation {theirs}, not {crop_ablation}", hint)
 
 
-def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Ledger) -> int:
+def answered_before(model: str, problems: Mapping[str, BenchmarkProblem], ledger: Ledger) -> int:
     """How many of the problems a former run has answered; a DataError if some have changed since."""
     before = {id: ledger.before(problem.id) for id, problem in problems.items()}
     changed = [id for id, digest in before.items() if digest not in (None, problems[id].digest)]

@@ -18,7 +18,7 @@ from virc.evaluation.assumed import assumed_of, assumed_of_solver
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.columns import Arm, Column
 from virc.evaluation.pages.traces import keep_crops
-from virc.evaluation.problems import EvalProblem, contents, rows_of, swapped
+from virc.evaluation.problems import BenchmarkProblem, contents, rows_of, swapped
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.seeds import with_seed
 from virc.evaluation.verdicts import is_right
@@ -32,7 +32,7 @@ from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, versions
 from virc.solving.progress import Progress
-from virc.solving.rows import BatchRow, file_name
+from virc.solving.rows import ProblemRow, file_name
 from virc.solving.setup import Setup, open_setup
 from virc.solving.solver import SolverSetup
 from virc.solving.strategies import registry as strategies
@@ -47,7 +47,7 @@ class Work(NamedTuple):
     columns: Sequence[Column]
     benchmark: LocalBenchmark
     folder: EvalFolder
-    problems: Mapping[str, EvalProblem]
+    problems: Mapping[str, BenchmarkProblem]
     report: Reporter
     budget: Budget
     assumptions: list[str]
@@ -74,7 +74,7 @@ class Work(NamedTuple):
     def config(self, config: SolveConfig) -> SolveConfig:
         return msgspec.structs.replace(config, crop_ablation=self.ablation, seed=config.seed + self.arm.seed)
 
-    def rows(self) -> Iterator[BatchRow]:
+    def rows(self) -> Iterator[ProblemRow]:
         rows = rows_of(self.benchmark, self.problems, self.request.limit)
         return swapped(rows, partial(contents, base=self.benchmark.base)) if self.ablation == "swapped" else rows
 

@@ -18,11 +18,11 @@ from virc.core.events import Reporter
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder
 from virc.evaluation.benchmarks.registry import LocalBenchmark
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
 from virc.solving.ablation import CropAblation
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.setup import Setup
 
 _GROUP: Group = "virc.evaluation_columns"
@@ -51,7 +51,7 @@ class Evaluated(NamedTuple):
 
     summary: Summary
     arms: Sequence[Sequence[Result]]
-    rows: Callable[[], Iterator[BatchRow]]
+    rows: Callable[[], Iterator[ProblemRow]]
     base: Path
     systems: Mapping[str, str | None]
 
@@ -80,7 +80,7 @@ class Column:
     def score(
         self,
         model: str,
-        rows: Iterator[BatchRow],
+        rows: Iterator[ProblemRow],
         lines: Mapping[str, AnswerLine],
         folder: EvalFolder,
         report: Reporter,
@@ -88,7 +88,7 @@ class Column:
         """Measure the answers of a model that was asked, and keep what takes time in the folder."""
 
     def of_answers(
-        self, problems: Mapping[str, EvalProblem], answers: Answers, folder: EvalFolder | None
+        self, problems: Mapping[str, BenchmarkProblem], answers: Answers, folder: EvalFolder | None
     ) -> Mapping[tuple[str, str], Fields]:
         """What it adds to answers, by model and id."""
         return {}

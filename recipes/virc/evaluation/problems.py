@@ -23,7 +23,7 @@ from virc.scoring.score import NO_ANSWER, Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.evidence import of_fields
 from virc.solving.image_source import files_of
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Rule(msgspec.Struct, frozen=True):
         return self.right(answer, self.fields)
 
 
-class EvalProblem(msgspec.Struct, frozen=True):
+class BenchmarkProblem(msgspec.Struct, frozen=True):
     """What is kept of a problem.
 
     If `boxes` (in pixels of the file) are set, they are compared in place of the key; in `crowds` answers are neither
@@ -61,13 +61,13 @@ def problems_of(
     on_fault: Callable[[DataError], None],
     crop_ablation: CropAblation = "none",
     rewarded: bool = False,
-) -> dict[str, EvalProblem]:
+) -> dict[str, BenchmarkProblem]:
     """The problems by their ids; a DataError if there are none, or if a row of the user's own file is wrong.
 
     A wrong row of a published benchmark is left out, and `on_fault` gets its fault. With `rewarded` a row needs no
     answer.
     """
-    problems: dict[str, EvalProblem] = {}
+    problems: dict[str, BenchmarkProblem] = {}
     first: DataError | None = None
     references = References()
     for row in islice(benchmark.rows(), limit):
@@ -90,7 +90,7 @@ def problems_of(
     return problems
 
 
-def _size(row: BatchRow, base: Path) -> Size | None:
+def _size(row: ProblemRow, base: Path) -> Size | None:
     """(width, height) in px of the first picture's file; None if it cannot be read here."""
     try:
         return image_size(*files_of(row.pictures[:1], offline=True, base=base, trusted=row.trusted)[0])
@@ -98,23 +98,25 @@ def _size(row: BatchRow, base: Path) -> Size | None:
         return None
 
 
-def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[BatchRow]:
+def rows_of(
+    benchmark: LocalBenchmark, problems: Mapping[str, BenchmarkProblem], limit: int | None
+) -> Iterator[ProblemRow]:
     lines = {problem.line for problem in problems.values()}  # not by ids: a row that was left out may have the same id
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)
 
 
 def swapped(
-    rows: Iterable[BatchRow], known_by: Callable[[BatchRow], Hashable] = lambda row: row.images
-) -> Iterator[BatchRow]:
+    rows: Iterable[ProblemRow], known_by: Callable[[ProblemRow], Hashable] = lambda row: row.images
+) -> Iterator[ProblemRow]:
     """The rows, each with the pictures of another row in `swapped`.
 
     Consecutive rows with the same pictures (by `known_by`) are a run. The rows of a run get the pictures of the next
     run; the rows of the last run get those of the run before it. Rows without pictures belong to any run.
     """
-    run: list[BatchRow] = []
-    first: BatchRow | None = None  # the first row of the run that has pictures
+    run: list[ProblemRow] = []
+    first: ProblemRow | None = None  # the first row of the run that has pictures
     pictures: Hashable = None  # those of the run
-    first_before: BatchRow | None = None  # the same of the run before
+    first_before: ProblemRow | None = None  # the same of the run before
     for row in rows:
         if row.images and (first is None or known_by(row) != pictures):
             if first is not None:
@@ -129,7 +131,7 @@ def swapped(
     yield from (msgspec.structs.replace(each, swapped=others) for each in run)
 
 
-def contents(row: BatchRow, base: Path) -> Hashable:
+def contents(row: ProblemRow, base: Path) -> Hashable:
     try:
         files = files_of(row.pictures, offline=True, base=base, trusted=row.trusted)
         return tuple(sha256(content).digest() for content, _ in files)
@@ -137,14 +139,14 @@ def contents(row: BatchRow, base: Path) -> Hashable:
         return row.images
 
 
-def _problem_at(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
+def _problem_at(row: ProblemRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> BenchmarkProblem:
     if row.fault:
         raise row.fault
     with at_place(f"line {row.line}"):
         return problem_of(row, crop_ablation, rewarded, right)
 
 
-def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
+def problem_of(row: ProblemRow, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> BenchmarkProblem:
     boxes = reference_boxes(row.passed)
     if boxes is not None and crop_ablation == "counterfactual":
         raise DataError("its answer is boxes, and those of its counterfactual are not known")
@@ -162,7 +164,7 @@ def problem_of(row: BatchRow, crop_ablation: CropAblation, rewarded: bool, right
     assert row.id is not None
     assert row.digest is not None
     rule = Rule(right, row.passed) if right else None
-    return EvalProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes, rule, crowds)
+    return BenchmarkProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes, rule, crowds)
 
 
 def find_problems(
@@ -171,7 +173,7 @@ def find_problems(
     report: Reporter,
     crop_ablation: CropAblation = "none",
     rewarded: bool = False,
-) -> dict[str, EvalProblem]:
+) -> dict[str, BenchmarkProblem]:
     faults: list[DataError] = []
     problems = problems_of(benchmark, limit, faults.append, crop_ablation, rewarded)
     if faults:

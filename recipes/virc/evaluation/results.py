@@ -20,11 +20,11 @@ from virc.evaluation import benchmarks
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry
 from virc.evaluation.columns import Arm
-from virc.evaluation.problems import EvalProblem, problem_of
+from virc.evaluation.problems import BenchmarkProblem, problem_of
 from virc.scoring.score import Verdict
 from virc.solving.ablation import CropAblation
 from virc.solving.one import SCHEMA as SOLVE
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 SCHEMA = "virc.result/1"
 _MAX_BYTES = 2**30
@@ -103,16 +103,16 @@ class ResultFile(msgspec.Struct, frozen=True):
     exact: bool
 
     @property
-    def problems(self) -> dict[str, EvalProblem]:
+    def problems(self) -> dict[str, BenchmarkProblem]:
         return {id: self._problem(line) for id, line in self.lines.items()}
 
     @property
     def seed(self) -> int:
         return int((next(iter(self.lines.values())).answer.settings or {}).get("seed", 0))
 
-    def _problem(self, line: Line) -> EvalProblem:
+    def _problem(self, line: Line) -> BenchmarkProblem:
         passed = {"question": "", **line.input}
-        row = BatchRow(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
+        row = ProblemRow(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
         with at_place(f"{self.path}, problem {plain(line.answer.id, 60)}"):
             return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
 
@@ -129,7 +129,7 @@ def in_arm(path: Path, arm: Arm) -> Path:
     return path.with_name(f"{path.stem}.{folder.parent}") / f"{folder.name}.jsonl"
 
 
-def line_of(row: BatchRow, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:
+def line_of(row: ProblemRow, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:
     missing = {"code": 1, "kind": "missing", "message": "no answer was kept", "hint": None}
     fields = answered or {"schema": SOLVE, "id": row.id, "row": row.digest, "answer": None, "error": missing}
     kept = {key: fields[key] for key in _KEPT if key in fields}

@@ -10,7 +10,7 @@ from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, answers_in
 from virc.evaluation.asking import Work
 from virc.evaluation.columns import Column, Fields
 from virc.evaluation.pages.traces import trace_of
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.evaluation.request import judge_of
 from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule, with_judge
 from virc.scoring.accepted import measured
@@ -44,7 +44,7 @@ def scored(work: Work, asked: Iterable[str]) -> Scored:
 
 def results_of(
     folder: EvalFolder | None,
-    problems: Mapping[str, EvalProblem],
+    problems: Mapping[str, BenchmarkProblem],
     answers: Answers,
     verdicts: Mapping[tuple[str, str], Verdict | None],
     columns: Sequence[Column],
@@ -81,7 +81,7 @@ def guess_of(key: Key) -> Guess:
 
 
 def _answered(
-    folder: EvalFolder | None, line: AnswerLine, verdict: Verdict | None, problem: EvalProblem, columns: Fields
+    folder: EvalFolder | None, line: AnswerLine, verdict: Verdict | None, problem: BenchmarkProblem, columns: Fields
 ) -> Answered:
     return Answered(
         answer=line.answer,

@@ -12,7 +12,7 @@ from virc.core.events import Reporter
 from virc.core.result_log import Id, Ledger
 from virc.evaluation.answers import Answers, EvalFolder, hashed
 from virc.evaluation.boxes import overlap
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.reasoning.calls import BoxView
 from virc.reasoning.trace import FailureKind
 from virc.scoring.answers import is_unread, score
@@ -22,7 +22,7 @@ from virc.scoring.score import Verdict
 from virc.scoring.symbolic import Symbolic
 from virc.solving.batch import Outage, RowDone, as_line, through
 from virc.solving.progress import Progress
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 _JUDGED = "virc.judged/1"
 _AT_ONCE = 16  # questions to the judge
@@ -33,7 +33,7 @@ Verdicts = Mapping[tuple[str, str], Verdict]
 
 class Judgement(msgspec.Struct, frozen=True):
     model: str
-    problem: EvalProblem
+    problem: BenchmarkProblem
     answer: str
 
     @property
@@ -47,14 +47,14 @@ class _JudgedLine(msgspec.Struct):
     same: bool | None = None
 
 
-def is_right(done: RowDone, problem: EvalProblem) -> bool:
+def is_right(done: RowDone, problem: BenchmarkProblem) -> bool:
     answer, failure, view = (done.fields.get(name) for name in ("answer", "failure", "view"))
     verdict = _verdict(problem, answer, failure, view)
     return verdict is not None and verdict.right
 
 
 def verdicts_by_rule(
-    problems: Mapping[str, EvalProblem], answers: Answers, algebra: bool = True
+    problems: Mapping[str, BenchmarkProblem], answers: Answers, algebra: bool = True
 ) -> dict[tuple[str, str], Verdict]:
     with Symbolic() if algebra and can_do_algebra() else nullcontext() as symbolic:
         same = symbolic.same if symbolic else None
@@ -68,7 +68,7 @@ def verdicts_by_rule(
 
 
 def _verdict(
-    problem: EvalProblem,
+    problem: BenchmarkProblem,
     answer: str | None,
     failure: FailureKind | None,
     view: BoxView | None,
@@ -91,7 +91,7 @@ def can_do_algebra() -> bool:
     return find_spec("math_verify") is not None
 
 
-def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Verdicts) -> list[Judgement]:
+def doubtful(problems: Mapping[str, BenchmarkProblem], answers: Answers, verdicts: Verdicts) -> list[Judgement]:
     """Answers that a judge may find right: no rule does, and they are neither boxes nor read by a published rule."""
     return [
         Judgement(model, problems[id], answers[model][id].answer or "")
@@ -108,10 +108,10 @@ def with_judge(
     The judge's verdicts are kept in the folder, and it is not asked about an answer twice.
     """
     by_id = {each.id: each for each in judgements}
-    rows = [BatchRow(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
+    rows = [ProblemRow(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
     known: dict[str, Any] = {"model": judge.model, "protocol": None, "settings": {}}
 
-    def work(row: BatchRow) -> RowDone:
+    def work(row: ProblemRow) -> RowDone:
         each = by_id[str(row.id)]
         assert each.problem.key
         same = judge.same(each.problem.question, each.problem.key.reference, each.answer)

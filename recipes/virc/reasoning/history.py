@@ -199,7 +199,7 @@ class History:
         uncut = made.pixels if isinstance(made, Rescaled) and made.box is None else made
         is_same = uncut is given and not is_custom and call.box is None and planned.size == source.size
         may_be_drawn_on = made is given and is_custom
-        is_root = self.protocol.crops == "shown" or source.substitute is not None or may_be_drawn_on
+        is_root = self.protocol.crops == "shown" or source.placeholder is not None or may_be_drawn_on
         return msgspec.structs.replace(planned, is_same=is_same, place=None if is_root else planned.place)
 
     def shown(self, call: Call, planned: Planned) -> Shown:
@@ -208,7 +208,7 @@ class History:
         if call.index is None:
             return Shown(resampled(planned.made, planned.size), full=self._root_pixels(planned))
         source, made = self.images[call.index], planned.made
-        if source.substitute is not None:
+        if source.placeholder is not None:
             return self._ablated(call, source, planned)
         if planned.is_same:
             return source.repeated(call.index)
@@ -228,12 +228,12 @@ class History:
         """What a call makes in an ablation. A crop is cut from the substitute of its source; any other image shows what
         it would, and gets as its substitute what the tool makes of that of its source.
         """
-        assert source.substitute is not None
+        assert source.placeholder is not None
         if call.box is None:
-            substitute = resampled(applied(self.tools[call.name], call, source.substitute).images[0], planned.size)
-            return Shown(resampled(planned.made, planned.size), call.index, substitute=substitute)
-        box = boxed(call, source.size, source.substitute.size, self.protocol)
-        cut = Rescaled(source.substitute, planned.size, box)
+            placeholder = resampled(applied(self.tools[call.name], call, source.placeholder).images[0], planned.size)
+            return Shown(resampled(planned.made, planned.size), call.index, placeholder=placeholder)
+        box = boxed(call, source.size, source.placeholder.size, self.protocol)
+        cut = Rescaled(source.placeholder, planned.size, box)
         return Shown(resampled(cut, planned.size), call.index, call.box)
 
 

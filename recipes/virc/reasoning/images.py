@@ -115,7 +115,7 @@ class Shown:
     """An image as the model sees it: its pixels, and the file that is sent, which is encoded at first use.
 
     A crop of it is cut from `full`, which has the resolution of the picture's file, else from `pixels`. In an ablation
-    (`solving.ablation`), crops show `substitute`: another picture, a blurred or a blank one.
+    (`solving.ablation`), crops show `placeholder`: another picture, a blurred or a blank one.
 
     Args:
         pixels: RGB at the size shown.
@@ -145,32 +145,32 @@ class Shown:
         pixels: Image.Image,
         parent: int | None = None,
         box: Box | None = None,
-        twin: "Shown | None" = None,
-        substitute: Image.Image | None = None,
+        same_pixels_as: "Shown | None" = None,
+        placeholder: Image.Image | None = None,
         original: Size | None = None,
         file: Encoded | None = None,
         is_jpeg: bool = False,
         full: Image.Image | bytes | None = None,
     ) -> None:
-        self.size, self.parent, self.box, self.substitute = pixels.size, parent, box, substitute
+        self.size, self.parent, self.box, self.placeholder = pixels.size, parent, box, placeholder
         self.sent, self.server_limit = self.size, ""
         self.original, self.is_jpeg, self.full_source = original, is_jpeg, full
         self.encodings = 0
         self.rendering = Rendering()  # of an input
         self.place: MediaPlace | None = None
         self.medium: Any = None
-        self._twin = twin
-        self._pixels = None if twin else pixels
+        self._same_pixels_as = same_pixels_as
+        self._pixels = None if same_pixels_as else pixels
         self._file, self._url = file, b""
         self._digest: bytes | None = None
 
     def repeated(self, parent: int) -> "Shown":
         """Return the same image as the result of a tool that was applied to image number `parent`."""
-        return Shown(self.pixels, parent, twin=self, is_jpeg=self.is_jpeg)
+        return Shown(self.pixels, parent, same_pixels_as=self, is_jpeg=self.is_jpeg)
 
-    def with_substitute(self, substitute: Image.Image) -> "Shown":
-        """Return the same image, whose crops are cut from `substitute`."""
-        return Shown(self.pixels, self.parent, self.box, self, substitute, self.original, is_jpeg=self.is_jpeg)
+    def with_placeholder(self, placeholder: Image.Image) -> "Shown":
+        """Return the same image, whose crops are cut from `placeholder`."""
+        return Shown(self.pixels, self.parent, self.box, self, placeholder, self.original, is_jpeg=self.is_jpeg)
 
     def cut_from(self, full: Image.Image | bytes | None) -> None:
         """Have crops cut from these pixels, or from that file, in place of what is shown."""
@@ -205,8 +205,8 @@ class Shown:
     @property
     def pixels(self) -> Image.Image:
         """RGB at the size shown. Of a crop, frame or page that was sent the file alone is kept, and decoded here."""
-        if self._twin:
-            return self._twin.pixels
+        if self._same_pixels_as:
+            return self._same_pixels_as.pixels
         pixels = self._pixels
         if pixels is None:
             with decoding("the picture"):
@@ -218,8 +218,8 @@ class Shown:
     @property
     def file(self) -> Encoded:
         """The image as the file that is sent: its own, or one that is encoded at first use (`encodings` counts)."""
-        if self._twin:
-            return self._twin.file
+        if self._same_pixels_as:
+            return self._same_pixels_as.file
         file = self._file  # read before the URL, for which another thread may drop it
         if self._url:
             return _file_of_url(self._url)
@@ -235,8 +235,8 @@ class Shown:
 
     @property
     def digest(self) -> bytes:
-        if self._twin:
-            return self._twin.digest
+        if self._same_pixels_as:
+            return self._same_pixels_as.digest
         if self._digest is None:
             self._digest = hashlib.sha256(self.file.data).digest()
         return self._digest
@@ -244,8 +244,8 @@ class Shown:
     @property
     def url(self) -> bytes:
         """The file as a data URL. It is made at first use, and then kept in place of the file."""
-        if self._twin:
-            return self._twin.url
+        if self._same_pixels_as:
+            return self._same_pixels_as.url
         if not self._url:
             file = self.file
             self._url = b"data:image/%s;base64,%s" % (file.media.encode(), base64.b64encode(file.data))

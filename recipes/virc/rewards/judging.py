@@ -76,7 +76,7 @@ class Verdict(msgspec.Struct, frozen=True):
     why: str
 
 
-class Waited:
+class JudgeUsage:
     """What one reward asked judges: seconds with an open question, the numbers of questions and of those without a
     score, and the scores. Concurrent questions count their common time once.
 
@@ -102,8 +102,8 @@ class Waited:
                 self.seconds += time.monotonic() - self._since
 
 
-WAITED: ContextVar[Waited | None] = ContextVar("WAITED", default=None)
-"""The `Waited` of the reward that is being computed; each coroutine that computes one sets its own."""
+JUDGE_USAGE: ContextVar[JudgeUsage | None] = ContextVar("JUDGE_USAGE", default=None)
+"""The `JudgeUsage` of the reward that is being computed; each coroutine that computes one sets its own."""
 
 
 class _Cached(msgspec.Struct, frozen=True):
@@ -190,7 +190,7 @@ class Judge:
         self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
     ) -> Verdict:
         """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`."""
-        waited, replies = WAITED.get() or Waited(), list[str]()
+        waited, replies = JUDGE_USAGE.get() or JudgeUsage(), list[str]()
         try:
             with waited.asking():
                 for number in range(tries):

@@ -14,7 +14,7 @@ from virc.data.formats.registry import RowsFile
 from virc.data.rows.record import Record
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
-from virc.rewards.means import NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError, no_judge
+from virc.rewards.context import NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS, RewardContext, UnscoredError, no_judge
 from virc.rewards.registry import Terms, Total
 from virc.rewards.sample import Strict, prompt_of, sample
 
@@ -71,7 +71,7 @@ async def lacking(
     prompt = prompt_of(record, coordinates, strict)
     unscored: dict[str, str] = {}
     for reply in (sample(text, prompt) for text in _REPLIES):
-        scored = await rewards.score(reply, total, Means())
+        scored = await rewards.score(reply, total, RewardContext())
         absent = {name: why for name, why in scored.unscored.items() if why not in had and not why.startswith(_HAD)}
         # terms whose means are only missing here count as 1
         judged = dict.fromkeys(scored.unscored.keys() - absent.keys(), 1.0)

@@ -12,7 +12,7 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means, means_of
+from virc.rewards.context import RewardContext, context_of
 from virc.rewards.registry import Total
 from virc.systems import registry as systems
 from virc.systems.registry import Reward, System
@@ -47,6 +47,6 @@ def judged_reward(
     return named, msgspec.structs.replace(reward, judge=judge, judges=judges), total
 
 
-def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> Means:
+def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> RewardContext:
     is_judged = any(each.endpoint for each in (reward.judge, *reward.judges.values()))
-    return means_of(reward, cache_folder(os.environ) / "judged" if is_judged else None, report.warn, base)
+    return context_of(reward, cache_folder(os.environ) / "judged" if is_judged else None, report.warn, base)

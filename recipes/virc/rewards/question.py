@@ -26,8 +26,8 @@ from virc.core.limits import bounded
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.rewards import pictures
+from virc.rewards.context import JUDGE, RewardContext, UnscoredError
 from virc.rewards.judging import MAX_TEXT, Verdict
-from virc.rewards.means import JUDGE, Means, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc.systems import texts as published_texts
 
@@ -110,10 +110,10 @@ class Question(msgspec.Struct, frozen=True):
         of = self.of or ("answer" if "answer" in self.places else "tool" if "result" in self.places else "any")
         return sample.turn is not None and of in ("any", sample.kind)
 
-    async def score(self, sample: Sample, means: Means, name: str) -> float | None:
+    async def score(self, sample: Sample, context: RewardContext, name: str) -> float | None:
         if not self.is_about(sample):
             return None
-        found = await self.asked(sample, means, name)
+        found = await self.asked(sample, context, name)
         sample.why[name] = found.why
         return found.value
 
@@ -131,7 +131,7 @@ class Question(msgspec.Struct, frozen=True):
         text, system = (str(content.get(key, "")) for key in ("text", "system"))
         return published_texts.filled(text, self.file.parent), published_texts.filled(system, self.file.parent)
 
-    async def asked(self, sample: Sample, means: Means, name: str, **texts: str) -> Verdict:
+    async def asked(self, sample: Sample, context: RewardContext, name: str, **texts: str) -> Verdict:
         """What the judge says, whatever kind of reply it is; for terms that are functions, marked by `asks`.
 
         Args:
@@ -142,12 +142,12 @@ class Question(msgspec.Struct, frozen=True):
             UnscoredError: as `score` does; and as `Judge.verdict` does.
         """
         if self.file:
-            means.asked(self.judge)  # a lacking judge is said before lacking texts
-        text, system = self.said(means.said)
+            context.asked(self.judge)  # a lacking judge is said before lacking texts
+        text, system = self.said(context.said)
         message, images = _filled(text, sample, texts)
         said = (Message("system", system), message) if system else (message,)
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
-        return await means.asked(self.judge).verdict(name, Ask(said, images), sampling, self.tries, self.read)
+        return await context.asked(self.judge).verdict(name, Ask(said, images), sampling, self.tries, self.read)
 
 
 def _filled(template: str, sample: Sample, given: Mapping[str, str]) -> tuple[Message, list[Shown]]:

@@ -3,10 +3,10 @@
 The built-in terms are the functions in `rewards/terms`; a term of your own is a file that defines
 
     NAME: str                                       what totals read it by
-    score(sample, means) -> float | None            None where the term does not apply; `async` where it asks a judge
+    score(sample, context) -> float | None            None where the term does not apply; `async` where it asks a judge
 
-`sample` is a `rewards.sample.Sample`: the reply, its turn or fault, the prompt with its images and columns. `means` is
-a `rewards.means.Means`. A term that cannot be had without what is not there (a judge, a column) raises
+`sample` is a `rewards.sample.Sample`: the reply, its turn or fault, the prompt with its images and columns. `context`
+is a `rewards.context.RewardContext`. A term that cannot be had without what is not there (a judge, a column) raises
 `UnscoredError`; what it says of its value it puts into `sample.why[NAME]`.
 
 A total file defines
@@ -46,7 +46,7 @@ from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.limits import guarded
 from virc.core.text import clause, did_you_mean, plain
-from virc.rewards.means import JUDGE, Means, UnscoredError
+from virc.rewards.context import JUDGE, RewardContext, UnscoredError
 from virc.rewards.question import Asks, Question
 from virc.rewards.sample import Sample
 from virc.rewards.terms import TERMS, Score
@@ -203,7 +203,7 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
     return ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
 
 
-async def score(sample: Sample, total: Total, means: Means) -> Scored:
+async def score(sample: Sample, total: Total, context: RewardContext) -> Scored:
     """The reward of a reply; terms that ask a judge do so at the same time.
 
     Where the published program raises, and its checks decide, the reward is 0, as its reward manager gives it.
@@ -216,7 +216,7 @@ async def score(sample: Sample, total: Total, means: Means) -> Scored:
     if sample.raised:
         none = dict.fromkeys(each.name for each in total.terms)
         return Scored(0.0, none, {"format": f"the published program raises: {sample.fault}"}, {})
-    found = await _values(sample, total.terms, means)
+    found = await _values(sample, total.terms, context)
     unscored = {name: str(lacking) for name, lacking in found.items() if isinstance(lacking, UnscoredError)}
     values = {name: None if isinstance(each, UnscoredError) else each for name, each in found.items()}
     whole: float | None
@@ -255,10 +255,12 @@ def called_for_all(
     return [cast(float, _number(each, "group", file)) for each in found]
 
 
-async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[str, float | UnscoredError | None]:
+async def _values(
+    sample: Sample, terms: Sequence[Term], context: RewardContext
+) -> dict[str, float | UnscoredError | None]:
     async def value(term: Term) -> float | UnscoredError | None:
         try:
-            found = term.score(sample, means)
+            found = term.score(sample, context)
             return _number(await found if inspect.isawaitable(found) else found, term.name, term.file)
         except UnscoredError as lacking:
             return lacking
@@ -273,7 +275,7 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
     # a task for each costs more than the terms themselves, where none waits for a judge
     found = (
         await asyncio.gather(*map(value, terms))
-        if means.judge or means.judges
+        if context.judge or context.judges
         else [await value(term) for term in terms]
     )
     return {term.name: each for term, each in zip(terms, found, strict=True)}
@@ -326,7 +328,7 @@ def _term(name: str, folders: Sequence[Path]) -> Term | None:
     module = plugins.loaded(file)
     own, function = getattr(module, "NAME", None), getattr(module, "score", None)
     if not isinstance(own, str) or not callable(function):
-        raise ConfigError(f"{file} is no term of a reward", "a term has NAME and score(sample, means)")
+        raise ConfigError(f"{file} is no term of a reward", "a term has NAME and score(sample, context)")
     return Term(own, function, about(module), Path(module.__file__ or ""))
 
 
@@ -374,7 +376,7 @@ def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) ->
             yield Term(name, score, own.about, Path(module.__file__ or ""), own)
             continue
         if callable(own):
-            score = cast(Score, guarded.called_as(own, f"{name}(sample, means)"))
+            score = cast(Score, guarded.called_as(own, f"{name}(sample, context)"))
             yield Term(name, score, about(own), Path(module.__file__ or ""))
             continue
         found = _term(name, folders)

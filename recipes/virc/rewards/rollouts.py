@@ -31,7 +31,7 @@ from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import Ended, Trace
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
 from virc.rewards.sample import CallResult, Prompt, Sample, StoredImage, parsed
 
@@ -73,9 +73,9 @@ def whole(units: Sequence[float], t: Any) -> float:
     return mean + (units[-1] if t.ended == "answer" else 0.0)
 
 
-async def score(samples: Sequence[Sample], ended: Ended, total: Total, means: Means) -> Rollout:
+async def score(samples: Sequence[Sample], ended: Ended, total: Total, context: RewardContext) -> Rollout:
     """The reward of a rollout, its units scored at the same time."""
-    units = await asyncio.gather(*(rewards.score(each, total, means) for each in samples))
+    units = await asyncio.gather(*(rewards.score(each, total, context) for each in samples))
     values = [unit.total for unit in units]
     known = [value for value in values if value is not None]
     last = last_of(samples, units[-1], ended)

@@ -27,8 +27,8 @@ from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.trace import Trace
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.judging import WAITED, Waited
-from virc.rewards.means import Means, means_of
+from virc.rewards.context import RewardContext, context_of
+from virc.rewards.judging import JUDGE_USAGE, JudgeUsage
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Sample, prompt_of, sample
 from virc.systems.registry import Reward
@@ -76,7 +76,7 @@ class _Ready(msgspec.Struct, frozen=True):
     terms: tuple[str, ...]
 
 
-_MEANS: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Means]]" = weakref.WeakKeyDictionary()
+_CONTEXTS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RewardContext]] = weakref.WeakKeyDictionary()
 
 
 async def compute_score(
@@ -115,14 +115,14 @@ async def compute_score(
     record = verl_rows.record_of(
         {"extra_info": info, "reward_model": {"ground_truth": ground_truth}}, Path(given.folder)
     )
-    waited = Waited()
-    WAITED.set(waited)
-    means = _means(file, given)
+    waited = JudgeUsage()
+    JUDGE_USAGE.set(waited)
+    context = _means(file, given)
     if given.rollout == "multi_turn":
-        total, units, terms, last = await _of_rollout(ready, record, info, means)
+        total, units, terms, last = await _of_rollout(ready, record, info, context)
     else:
         read = sample(solution_str, prompt_of(record, given.coordinates, given.reward.strict, ready.protocol))
-        found = await rewards.score(read, ready.total, means)
+        found = await rewards.score(read, ready.total, context)
         total, units, terms = found.total, [(read, found)], found.terms
         last = rollouts.last_of([read], found, rollouts.ends(read))
     if total is None:
@@ -150,7 +150,7 @@ def compared(file: str, scored: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 async def _of_rollout(
-    ready: _Ready, record: Record, info: Mapping[str, Any], means: Means
+    ready: _Ready, record: Record, info: Mapping[str, Any], context: RewardContext
 ) -> tuple[float | None, list[tuple[Sample, Scored]], Mapping[str, float | None], rollouts.Last]:
     assert ready.protocol
     with errors_as(
@@ -161,7 +161,7 @@ async def _of_rollout(
     samples, ended = await asyncio.to_thread(
         rollouts.samples_of, record, trace, ready.protocol, ready.grid, ready.settings.max_turns, report
     )
-    found = await rollouts.score(samples, ended, ready.total, means)
+    found = await rollouts.score(samples, ended, ready.total, context)
     return found.total, list(zip(samples, found.units, strict=True)), found.terms, found.last
 
 
@@ -199,11 +199,11 @@ def _ready(file: str) -> _Ready:
     return _Ready(settings, total, protocol, grid, tuple(dict.fromkeys([*own, *others])))
 
 
-def _means(file: str, settings: Settings) -> Means:
-    own = _MEANS.setdefault(asyncio.get_running_loop(), {})
+def _means(file: str, settings: Settings) -> RewardContext:
+    own = _CONTEXTS.setdefault(asyncio.get_running_loop(), {})
     if file not in own:
         kept = Path(settings.kept) if settings.kept else None
         base = Path(settings.base) if settings.base else None
-        means = means_of(settings.reward, kept, report, base)
-        own[file] = msgspec.structs.replace(means, said=settings.said)
+        context = context_of(settings.reward, kept, report, base)
+        own[file] = msgspec.structs.replace(context, said=settings.said)
     return own[file]

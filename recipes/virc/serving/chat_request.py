@@ -2,7 +2,7 @@
 
 Two servers read such bodies. `read` is for a model in this process: it refuses every parameter that it cannot honour,
 since an answer to another request would look right. `agent.request.read` is for an agent endpoint, which ignores those
-in `IGNORED`. Both call `read_body` for the parameters and `conversation` for the messages.
+in `AGENT_IGNORED`. Both call `read_body` for the parameters and `conversation` for the messages.
 """
 
 import re
@@ -84,13 +84,13 @@ class ChatRequest(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...] = ()
 
 
-UNHEARD = frozenset(
+ALWAYS_IGNORED = frozenset(
     "user safety_identifier service_tier store metadata prompt_cache_key prompt_cache_retention cache_control"
     " cache_prompt cache_salt n_cache_reuse n_keep id_slot slot_id keep_alive priority request_id rid timings_per_token"
     " return_progress".split()
 )
 """Parameters about accounts, caches and queues: any server takes and ignores them, and names them in a header."""
-IGNORED = UNHEARD | frozenset(
+AGENT_IGNORED = ALWAYS_IGNORED | frozenset(
     "reasoning_effort reasoning think thinking enable_thinking include_reasoning separate_reasoning reasoning_format"
     " verbosity parallel_tool_calls skip_special_tokens spaces_between_special_tokens chat_template_kwargs"
     " mm_processor_kwargs typical_p top_a tfs_z top_n_sigma min_keep samplers mirostat mirostat_tau mirostat_eta"
@@ -182,7 +182,7 @@ _ROLES: Mapping[str, _Role] = {
 
 def read_chat_request(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     """Read the body of a request to a model in this process; `most_characters` are those of all its texts together."""
-    request, ignored = read_body(body, _ModelBody, NEUTRAL, UNHEARD)
+    request, ignored = read_body(body, _ModelBody, NEUTRAL, ALWAYS_IGNORED)
     for index, message in enumerate(request.messages):
         if message.role == "tool" or message.tool_calls:
             place = f"messages[{index}].{'tool_calls' if message.tool_calls else 'role'}"

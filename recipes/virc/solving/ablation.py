@@ -14,7 +14,7 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 CropAblation = Literal["none", "blank", "counterfactual", "swapped", "blurred", "no-picture", "no-tools"]
 """Crops are cut from the image itself, from white paper, from the picture of its counterfactual, from that of another
@@ -31,7 +31,7 @@ class Counterfactual(msgspec.Struct, frozen=True):
     answer: str | int | float
 
 
-def counterfactual_of(row: BatchRow) -> Counterfactual:
+def counterfactual_of(row: ProblemRow) -> Counterfactual:
     if "counterfactual" not in row.passed:
         raise DataError("it has no counterfactual from which crops could be cut", _HINT)
     try:
@@ -43,7 +43,7 @@ def counterfactual_of(row: BatchRow) -> Counterfactual:
     return counterfactual
 
 
-def ablated_fields(row: BatchRow, ablation: CropAblation) -> dict[str, Any]:
+def ablated_fields(row: ProblemRow, ablation: CropAblation) -> dict[str, Any]:
     if ablation == "counterfactual":
         return row.passed | {"answer": counterfactual_of(row).answer, "answers": None}
     return row.passed
@@ -57,15 +57,15 @@ def ablated(shown: Shown, ablation: CropAblation, other: Shown) -> Shown:
         case "no-picture":
             return Shown(_white(shown), original=shown.original)
         case "blank":
-            substitute = _white(shown)
+            placeholder = _white(shown)
         case "blurred":
-            substitute = _blurred(shown.pixels)
+            placeholder = _blurred(shown.pixels)
         case "counterfactual" | "swapped":
-            substitute = other.full
+            placeholder = other.full
     if ablation == "counterfactual" and other.size != shown.size:
         sizes = " and ".join(f"{width} x {height} px" for width, height in (shown.size, other.size))
         raise DataError(f"the image and its counterfactual differ in size: {sizes}")
-    changed = shown.with_substitute(substitute)
+    changed = shown.with_placeholder(placeholder)
     changed.cut_from(shown.full)  # crops are as large as without an ablation
     return changed
 

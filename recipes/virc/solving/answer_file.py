@@ -26,7 +26,7 @@ from virc.solving.image_source import STREAM
 from virc.solving.one import SCHEMA
 from virc.solving.outcome import Fields
 from virc.solving.progress import Answers
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.sources.picture_files import ENDINGS
 from virc.solving.sources.row_files import RowFile
 from virc.solving.traces.files import check_writable
@@ -69,7 +69,7 @@ class AnswerTable:
         self._delimiter = delimiter or rows.delimiter
         self._encoding = "utf-8-sig" if rows.bom and delimiter is None else "utf-8"
 
-    def with_images(self, row: BatchRow) -> BatchRow:
+    def with_images(self, row: ProblemRow) -> ProblemRow:
         """The row with the names of its images among the fields that are copied, where it has a column for them."""
         is_one = len(row.images) == 1 and "image" in self._columns
         name, images = ("image", row.images[0]) if is_one else ("images", row.images or None)
@@ -169,14 +169,14 @@ def without_answered(rows: RowFile, to: str | None, known: Fields, report: Repor
     if to in (None, STREAM) or not is_file(file):
         return rows, False
     with _ledger(file, known) as ledger:
-        passed = list[BatchRow]()  # their ids alone: they are not solved
+        passed = list[ProblemRow]()  # their ids alone: they are not solved
         places = dict[str, int]()
         for row in rows.rows:
             is_answered = row.fault is None and row.digest and ledger.before(row.id or "") == row.digest
             if not is_answered or str(row.id) in places:
                 return msgspec.structs.replace(rows, rows=chain(passed, [row], rows.rows)), False
             places[str(row.id)] = len(places)
-            passed.append(BatchRow(row.line, row.id, digest=row.digest))
+            passed.append(ProblemRow(row.line, row.id, digest=row.digest))
         if table:
             table.write(file, places, ledger.outdated)
         report.note(str(Answers(ledger.resumed, report)))
@@ -211,7 +211,7 @@ def write_answers(
     file, places = _lines_of(Path(str(to))), dict[str, int]()
     total = rows.count()
 
-    def placed() -> Iterator[BatchRow]:
+    def placed() -> Iterator[ProblemRow]:
         for row in rows.rows:
             places.setdefault(row.fault.message if row.id is None and row.fault else str(row.id), len(places))
             yield row

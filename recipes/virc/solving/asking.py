@@ -14,7 +14,17 @@ from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.trace import Trace
 from virc.solving import one
-from virc.solving.one import Attempt, GradeGiven, OnEvent, SampleStart, SolveConfig, Solved, Spent, TextDelta, late
+from virc.solving.one import (
+    Attempt,
+    GradeGiven,
+    OnEvent,
+    SampleStart,
+    SolveConfig,
+    Solved,
+    Spent,
+    TextDelta,
+    deadline_error,
+)
 from virc.solving.votes import Tally
 
 
@@ -110,4 +120,4 @@ class Asking(msgspec.Struct, frozen=True):
             self.on_event(GradeGiven(graded.value, graded.remark))
             return graded
         except TimeUp:
-            raise late(self.deadline) from None
+            raise deadline_error(self.deadline) from None

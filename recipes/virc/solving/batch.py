@@ -31,7 +31,7 @@ from virc.solving.asking import Asking, Grader
 from virc.solving.image_source import Picture, looked_at, losses, page_file, sources_of, unfolded, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved, check_time
 from virc.solving.outcome import Fields
-from virc.solving.rows import BatchRow, file_name, in_parallel
+from virc.solving.rows import ProblemRow, file_name, in_parallel
 from virc.solving.solution import View, view_of
 from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
@@ -114,21 +114,21 @@ class RowDone(msgspec.Struct, frozen=True):
     `view` shows its trace in a notebook, if the config asks for views.
     """
 
-    row: BatchRow
+    row: ProblemRow
     fields: Fields
     error: VircError | None = None
     untraced: VircError | None = None
     view: View | None = None
 
 
-SolveRows = Callable[[Iterable[BatchRow], Claims, Callable[[RowDone], None], Stop | None], None]
+SolveRows = Callable[[Iterable[ProblemRow], Claims, Callable[[RowDone], None], Stop | None], None]
 """Solves the rows that are not among the claims; arguments as of `solve_batch`."""
 
 
 def solve_batch(
     config: BatchConfig,
     opened: Opened,
-    rows: Iterable[BatchRow],
+    rows: Iterable[ProblemRow],
     claims: Claims,
     on_row: Callable[[RowDone], None],
     note: Callable[[str], None] = lambda _: None,
@@ -146,7 +146,7 @@ def solve_batch(
             noted.append(text)
             note(text)
 
-    def work(row: BatchRow) -> RowDone:
+    def work(row: ProblemRow) -> RowDone:
         return _solve_row(config, opened, row, look_at)
 
     through(rows, claims, work, on_row, workers, outage_of(opened, note), stop)
@@ -155,9 +155,9 @@ def solve_batch(
 
 
 def through(
-    rows: Iterable[BatchRow],
+    rows: Iterable[ProblemRow],
     claims: Claims,
-    work: Callable[[BatchRow], RowDone],
+    work: Callable[[ProblemRow], RowDone],
     on_row: Callable[[RowDone], None],
     workers: int,
     outage: Outage | None = None,
@@ -166,7 +166,7 @@ def through(
     """Do `work` on every row that `claims` lacks, some at a time; no row is reported after this returns or raises."""
     stop, lock, failed_in_a_row = stop or Stop(), threading.Lock(), 0
 
-    def do(row: BatchRow) -> None:
+    def do(row: ProblemRow) -> None:
         nonlocal failed_in_a_row
         if not claims.may_begin():  # another row reached the limit after this one was taken
             return
@@ -206,7 +206,7 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
 
 
 def shown_images(
-    config: BatchConfig, opened: Opened, row: BatchRow, deadline: Deadline, facts: list[SeenPicture] | None = None
+    config: BatchConfig, opened: Opened, row: ProblemRow, deadline: Deadline, facts: list[SeenPicture] | None = None
 ) -> list[Shown]:
     """The pictures of a row as the model sees them; a DataError if one cannot be opened or shown.
 
@@ -260,7 +260,7 @@ def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) ->
     return re.sub("[\ud800-\udfff]", lambda surrogate: rf"\\u{ord(surrogate[0]):04x}", text).encode()
 
 
-def _unanswered(rows: Iterable[BatchRow], claims: Claims) -> Iterator[BatchRow]:
+def _unanswered(rows: Iterable[ProblemRow], claims: Claims) -> Iterator[ProblemRow]:
     for row in rows:
         try:
             if row.id is None or row.digest is None or claims.claim(row.id, row.digest):
@@ -271,7 +271,7 @@ def _unanswered(rows: Iterable[BatchRow], claims: Claims) -> Iterator[BatchRow]:
             yield msgspec.structs.replace(row, fault=fault)
 
 
-def _done(row: BatchRow, work: Callable[[BatchRow], RowDone]) -> RowDone:
+def _done(row: ProblemRow, work: Callable[[ProblemRow], RowDone]) -> RowDone:
     try:
         if row.fault:
             raise row.fault
@@ -283,7 +283,7 @@ def _done(row: BatchRow, work: Callable[[BatchRow], RowDone]) -> RowDone:
 
 
 def _solve_row(
-    config: BatchConfig, opened: Opened, row: BatchRow, on_images: Callable[[Sequence[Shown]], None]
+    config: BatchConfig, opened: Opened, row: ProblemRow, on_images: Callable[[Sequence[Shown]], None]
 ) -> RowDone:
     began, deadline = time.monotonic(), Deadline(config.solving.timeout)
     solving = msgspec.structs.replace(config.solving, seed=derived(config.solving.seed, row.id))
@@ -323,7 +323,7 @@ def _solve_row(
     return RowDone(row, fields, error, untraced, view)
 
 
-def _evidence(row: BatchRow, image: Shown, solved: Solved) -> Fields:
+def _evidence(row: ProblemRow, image: Shown, solved: Solved) -> Fields:
     try:
         boxes = evidence.of_fields(row.passed)
     except DataError:

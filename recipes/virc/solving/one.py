@@ -34,7 +34,12 @@ from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 
 SCHEMA = "virc.solve/1"
-_WARMER = (0.0, 0.5, 0.8, 1.0)  # the least temperature of each try of a turn; the last holds for all that follow
+RETRY_TEMPERATURES = (
+    0.0,
+    0.5,
+    0.8,
+    1.0,
+)  # the least temperature of each try of a turn; the last holds for all that follow
 _HINTS: Mapping[RejectionKind, str] = {
     "length": "«--max-tokens N» allows longer replies",
     "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; «--family NAME» says which it is",
@@ -101,7 +106,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
             greedy, top_p=top_p or _TOP_P, top_k=top_k if top_k > 0 else None, is_usual=top_p is None,
             min_p=usual.min_p if self.min_p is None else self.min_p,
         )  # fmt: skip
-        least = [_WARMER[min(attempt, len(_WARMER) - 1)] for attempt in range(self.tries)]
+        least = [RETRY_TEMPERATURES[min(attempt, len(RETRY_TEMPERATURES) - 1)] for attempt in range(self.tries)]
         temperatures = [max(self.first_temperature(usual), each) for each in least]
         return [msgspec.structs.replace(nucleus, temperature=each) if each else greedy for each in temperatures]
 
@@ -247,7 +252,7 @@ def solve(
     """Solve one problem: the answer is the commonest of the samples.
 
     A sample that failed counts as one without an answer. If all samples failed, or the others would fail alike
-    (`ends_all`), the problem has the error of the last one.
+    (`is_fatal`), the problem has the error of the last one.
 
     Args:
         images: upright RGB (`open_file`, `open_image`); or as a session shows them. At least one, unless the chat
@@ -265,7 +270,7 @@ def solve(
         done.append(attempt)
         votes.add(attempt.trace.answer)
         last = len(done) == config.samples and all(each.broken for each in done)
-        if attempt.broken and (last or ends_all(attempt.broken)):
+        if attempt.broken and (last or is_fatal(attempt.broken)):
             return Solved(done, error=attempt.broken, choices=choices)
         if enough(votes, config.samples - len(done)):
             break
@@ -287,7 +292,7 @@ def _are_one_text(attempts: Sequence[Attempt]) -> bool:
     return len(attempts) >= _MIN_SAMPLES and len(texts) == 1 and len("".join(texts.pop())) >= _MIN_TEXT
 
 
-def ends_all(broken: BaseException) -> bool:
+def is_fatal(broken: BaseException) -> bool:
     """Whether what ended one sample would end the others, too."""
     return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.fails_all_requests
 
@@ -382,7 +387,7 @@ class Sampler:
         except (VircError, KeyboardInterrupt) as error:
             broken = error
         except TimeUp:
-            broken = late(self._deadline, any(each.place for each in session.images))
+            broken = deadline_error(self._deadline, any(each.place for each in session.images))
         if broken:
             kind: FailureKind = "interrupted" if isinstance(broken, KeyboardInterrupt) else "engine"
             session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
@@ -524,10 +529,10 @@ def check_time(deadline: Deadline) -> None:
     try:
         deadline.check()
     except TimeUp:
-        raise late(deadline, has_parts=True) from None
+        raise deadline_error(deadline, has_parts=True) from None
 
 
-def late(deadline: Deadline, has_parts: bool = False) -> NetworkError:
+def deadline_error(deadline: Deadline, has_parts: bool = False) -> NetworkError:
     """The error where the time is over; `has_parts`: of a problem with frames or pages."""
     fewer = "frames or pages («--frames», «--page»)" if has_parts else "«--max-pixels»"
     return NetworkError(f"no answer within {deadline.seconds:g} s", f"a longer «--timeout», or fewer {fewer}")

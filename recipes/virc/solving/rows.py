@@ -45,7 +45,7 @@ _NO_CHOICES = ("", "-", "n/a", "nan", "none")
 _ENTITY = re.compile(r"&#?\w{1,31};")
 
 
-class BatchRow(msgspec.Struct, frozen=True):
+class ProblemRow(msgspec.Struct, frozen=True):
     """One problem of a batch.
 
     Args:
@@ -84,14 +84,14 @@ class _Fields(msgspec.Struct):
 
 
 def in_parallel(
-    rows: Iterable[BatchRow], work: Callable[[BatchRow], None], workers: int, stop: threading.Event
+    rows: Iterable[ProblemRow], work: Callable[[ProblemRow], None], workers: int, stop: threading.Event
 ) -> None:
     """Do `work` on every row, `workers` of them at a time.
 
     Rows are read no further ahead than the workers need. If `work` raises, `stop` is set, no further row begins, and
     the exception is raised here. An interruption sets `stop`, too, and does not wait for the rows in work.
     """
-    tasks: queue.Queue[BatchRow | None] = queue.Queue(maxsize=1)
+    tasks: queue.Queue[ProblemRow | None] = queue.Queue(maxsize=1)
     raised: list[BaseException] = []
 
     def end() -> None:
@@ -208,7 +208,7 @@ def split_choices(text: str) -> tuple[str, list[str]]:
     return splits[0] if len(splits) == 1 else (text, [])
 
 
-def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> BatchRow:
+def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> ProblemRow:
     """The row of JSON values; a wrong one has its `fault`. `passed` None: all fields but the id and the images."""
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
@@ -220,10 +220,10 @@ def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | Non
         check_problem(images, question if fields.question.strip() else "")
         digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     except (ValueError, OverflowError, DataError) as error:
-        return BatchRow(number, id, fault=DataError(f"line {number}: {clause(error)}", getattr(error, "hint", None)))
+        return ProblemRow(number, id, fault=DataError(f"line {number}: {clause(error)}", getattr(error, "hint", None)))
     if passed is None:
         passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
-    return BatchRow(number, fields.id, images, question, digest, passed)
+    return ProblemRow(number, fields.id, images, question, digest, passed)
 
 
 def _images(fields: _Fields) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from virc.core.timeouts import Stop
 from virc.solving.batch import BatchConfig, RowDone, SolveRows, solve_batch, workers_for
 from virc.solving.image_source import Picture
 from virc.solving.outcome import Fields
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.solution import Solution
 from virc.solving.strategies import registry as strategies
@@ -158,7 +158,7 @@ def open_solver(
         )
 
         def solve(
-            rows: Iterable[BatchRow], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None
+            rows: Iterable[ProblemRow], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None
         ) -> None:
             solve_batch(config, opened, rows, claims, on_row, report.note, stop)
 

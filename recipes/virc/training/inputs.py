@@ -18,7 +18,7 @@ from virc.core.files import DATA, MODELS, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats.registry import PUBLISHED, RowsFile, only_source, read_info, solving
 from virc.data.rows.llamafactory import INFO
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.download.data_files import data_files
 from virc.families.parts import part_of
 from virc.models import registry as models
@@ -199,7 +199,7 @@ def named_rows(named: str, resolved: Resolved, workspace: Path) -> RowsFile:
     else:  # in one of our formats if its first row fits, else in the layout of the stage's system
         try:
             source = only_source(path)
-            first: NumberedRow | None = next(source.rows(), None)
+            first: ParsedRow | None = next(source.rows(), None)
             is_ours = source.format != PUBLISHED and (source.info or first is None or first.record)
         except DataError:
             is_ours = False

@@ -18,7 +18,7 @@ from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.remote import described
 from virc.rewards import registry as rewards
-from virc.rewards.means import JUDGE, key_of
+from virc.rewards.context import JUDGE, key_of
 from virc.rewards.question import Asks, Question
 from virc.rewards.sample import Strict
 from virc.rewards.sources import speakers

@@ -16,7 +16,7 @@ from virc.data.check.plain import other_than_system, rules_for
 from virc.data.convert.change import problems_of, records_as
 from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile, left_out_note, only_source
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Record
 from virc.families import registry as families
 from virc.models import chat_protocol
@@ -25,8 +25,8 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Session
 from virc.reasoning.writing import written
 from virc.rewards import rollouts
-from virc.rewards.judging import WAITED, Exchange, Waited
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
+from virc.rewards.judging import JUDGE_USAGE, Exchange, JudgeUsage
 from virc.rewards.needs import columns_of, missing_columns
 from virc.rewards.of_system import judged_reward, means_here
 from virc.rewards.registry import Scored, Total
@@ -125,11 +125,11 @@ def try_reward(
         report.warn(*warning)
     for lacks, hint in missing_columns(total, source):
         raise ConfigError(lacks, hint)
-    means = means_here(reward, report)
+    context = means_here(reward, report)
     try:
-        found = [*tried(replies(source, named, reward, rows, reply), total, means, source.format == rl.NAME)]
+        found = [*tried(replies(source, named, reward, rows, reply), total, context, source.format == rl.NAME)]
     finally:
-        means.close()
+        context.close()
     warn_not_copied(report.warn)
     if reply is None and _scores_answers(source) and found and all(each.scored.total == 0 for each in found):
         sentence = r"each right answer is worth 0 as it is written here: without \boxed{}, and without calls"
@@ -179,9 +179,9 @@ def replies(
             yield number, samples
 
 
-def _with_references(rows: Iterable[NumberedRow]) -> Iterator[tuple[int, Record]]:
+def _with_references(rows: Iterable[ParsedRow]) -> Iterator[tuple[int, Record]]:
     """Rows of single units, each with its number and its reply; that of a published row stands in the next row."""
-    following: NumberedRow | None
+    following: ParsedRow | None
     for row, following in pairwise(chain(rows, [None])):
         assert row
         record, before = row.known(), row.known().messages
@@ -197,7 +197,7 @@ def _right_answer(record: Record, protocol: Protocol) -> str:
 
 
 def tried(
-    rows: Iterable[tuple[int, Sequence[Sample]]], total: Total, means: Means, units: bool = False
+    rows: Iterable[tuple[int, Sequence[Sample]]], total: Total, context: RewardContext, units: bool = False
 ) -> Iterator[Tried]:
     """Score replies; `units`: each is a unit of its own, and no rollout."""
     first_rows: dict[int, int] = {}  # hash of a prompt -> the first row that has it
@@ -207,9 +207,9 @@ def tried(
         record = samples[0].prompt.record
         first = first_rows.setdefault(hash((record.messages, record.images)), number)
         exchanges = list[Exchange]()
-        WAITED.set(Waited(exchanges))
+        JUDGE_USAGE.set(JudgeUsage(exchanges))
         with at_place(f"row {number}", (ConfigError, DataError)):
-            found = await rollouts.score(samples, rollouts.ends(samples[-1]), total, means)
+            found = await rollouts.score(samples, rollouts.ends(samples[-1]), total, context)
         exchanges.sort(key=lambda each: each.name)  # judges answer in any order
         text = "\n".join(each.text for each in samples)
         turn, scored = (samples[0].kind, found.units[0]) if units else (found.ended, _of_rollout(found))

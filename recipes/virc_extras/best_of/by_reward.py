@@ -15,7 +15,7 @@ from virc.data.rows.record import Picture, Record
 from virc.models import registry as models
 from virc.models.load import Opened
 from virc.reasoning.session import Session
-from virc.rewards.means import JUDGE
+from virc.rewards.context import JUDGE
 from virc.rewards.needs import without_judge
 from virc.rewards.of_system import judged_reward
 from virc.rewards.registry import Total

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from virc.core.extras import require
 from virc.scoring.score import UNREADABLE
-from virc.solving.rows import BatchRow, as_row
+from virc.solving.rows import ProblemRow, as_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,12 +32,12 @@ QUESTIONS = (
 _WORDS = "It was late when the train came in and nobody spoke of the weather or of what had been lost".split()
 
 
-def rows(folder: Path, split: str | None) -> Iterator[BatchRow]:
+def rows(folder: Path, split: str | None) -> Iterator[ProblemRow]:
     require("matplotlib", f"drawing the pictures of {NAME}", "plot")
     return _drawn(random.Random(SEED))
 
 
-def _drawn(rng: random.Random) -> Iterator[BatchRow]:
+def _drawn(rng: random.Random) -> Iterator[ProblemRow]:
     from virc.reasoning.images import Shown
 
     for number in range(1, COUNT + 1):

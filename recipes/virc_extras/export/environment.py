@@ -32,7 +32,7 @@ from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session
 from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.of_system import means_here
 from virc.rewards.registry import Total
 from virc.rewards.rollouts import Rollout
@@ -159,7 +159,7 @@ class Environment:
         return rewards.of(self.reward, self.system.file.parent)
 
     @cached_property
-    def _means(self) -> Means:
+    def _means(self) -> RewardContext:
         assert self.reward
         return means_here(self.reward, Reporter(lambda event: print(f"virc: {event.text}", file=sys.stderr)))
 

@@ -29,7 +29,7 @@ from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import QWEN2
 from virc.rewards import needs
 from virc.rewards import registry as rewards
-from virc.rewards.means import JUDGE, NO_JUDGE
+from virc.rewards.context import JUDGE, NO_JUDGE
 from virc.stages.resolve import resolve
 from virc.systems import files, speech, texts
 from virc.systems import registry as systems

@@ -32,7 +32,7 @@ from virc.solving.batch import RowDone, through
 from virc.solving.image_source import TRUST
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress as Pace
-from virc.solving.rows import BatchRow as AskedRow
+from virc.solving.rows import ProblemRow as AskedRow
 from virc.solving.setup import Setup
 from virc.systems import texts
 from virc_extras.make import registry

@@ -40,7 +40,7 @@ from virc.data.sample.pairing import Grader
 from virc.data.sample.rollouts import Rollout, SampledProblem
 from virc.reasoning.opening.pictures import open_image
 from virc.solving.image_source import files_of
-from virc.solving.rows import BatchRow as AskedRow
+from virc.solving.rows import ProblemRow as AskedRow
 from virc.solving.rows import file_name
 from virc_extras.pipelines.asking import Roles
 from virc_extras.pipelines.roles import OpenRole

@@ -12,7 +12,7 @@ from virc.core.timeouts import Deadline, Stop
 from virc.reasoning.opening.pictures import opened_all
 from virc.solving.batch import Outage, RowDone, SolveRows, through
 from virc.solving.image_source import files_of, looked_at, losses
-from virc.solving.rows import BatchRow, file_name
+from virc.solving.rows import ProblemRow, file_name
 from virc_extras.pipelines.roles import OpenRole
 from virc_extras.pipelines.solve import PipelineSetup, Task, solve_problem
 
@@ -28,7 +28,7 @@ def rows_solver(
     opened = [role.opened for role in roles.values()]
     outage = Outage(lambda: all(each.answers() for each in opened if each.answers), note)
 
-    def work(row: BatchRow) -> RowDone:
+    def work(row: ProblemRow) -> RowDone:
         began, solving = time.monotonic(), setup.setup.config
         deadline = Deadline(solving.timeout)
         try:
@@ -43,7 +43,7 @@ def rows_solver(
         fields |= {"pictures": seen, "warnings": losses(seen, row.pictures)}
         return RowDone(row, fields | {"seconds": round(time.monotonic() - began, 3)}, None, untraced)
 
-    def solve(rows: Iterable[BatchRow], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None) -> None:
+    def solve(rows: Iterable[ProblemRow], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None) -> None:
         through(rows, claims, work, on_row, workers, outage, stop)
 
     return solve

@@ -121,7 +121,7 @@ def speaker(
         with asked.turn:
             check()
             if deadline.left() == 0:
-                raise one.late(deadline)
+                raise one.deadline_error(deadline)
             if asked.role.own_protocol:
                 solved = _solved(asked, turns[-1].prompt, shown, sampling, deadline, max_turns, on_piece)
                 return Spoken(*solved, sizes)

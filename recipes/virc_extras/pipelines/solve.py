@@ -26,7 +26,7 @@ from virc.reasoning.images import OpenedImage
 from virc.reasoning.messages import printable
 from virc.reasoning.opening.pictures import opened_all
 from virc.solving.image_source import Picture, files_of, page_file, report_losses
-from virc.solving.one import late
+from virc.solving.one import deadline_error
 from virc.solving.outcome import Fields, settings
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.solution import Solution
@@ -241,7 +241,7 @@ def solve_problem(
     def check_time() -> None:
         check()
         if deadline.left() == 0:
-            raise late(deadline)
+            raise deadline_error(deadline)
 
     steps = Run(problem.seed, on_ran, check=check_time)
     turns = setup.setup.config.max_turns

@@ -13,7 +13,7 @@ from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.boxes import LEAST, Overlap, counting, overlap
 from virc.evaluation.columns import Column, Fields
 from virc.evaluation.pages import figures
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
 from virc_cli.console.tables import table
@@ -100,7 +100,7 @@ class Boxes(Column):
     title = "Boxes"
 
     def of_answers(
-        self, problems: Mapping[str, EvalProblem], answers: Answers, folder: EvalFolder | None
+        self, problems: Mapping[str, BenchmarkProblem], answers: Answers, folder: EvalFolder | None
     ) -> Mapping[tuple[str, str], Fields]:
         return {
             (model, id): {"boxes": overlap(line.answer, annotated, line.view, problem.crowds)}

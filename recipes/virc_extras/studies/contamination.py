@@ -21,7 +21,7 @@ from virc.evaluation.pages import figures
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Score, Summary, score
 from virc.runs import run as runs
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 
 class SharedPicture(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Contamination(msgspec.Struct, frozen=True):
     without: Mapping[str, Score]
 
 
-def compare(against: str, rows: Iterable[BatchRow], base: Path, results: Sequence[Result]) -> Contamination:
+def compare(against: str, rows: Iterable[ProblemRow], base: Path, results: Sequence[Result]) -> Contamination:
     """What problems share with the rows of a run and of the runs before it, or with a file or folder of rows."""
     problems = [batch.record_of(row, base) for row in rows]
     own = Copies[Record]()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from virc.evaluation.answered import Answered, Result
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.columns import Column, Fields
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
 from virc.models.costs import amount, total_cost
@@ -17,7 +17,7 @@ class _Costs(Column):
     unverified = ("cost",)
 
     def of_answers(
-        self, problems: Mapping[str, EvalProblem], answers: Answers, folder: EvalFolder | None
+        self, problems: Mapping[str, BenchmarkProblem], answers: Answers, folder: EvalFolder | None
     ) -> Mapping[tuple[str, str], Fields]:
         return {
             (model, id): {"cost": line.cost}

@@ -33,10 +33,10 @@ from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, hashed
 from virc.evaluation.benchmarks.registry import Fields, LocalBenchmark, problems
 from virc.evaluation.columns import Column
 from virc.evaluation.pages import figures
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc_cli.console.tables import table
 from virc_extras.studies import reward_figures
 from virc_extras.studies.environment_rewards import EnvironmentReward, reward_gaps, reward_means
@@ -82,7 +82,7 @@ class Environment(msgspec.Struct, frozen=True):
     def benchmark(self) -> LocalBenchmark:
         return LocalBenchmark(self.name, Path.cwd(), self._rows, published=True)
 
-    def _rows(self) -> Iterator[BatchRow]:
+    def _rows(self) -> Iterator[ProblemRow]:
         tasks = enumerate(self.interface.tasks, 1)
         placed = ((f"problem {at} of {self.name}", {"id": at, "task": task}) for at, task in tasks)
         return problems(placed, self._problem)
@@ -107,12 +107,12 @@ class Environment(msgspec.Struct, frozen=True):
     def score(
         self,
         model: str,
-        rows: Iterable[BatchRow],
+        rows: Iterable[ProblemRow],
         lines: Mapping[str, AnswerLine],
         folder: EvalFolder,
         report: Reporter,
     ) -> None:
-        async def score(row: BatchRow, line: AnswerLine) -> EnvironmentReward:
+        async def score(row: ProblemRow, line: AnswerLine) -> EnvironmentReward:
             task = self.interface.tasks[row.line - 1]
             try:
                 scoring = self.interface.score(task, self._text_for(line))
@@ -160,7 +160,7 @@ class Rewards(Column):
     def score(
         self,
         model: str,
-        rows: Iterable[BatchRow],
+        rows: Iterable[ProblemRow],
         lines: Mapping[str, AnswerLine],
         folder: EvalFolder,
         report: Reporter,
@@ -169,7 +169,7 @@ class Rewards(Column):
             self._environment.score(model, rows, lines, folder, report)
 
     def of_answers(
-        self, problems: Mapping[str, EvalProblem], answers: Answers, folder: EvalFolder | None
+        self, problems: Mapping[str, BenchmarkProblem], answers: Answers, folder: EvalFolder | None
     ) -> Mapping[tuple[str, str], Fields]:
         if not (self._environment and folder):
             return {}

@@ -16,7 +16,7 @@ from virc.core.files import contents, write_whole, writing
 from virc.core.result_log import Id
 from virc.core.text import clause
 from virc.evaluation.answers import AnswerLine, EvalFolder
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc_extras.studies.environment_rewards import EnvironmentReward
 
 SCHEMA = "virc.rewarded/2"
@@ -44,11 +44,11 @@ def keep_rewards(
     environment: str,
     digest: str,
     model: str,
-    rows: Iterable[BatchRow],
+    rows: Iterable[ProblemRow],
     lines: Mapping[str, AnswerLine],
     folder: EvalFolder,
     report: Reporter,
-    score: Callable[[BatchRow, AnswerLine], Awaitable[EnvironmentReward]],
+    score: Callable[[ProblemRow, AnswerLine], Awaitable[EnvironmentReward]],
 ) -> None:
     """Write the rewards of a model's answers; `score` is asked for those that the file does not have.
 
@@ -59,14 +59,14 @@ def keep_rewards(
     before = {each.key: each for each in _read(file) if each.reward.failure is None}
     found = list[_RewardLine]()
 
-    async def scored(row: BatchRow, line: AnswerLine) -> _RewardLine:
+    async def scored(row: ProblemRow, line: AnswerLine) -> _RewardLine:
         assert row.id is not None
         key = (str(row.id), line.row, line.replies_digest, digest)
         if key in before:
             return before[key]
         return _RewardLine(SCHEMA, row.id, line.row, line.replies_digest, digest, model, await score(row, line))
 
-    async def scored_together(answered: Iterable[tuple[BatchRow, AnswerLine]]) -> list[_RewardLine]:
+    async def scored_together(answered: Iterable[tuple[ProblemRow, AnswerLine]]) -> list[_RewardLine]:
         return await asyncio.gather(*(scored(*each) for each in answered))
 
     answered = ((row, lines[str(row.id)]) for row in rows if str(row.id) in lines)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from virc_extras.video.spans import ends_iou, length_of, spans_of
 
 if TYPE_CHECKING:
-    from virc.rewards.means import Means
+    from virc.rewards.context import RewardContext
     from virc.rewards.sample import Sample
 
 NAME = "span_iou_ends"
 
 
-def score(sample: "Sample", means: "Means") -> float | None:
+def score(sample: "Sample", context: "RewardContext") -> float | None:
     """The IoU of the spans times the closeness of their ends; the row has the length of its clip as a column."""
     if sample.answer is None:
         return None

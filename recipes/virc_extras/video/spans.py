@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from virc.rewards.means import UnscoredError
+from virc.rewards.context import UnscoredError
 from virc_extras.studies.intervals import Span, iou
 from virc_extras.video.sampling import from_clock
 

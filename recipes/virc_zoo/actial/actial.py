@@ -8,7 +8,7 @@ Source: warmsnow-sh/Actial@32f46c3, verl/utils/reward_score/reward_custom.py, co
 import re
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 
@@ -20,7 +20,7 @@ _ANSWER = re.compile("<answer>", re.IGNORECASE)
 _END = re.compile("</answer>", re.IGNORECASE)
 
 
-def right(sample: Sample, means: Means) -> float:
+def right(sample: Sample, context: RewardContext) -> float:
     """Whether the first answer is the row's, letter by letter: 1 or 0."""
     text, start = sample.text, _ANSWER.search(sample.text)
     end = _END.search(text, start.end()) if start else None
@@ -28,7 +28,7 @@ def right(sample: Sample, means: Means) -> float:
     return float(said != "" and said == sample.prompt.record.answer)
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is a thought and an answer, with white space alone around them: 1 or 0."""
     text = sample.text.strip()
     between = _BETWEEN.search(text, len("<think>")) if _THOUGHT.match(text) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import CallResult, Sample
 from virc_zoo.deepeyes.deepeyes import completion
@@ -22,24 +22,24 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), lambda reply: float("1
 
 
 @asks(ASKED)
-async def judged(sample: Sample, means: Means) -> float | None:
+async def judged(sample: Sample, context: RewardContext) -> float | None:
     """Whether the judge calls it right: 1 or 0. Raises DataError: the row has a task that no judge grades."""
     if (task := sample.prompt.columns.get("ability")) in ("forzenlake", "visual_reasoning"):
         raise DataError(f"rows of AdaReasoner of the ability {task!r} need tools that are not here")
-    if not formed(sample, means):
+    if not formed(sample, context):
         return None
     said = next(between(completion(sample), "<response>", "</response>"), "")
-    return (await ASKED.asked(sample, means, "adareasoner", answer=said.strip())).value
+    return (await ASKED.asked(sample, context, "adareasoner", answer=said.strip())).value
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether its marks are in order: 1 or 0."""
     text, marks = completion(sample), ("think", "tool_call", "response")
     opened, closed = ([text.count(f"<{end}{mark}>") for mark in marks] for end in ("", "/"))
     return float(opened == closed and opened[2] == 1 and opened[0] == opened[1] + 1)
 
 
-def called(sample: Sample, means: Means) -> float:
+def called(sample: Sample, context: RewardContext) -> float:
     """What its calls are worth: 0 to 4."""
     worth = [*map(_worth, sample.calls)]
     while worth and not worth[-1]:

@@ -19,7 +19,7 @@ verl/workers/reward_manager/naive.py. What differs, further than in `virc_zoo.de
 from collections.abc import Sequence
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.rollouts import of_last_reply
@@ -33,21 +33,21 @@ _EVEN = 0.5
 judged, viewed = deepeyes.judged, deepeyes.viewed
 
 
-def orderly(sample: Sample, means: Means) -> float:
+def orderly(sample: Sample, context: RewardContext) -> float:
     """0, or -1 where DeepEyes' form is broken, there is no mode, or the calls are not those of the mode."""
     text = deepeyes.completion(sample)
     opened, closed = text.count("<tool_call>"), text.count("</tool_call>")
-    match mode(sample, means):
+    match mode(sample, context):
         case None:
             fits = False
         case 0.0:
             fits = opened + closed == 0
         case _:
             fits = opened == closed > 0
-    return deepeyes.orderly(sample, means) if fits else -1.0
+    return deepeyes.orderly(sample, context) if fits else -1.0
 
 
-def mode(sample: Sample, means: Means) -> float | None:
+def mode(sample: Sample, context: RewardContext) -> float | None:
     """1 where the rollout begins with <tool_on>, 0 with <tool_off>; none elsewhere."""
     return _mode(deepeyes.completion(sample))
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks
 from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import ASKED, goes_on
@@ -35,16 +35,16 @@ _MOST_WORDS = 1000
 
 
 @asks(ASKED)
-async def judged(sample: Sample, means: Means) -> float | None:
+async def judged(sample: Sample, context: RewardContext) -> float | None:
     """Whether the judge calls the last answer right, also where there is none: 1 or 0; not of replies that look."""
     if goes_on(sample.text):
         return None
-    found = await ASKED.asked(sample, means, JUDGE, answer=answer_of(completion(sample)))
+    found = await ASKED.asked(sample, context, JUDGE, answer=answer_of(completion(sample)))
     sample.why["judged"] = found.why
     return found.value
 
 
-def orderly(sample: Sample, means: Means) -> float:
+def orderly(sample: Sample, context: RewardContext) -> float:
     """Whether marks of thoughts and answers are in pairs, one at least, and the answer has at most 1,000 words."""
     text = completion(sample)
     pairs = [(text.count(f"<{mark}>"), text.count(f"</{mark}>")) for mark in ("think", "answer")]
@@ -52,7 +52,7 @@ def orderly(sample: Sample, means: Means) -> float:
     return float(paired and len(answer_of(text).split()) <= _MOST_WORDS)
 
 
-def called(sample: Sample, means: Means) -> float:
+def called(sample: Sample, context: RewardContext) -> float:
     """Whether the rollout writes a tool call: 1 or 0."""
     return float("<tool_call>" in completion(sample))
 

@@ -29,7 +29,7 @@ from typing import Any, TypeGuard
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.rewards import published
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import graded
 from virc_zoo.rollouts import of_last_reply
@@ -50,23 +50,23 @@ _MAX_BITS = 1_000  # of a whole number; larger ones are no floats, and have no t
 _BLOCK = re.compile(r"```(?:python|py)?\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the last box has the right answer: 1 or 0."""
     answer = published.boxed(sample.text)
-    return 0.0 if answer is None else await graded(answer, sample, means)
+    return 0.0 if answer is None else await graded(answer, sample, context)
 
 
-async def decision(sample: Sample, means: Means) -> float:
+async def decision(sample: Sample, context: RewardContext) -> float:
     """Whether the strategy is that of the row: 1 with a right answer, 0.5 with a wrong one, else 0."""
     wanted = _STRATEGY.get(str(sample.prompt.columns.get("programmability")).lower())
     if wanted is None:
         raise DataError("the row has neither high nor low in its column programmability")
     if strategy(sample.text) != wanted:
         return 0.0
-    return 1.0 if await right(sample, means) else _PARTIAL
+    return 1.0 if await right(sample, context) else _PARTIAL
 
 
-def data(sample: Sample, means: Means) -> float:
+def data(sample: Sample, context: RewardContext) -> float:
     """How well the table of the reply's code is that of the row: 0 to 1; 0 of a reply without code."""
     if strategy(sample.text) != _STRATEGY["high"]:
         return 0.0
@@ -74,7 +74,7 @@ def data(sample: Sample, means: Means) -> float:
     return likeness(said, true) if said and true else 0.0
 
 
-def boxed(sample: Sample, means: Means) -> float:
+def boxed(sample: Sample, context: RewardContext) -> float:
     r"""Whether the reply has a \boxed{}: 1 or 0."""
     return float(published.boxed(sample.text) is not None)
 

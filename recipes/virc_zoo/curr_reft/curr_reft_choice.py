@@ -9,7 +9,7 @@ iou_reward and format_reward.
 
 import re
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.curr_reft import curr_reft_judge
 from virc_zoo.graders import texts_agree
@@ -19,7 +19,7 @@ framed, total, whole = curr_reft_judge.framed, curr_reft_judge.total, curr_reft_
 _LETTER = re.compile(r"(?<![A-Za-z])([A-E])(?![A-Za-z])")
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer has the letters of the row's: 1 or 0."""
     said = curr_reft_judge.answer_of(sample.text)
     if said is None:

@@ -10,7 +10,7 @@ iou_reward and format_reward.
 import re
 from typing import Any
 
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
@@ -26,16 +26,16 @@ _YES = re.compile(r"(?<![a-z])(yes|true|correct)(?![a-z])")
 _NO = re.compile(r"(?<![a-z])(no|false|incorrect)(?![a-z])")
 
 
-def framed(sample: Sample, means: Means) -> float:
+def framed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is a thought and an answer, which for rows of detection has a box in braces: 1 or 0."""
-    if not visual_rft.framed(sample, means) or task(sample.prompt) != "detection":
-        return visual_rft.framed(sample, means)
+    if not visual_rft.framed(sample, context) or task(sample.prompt) != "detection":
+        return visual_rft.framed(sample, context)
     inside = _THEN.split(sample.text, 1)[1].removesuffix("</answer>")
     start, stop = inside.find("{"), inside.rfind("}")
     return float(start >= 0 and _BOX.search(inside, start, max(start, stop)) is not None)
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer says yes or no as the row does: 1 or 0."""
     said = _yes_or_no(answer_of(sample.text) or "")
     if said is not None and said == _yes_or_no(sample.prompt.key.answer):

@@ -19,7 +19,7 @@ import re
 from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc.scoring.boxes import Box, iou
 from virc.scoring.likeness import set_overlap
@@ -38,7 +38,7 @@ _BEGIN = "<answer>"
 _MOST = 40_000  # characters of an answer in which boxes are looked for
 
 
-def found(sample: Sample, means: Means) -> float | None:
+def found(sample: Sample, context: RewardContext) -> float | None:
     """Whether the box overlaps the row's by an IoU over 0.5: 1 or 0; of rows of detection."""
     if curr_reft_judge.task(sample.prompt) != "detection":
         return None
@@ -50,7 +50,7 @@ def found(sample: Sample, means: Means) -> float | None:
     return float(iou(box, wanted[0]) > 0.5)
 
 
-def named(sample: Sample, means: Means) -> float | None:
+def named(sample: Sample, context: RewardContext) -> float | None:
     """Names in the answer and in the row's by names in either, 0 to 1; a list in brackets has 0; of rows of classes."""
     if curr_reft_judge.task(sample.prompt) != "classify":
         return None
@@ -58,7 +58,7 @@ def named(sample: Sample, means: Means) -> float | None:
     return 0.0 if "[" in said else set_overlap(_names(said), _names(sample.prompt.key.answer))
 
 
-async def solved(sample: Sample, means: Means) -> float | None:
+async def solved(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer is right by math-verify, by its letters, or as a part of the row's: 1 or 0; of mathematics."""
     if curr_reft_judge.task(sample.prompt) != "math":
         return None
@@ -70,12 +70,12 @@ async def solved(sample: Sample, means: Means) -> float | None:
     return float(await texts_agree(sample.text, curr_reft_judge.solution(sample.prompt)))
 
 
-async def near(sample: Sample, means: Means) -> float | None:
+async def near(sample: Sample, context: RewardContext) -> float | None:
     """1 where the embeddings of both answers have a cosine over 0.95, 0.2 over 0.9, else 0; of rows of coco_vqa."""
     if curr_reft_judge.task(sample.prompt) != "coco_vqa":
         return None
     said = next(between(sample.text), sample.text)
-    like = await means.asked("embedder").similarity("near", said, sample.prompt.key.answer)
+    like = await context.asked("embedder").similarity("near", said, sample.prompt.key.answer)
     sample.why["near"] = like.why
     return 1.0 if like.value > 0.95 else 0.2 if like.value > 0.9 else 0.0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
@@ -41,19 +41,19 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict)
 
 
 @asks(ASKED)
-async def judged(sample: Sample, means: Means) -> float | None:
+async def judged(sample: Sample, context: RewardContext) -> float | None:
     """Whether the judge of DeepEyes calls the answer right: 1 or 0; of replies that end a rollout only."""
     if goes_on(sample.text):
         return None
     answer = answer_of(completion(sample))
     if len(answer) >= _LONG:
         return 0.0
-    found = await ASKED.asked(sample, means, JUDGE, answer=answer)
+    found = await ASKED.asked(sample, context, JUDGE, answer=answer)
     sample.why["judged"] = found.why
     return found.value
 
 
-def orderly(sample: Sample, means: Means) -> float:
+def orderly(sample: Sample, context: RewardContext) -> float:
     """0, or -1 where marks of thoughts, images or the answer are not in pairs, or the answer is long."""
     text = completion(sample)
     pairs = (
@@ -65,7 +65,7 @@ def orderly(sample: Sample, means: Means) -> float:
     return 0.0 if paired and len(answer_of(text)) < _LONG else -1.0
 
 
-def viewed(sample: Sample, means: Means) -> float:
+def viewed(sample: Sample, context: RewardContext) -> float:
     """Whether an image came back in the rollout: 1 or 0."""
     return float("<|vision_start|><|image_pad|>" in completion(sample))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
@@ -86,18 +86,18 @@ def _after_thoughts(text: str) -> str:
 
 
 @asks(ASKED, OF_REASON)
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the judge of DeepEyesV2 calls the answer right: 1 or 0; in rows of reason in one spelling."""
     answer, kind = answer_of(completion(sample)), kind_of(sample)
     if kind == "reason":
         spelled_answer = spelled(answer) if answer else ""
         if not spelled_answer or not sample.prompt.record.answer:
             return 0.0
-        judged = await OF_REASON.asked(sample, means, "right", answer=spelled_answer)
+        judged = await OF_REASON.asked(sample, context, "right", answer=spelled_answer)
     elif answer and len(answer) >= _LONG:
         return 0.0
     else:
-        judged = await ASKED.asked(sample, means, "right", answer=str(answer))
+        judged = await ASKED.asked(sample, context, "right", answer=str(answer))
     sample.why["right"] = judged.why
     return judged.value
 
@@ -117,7 +117,7 @@ def spelled(answer: str) -> str:
     return (whole if whole.isdigit() else answer).strip()
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """1 if there is an answer, and thoughts, code, calls and the answer have as many closing as opening marks."""
     text, kind = completion(sample), kind_of(sample)
     answer, ending = answer_of(text), _after_thoughts(text)
@@ -131,7 +131,7 @@ def _paired(text: str, tag: str) -> bool:
     return text.count(f"<{tag}>") == text.count(f"</{tag}>")
 
 
-def searched(sample: Sample, means: Means) -> float:
+def searched(sample: Sample, context: RewardContext) -> float:
     """Whether there is a call in a row of search: 1 or 0."""
     return float(kind_of(sample) == "search" and "<tool_call>" in completion(sample))
 

@@ -18,7 +18,7 @@ import re
 from typing import Any, NamedTuple
 
 from virc.reasoning.media import PLACES
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import completion
 from virc_zoo.delimiters import between
@@ -43,24 +43,24 @@ class _Looks(NamedTuple):
     timed: int
 
 
-def followed(sample: Sample, means: Means) -> float:
+def followed(sample: Sample, context: RewardContext) -> float:
     """Whether the rollout follows all rules: 1 or 0."""
     return float(_looks(sample) is not None)
 
 
-def right(sample: Sample, means: Means) -> float:
+def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is that of the row, to the letter: 1 or 0."""
     looks = _looks(sample)
     return float(looks is not None and looks.answer == sample.prompt.record.answer)
 
 
-def chosen(sample: Sample, means: Means) -> float:
+def chosen(sample: Sample, context: RewardContext) -> float:
     """Whether frames were chosen: 1 or 0."""
     looks = _looks(sample)
     return float(looks is not None and looks.chosen > 0)
 
 
-def timed(sample: Sample, means: Means) -> float:
+def timed(sample: Sample, context: RewardContext) -> float:
     """Whether a time was asked for that the question may be about: 1 or 0."""
     looks = _looks(sample)
     return float(looks is not None and looks.timed > 0 and _CLOCK.search(sample.prompt.question) is not None)

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, grade, published
 from virc.rewards.sample import Sample
 from virc.scoring.likeness import edit_similarity
@@ -29,7 +29,7 @@ ASKED = {file.stem.removeprefix("judge-"): published(file, grade(0, 1)) for file
 
 
 @asks(*ASKED.values())
-async def verified(sample: Sample, means: Means) -> float:
+async def verified(sample: Sample, context: RewardContext) -> float:
     """Whether the verifier of the row's domain finds the answer right: 1 or 0; of `ocr` 0 to 1."""
     text, right, domain = sample.text, sample.prompt.key.answer.strip(), str(sample.prompt.columns.get("domain"))
     low, is_boxed = text.lower(), domain == "ocr" or domain in ASKED.keys() - {"general"}
@@ -43,7 +43,7 @@ async def verified(sample: Sample, means: Means) -> float:
     if said.strip() == right or (is_count and said.strip().lstrip("0") == right.lstrip("0")):
         return 1.0
     question, shown = (ASKED[domain], said) if is_boxed else (ASKED["general"], found[1])
-    asked = await question.asked(sample, means, "verified", answer=shown.strip(), reference=right)
+    asked = await question.asked(sample, context, "verified", answer=shown.strip(), reference=right)
     sample.why["verified"] = asked.why
     return asked.value or 0.0
 

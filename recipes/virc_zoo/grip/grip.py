@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, choice, published
 from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import graded
@@ -36,12 +36,12 @@ _SALIENCE = "salience"
 formed = visual_rft.framed
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is right: 1 or 0."""
-    return 0.0 if sample.answer is None else await graded(sample.answer, sample, means)
+    return 0.0 if sample.answer is None else await graded(sample.answer, sample, context)
 
 
-def found(sample: Sample, means: Means) -> float:
+def found(sample: Sample, context: RewardContext) -> float:
     """How well the boxes between <box> and </box> cover those of the row, by their salience: 0 to 1."""
     from virc_extras.studies.box_sets import weighted_overlap
 
@@ -57,11 +57,11 @@ def found(sample: Sample, means: Means) -> float:
 
 
 @asks(ASKED)
-async def reasoned(sample: Sample, means: Means) -> float:
+async def reasoned(sample: Sample, context: RewardContext) -> float:
     """Whether the judge finds a sound way of reasoning in the thought: 1 or 0; 0 without a thought."""
     if not (sample.turn and sample.turn.think):
         return 0.0
-    verdict = await ASKED.asked(sample, means, "reasoned")
+    verdict = await ASKED.asked(sample, context, "reasoned")
     sample.why["reasoned"] = verdict.why
     return verdict.value or 0.0
 

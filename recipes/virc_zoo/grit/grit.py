@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc.rewards.terms.text import token_ids
@@ -61,17 +61,17 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=3)
 
 
 @asks(ASKED)
-async def judged(sample: Sample, means: Means) -> float:
+async def judged(sample: Sample, context: RewardContext) -> float:
     """1 if the judge scores the text after the first <answer> over 0; else 0, as without one and in rows of OVD."""
     _, marked, after = sample.text.partition("<answer>")
     if not marked or "ovd" in _set(sample):
         return 0.0
-    result = await ASKED.asked(sample, means, JUDGE, answer=after.partition("</answer>")[0])
+    result = await ASKED.asked(sample, context, JUDGE, answer=after.partition("</answer>")[0])
     sample.why["judged"] = result.why
     return result.value or 0.0
 
 
-def worded(sample: Sample, means: Means) -> float:
+def worded(sample: Sample, context: RewardContext) -> float:
     """BLEU of single words of all text behind the first <answer>, 0 to 1, without letter case and signs.
 
     Source: Papineni et al., BLEU (2002), as `sentence_bleu` of NLTK has it with the weights 1, 0, 0, 0.
@@ -83,17 +83,17 @@ def worded(sample: Sample, means: Means) -> float:
     return share * min(1.0, math.exp(1 - len(right) / len(said)))
 
 
-def answered(sample: Sample, means: Means) -> float:
+def answered(sample: Sample, context: RewardContext) -> float:
     """1 where <answer> stands in the reply once, 0.5 where more often, else 0."""
     return {0: 0.0, 1: 1.0}.get(sample.text.count("<answer>"), 0.5)
 
 
-def boxed(sample: Sample, means: Means) -> float:
+def boxed(sample: Sample, context: RewardContext) -> float:
     """Whether a box stands before the first <rethink>: 1 or 0."""
     return float(bool(_boxes(sample.text)))
 
 
-def counted(sample: Sample, means: Means) -> float | None:
+def counted(sample: Sample, context: RewardContext) -> float | None:
     """1 if there are as many boxes as the answer says, else 0; None for rows that are not of TallyQA."""
     if _set(sample) != "tallyqa":
         return None
@@ -105,7 +105,7 @@ def counted(sample: Sample, means: Means) -> float | None:
     return float(boxes is not None and boxes == right)
 
 
-def ordered(sample: Sample, means: Means) -> float:
+def ordered(sample: Sample, context: RewardContext) -> float:
     """How many tags come in order, and whether a thought of two words is between the first two: 0 to 1 in fifths."""
     rest, points = sample.text, 0
     for tag in _TAGS:
@@ -119,10 +119,10 @@ def ordered(sample: Sample, means: Means) -> float:
     return points / (len(_TAGS) + 1)
 
 
-def varied(sample: Sample, means: Means) -> float:
+def varied(sample: Sample, context: RewardContext) -> float:
     """1, less how often eight words are repeated at once, less how often eight tokens are: -1 to 1."""
     words = sample.text.split()
-    ids = [*token_ids(sample, means), _END][:_MOST_IDS]
+    ids = [*token_ids(sample, context), _END][:_MOST_IDS]
     if len(words) < _RUN or len(ids) < 2 * _RUN:
         return 1.0
     return 1 - _repeats(words) / max(1, len(words) - _RUN) - _repeats(ids) / (len(ids) - 2 * _RUN + 1)

@@ -10,7 +10,7 @@ and is worth 0 here.
 from pathlib import Path
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
@@ -33,13 +33,13 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=5)
 
 
 @asks(ASKED)
-async def judged(sample: Sample, means: Means) -> float | None:
+async def judged(sample: Sample, context: RewardContext) -> float | None:
     """Whether the judge of Mini-o3 calls the answer right: 1 or 0; of replies behind which there is an answer."""
     said = [message.content for message in sample.prompt.record.messages if message.role == "assistant"]
     found = next(between(" ".join((*said, sample.text))), None)
     if found is None:
         return None
-    asked = await ASKED.asked(sample, means, JUDGE, answer=found)
+    asked = await ASKED.asked(sample, context, JUDGE, answer=found)
     sample.why["judged"] = asked.why
     return asked.value
 

@@ -8,7 +8,7 @@ Source: yjainqdc/MPCC-GRPO_with_prior_sample, train_script/reward_zoo.py, reward
 from importlib.util import find_spec
 from typing import Any
 
-from virc.rewards.means import NO_RAPIDFUZZ, Means, UnscoredError
+from virc.rewards.context import NO_RAPIDFUZZ, RewardContext, UnscoredError
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 
@@ -17,7 +17,7 @@ whole = of_last_reply
 _FRAMED = 0.6
 
 
-def likeness(sample: Sample, means: Means) -> float:
+def likeness(sample: Sample, context: RewardContext) -> float:
     """Share of the letters of both texts that stay where one is made the other, 0 to 1; 0 without a thought's end."""
     if find_spec("rapidfuzz") is None:
         raise UnscoredError(NO_RAPIDFUZZ)
@@ -29,7 +29,7 @@ def likeness(sample: Sample, means: Means) -> float:
     return Indel.normalized_similarity(said, right) if end else 0.0
 
 
-def framed(sample: Sample, means: Means) -> float:
+def framed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply begins with a marked thought and ends with a marked answer behind it: 1 or 0."""
     thought, end, behind = sample.text.removesuffix("\n").partition("</think>")
     inside = behind.partition("<answer>")[2]

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import texts_agree
@@ -21,7 +21,7 @@ whole = of_last_reply
 _ACTIONS = re.compile(r'"actions"\s*:\s*(?=\[)')
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is right: 1 or 0."""
     solution, said = sample.prompt.key.answer, answered(sample.text)
     if await texts_agree(sample.text, solution):

@@ -9,7 +9,7 @@ answer that mathruler takes over two seconds of CPU for is wrong.
 
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import on_one_line
 from virc_zoo.graders import equal
@@ -20,7 +20,7 @@ TERMS = ("answer", "concluded")
 whole = of_last_reply
 
 
-async def answer(sample: Sample, means: Means) -> float:
+async def answer(sample: Sample, context: RewardContext) -> float:
     """Whether what stands in the first marks of an answer, or the whole reply, is right: 1 or 0."""
     found = on_one_line(sample.text)
     said = (sample.text if found is None else found).strip()
@@ -29,7 +29,7 @@ async def answer(sample: Sample, means: Means) -> float:
     return float(await equal(said, right.strip()) or said.lower() == right.lower())
 
 
-def concluded(sample: Sample, means: Means) -> float:
+def concluded(sample: Sample, context: RewardContext) -> float:
     """0 where nothing stands between the last </think> and the <answer> behind it, else 1."""
     if "</think>" not in sample.text or "<answer>" not in sample.text:
         return 1.0

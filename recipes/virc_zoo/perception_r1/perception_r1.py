@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc.rewards.terms.text import penalty
@@ -65,14 +65,14 @@ def _last(text: str, start: str, end: str) -> str:
 ASKED = published(Path(__file__).with_name("judge.yaml"), share)
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is right: 1 or 0."""
     marked = on_one_line(sample.text)
     said = (sample.text if marked is None else marked).strip()
     return float(await texts_agree(sample.prompt.key.answer.strip(), said))
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is a thought and an answer with a box, each between its marks on lines of their own: 1 or 0."""
     text, at = sample.text, len(_BEGIN)
     if not (text.startswith(_BEGIN) and text.endswith(_END)):
@@ -86,16 +86,16 @@ def formed(sample: Sample, means: Means) -> float:
 
 
 @asks(ASKED)
-async def stated(sample: Sample, means: Means) -> float:
+async def stated(sample: Sample, context: RewardContext) -> float:
     """The share of the row's facts that the judge finds in the reply: 0 to 1."""
     if not sample.prompt.columns.get(_FACTS):
         return 0.0
-    found = await ASKED.asked(sample, means, "stated")
+    found = await ASKED.asked(sample, context, "stated")
     sample.why["stated"] = found.why
     return found.value
 
 
-def varied(sample: Sample, means: Means) -> float:
+def varied(sample: Sample, context: RewardContext) -> float:
     """Minus the share of the reply's 20-grams that occurred before: -1 to 0."""
     return penalty(sample.text, _NGRAM)
 

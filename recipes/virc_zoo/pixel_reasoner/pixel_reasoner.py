@@ -16,7 +16,7 @@ number in the first group of a batch, here of the rollout itself.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import completion
 from virc_zoo.delimiters import on_one_line
@@ -44,7 +44,7 @@ def references(sample: Sample) -> list[str]:
     return [*map(str, sample.prompt.columns.get("answers") or [sample.prompt.key.answer])]
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is right: 1, 0, or -1 where nothing can be parsed."""
     text, value = completion(sample).lower(), 0.0
     for answer in _lowered(references(sample)):
@@ -76,17 +76,17 @@ def _candidates(text: str) -> Iterator[str]:
     yield text
 
 
-def failed(sample: Sample, means: Means) -> float:
+def failed(sample: Sample, context: RewardContext) -> float:
     """Whether the last call before the reply could not be carried out: 1 or 0."""
     return float(bool(sample.prompt.calls) and sample.prompt.calls[-1].fault is not None)
 
 
-def called(sample: Sample, means: Means) -> float:
+def called(sample: Sample, context: RewardContext) -> float:
     """Whether the reply calls a tool: 1 or 0."""
     return float(sample.text.endswith("</tool_call>"))
 
 
-def clip(sample: Sample, means: Means) -> float:
+def clip(sample: Sample, context: RewardContext) -> float:
     """Whether the row is about a video: 1 or 0."""
     return float(bool(sample.prompt.columns.get("is_video")))
 

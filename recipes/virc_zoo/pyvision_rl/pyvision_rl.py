@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import Question, asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.deepeyes import deepeyes
@@ -39,12 +39,12 @@ _SOURCES = {
 
 
 @asks(_SEARCH, _CHART, _MATH)
-async def judged(sample: Sample, means: Means) -> float:
+async def judged(sample: Sample, context: RewardContext) -> float:
     """Whether the judge of PyVision-RL calls the answer right: 1 or 0."""
     answer = answer_of(deepeyes.completion(sample))
     if answer is None:
         return 0.0
-    asked = await _question_of(sample).asked(sample, means, JUDGE, answer=answer)
+    asked = await _question_of(sample).asked(sample, context, JUDGE, answer=answer)
     sample.why["judged"] = asked.why
     return asked.value
 
@@ -57,7 +57,7 @@ def _question_of(sample: Sample) -> Question:
     return _SOURCES[source]
 
 
-def short(sample: Sample, means: Means) -> float:
+def short(sample: Sample, context: RewardContext) -> float:
     """Whether the answer has less than 1,000 characters: 1 or 0."""
     return float(len(answer_of(deepeyes.completion(sample)) or "") < _LONG)
 

@@ -9,7 +9,7 @@ train/stage_rl/grpo.py where its scripts name none.
 
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.graders import texts_agree
@@ -21,7 +21,7 @@ whole = of_last_reply
 framed = visual_rft.framed
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is right: 1 or 0."""
     solution = sample.prompt.key.answer
     if answer_of(sample.text) == answer_of(solution):

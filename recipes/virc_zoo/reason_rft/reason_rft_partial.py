@@ -8,7 +8,7 @@ Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, func_accuracy_re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.reason_rft.reason_rft import answer_of
 from virc_zoo.rollouts import of_last_reply
@@ -20,10 +20,10 @@ whole = of_last_reply
 framed = visual_rft.framed
 
 
-def worth(levels: Sequence[Level]) -> Callable[[Sample, Means], float]:
+def worth(levels: Sequence[Level]) -> Callable[[Sample, RewardContext], float]:
     """The term with these levels of `structure.items`."""
 
-    def functions(sample: Sample, means: Means) -> float:
+    def functions(sample: Sample, context: RewardContext) -> float:
         """How much of the functions is right, less where some are repeated and what those right in part may cost."""
         return items(calls(answer_of(sample.text)), calls(sample.prompt.key.answer), levels)
 

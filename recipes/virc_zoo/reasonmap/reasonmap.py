@@ -40,7 +40,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rewardmap import rewardmap
@@ -113,47 +113,47 @@ class Worth(NamedTuple):
     via_stops: float = 0.0
 
 
-def right_short(sample: Sample, means: Means) -> float | None:
+def right_short(sample: Sample, context: RewardContext) -> float | None:
     """Whether the route is right: 1 or 0; of short questions."""
     return _right(sample, "short")
 
 
-def right_long(sample: Sample, means: Means) -> float | None:
+def right_long(sample: Sample, context: RewardContext) -> float | None:
     """Whether the route is right: 1 or 0; of long questions."""
     return _right(sample, "long")
 
 
-def score_short(sample: Sample, means: Means) -> float | None:
+def score_short(sample: Sample, context: RewardContext) -> float | None:
     """The score of a short question, 20 at most."""
     return _worth(sample).score if _question(sample).category == "short" else None
 
 
-def score_long(sample: Sample, means: Means) -> float | None:
+def score_long(sample: Sample, context: RewardContext) -> float | None:
     """The score of a long question, 40 at most."""
     return _worth(sample).score if _question(sample).category == "long" else None
 
 
-def ends(sample: Sample, means: Means) -> float:
+def ends(sample: Sample, context: RewardContext) -> float:
     """Whether the route begins and ends rightly: 1 or 0."""
     return _worth(sample).ends
 
 
-def lines(sample: Sample, means: Means) -> float:
+def lines(sample: Sample, context: RewardContext) -> float:
     """What the lines are worth, 2 a leg."""
     return _worth(sample).lines
 
 
-def stops(sample: Sample, means: Means) -> float:
+def stops(sample: Sample, context: RewardContext) -> float:
     """What departures and arrivals are worth, 2 a leg."""
     return _worth(sample).stops
 
 
-def via_count(sample: Sample, means: Means) -> float | None:
+def via_count(sample: Sample, context: RewardContext) -> float | None:
     """What the numbers of stops between are worth, 10 at most; of long questions that ask for them."""
     return _worth(sample).via_count if _asks_vias(sample) == "count" else None
 
 
-def via_stops(sample: Sample, means: Means) -> float | None:
+def via_stops(sample: Sample, context: RewardContext) -> float | None:
     """What the names of stops between are worth, 10 at most; of long questions that ask for them."""
     return _worth(sample).via_stops if _asks_vias(sample) == "names" else None
 

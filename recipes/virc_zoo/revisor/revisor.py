@@ -18,7 +18,7 @@ import re
 from typing import Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import before_reply, of_last_reply
 
@@ -30,24 +30,24 @@ _SPAN = re.compile(r"\[\s*([\d.]{1,20})\s*,\s*([\d.]{1,20})\s*\]")
 _INTERVAL = ("<time_interval>", "</time_interval>")
 
 
-def right(sample: Sample, means: Means) -> float | None:
+def right(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer has the letter of the row: 1 or 0; None of a span."""
     answer = _last(_written(sample), "<answer>", "</answer>")
     return None if _is_span(sample) else _same(answer, sample) * (len(answer) < _LONG)
 
 
-def second(sample: Sample, means: Means) -> float | None:
+def second(sample: Sample, context: RewardContext) -> float | None:
     """Whether the reply to the frames of the first look alone has it: 1 or 0; None of a span."""
     return None if _is_span(sample) else _same(str(sample.prompt.columns.get("second_reply") or ""), sample)
 
 
-def looked(sample: Sample, means: Means) -> float | None:
+def looked(sample: Sample, context: RewardContext) -> float | None:
     """Whether an interval was shown: 1 or 0; None of a span."""
     shown = any(MARK in each.content for each in before_reply(sample))
     return None if _is_span(sample) else float(shown)
 
 
-def overlap(sample: Sample, means: Means) -> float | None:
+def overlap(sample: Sample, context: RewardContext) -> float | None:
     """The overlap of the last interval with the row's, 0 to 1; None of a question."""
     if not _is_span(sample):
         return None
@@ -62,7 +62,7 @@ def overlap(sample: Sample, means: Means) -> float | None:
     return max(0.0, min(end, last) - max(start, first)) / around if around > 0 else 1.0
 
 
-def malformed(sample: Sample, means: Means) -> float:
+def malformed(sample: Sample, context: RewardContext) -> float:
     """Whether marks are not in pairs, or lack: 1 or 0."""
     text, is_span = _written(sample), _is_span(sample)
     behind = text.split("</think>")[-1]

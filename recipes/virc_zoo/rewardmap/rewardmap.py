@@ -33,7 +33,7 @@ from msgspec import Meta
 
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
@@ -82,7 +82,7 @@ class Leg(msgspec.Struct, frozen=True):
     arrival: str
 
 
-def right(sample: Sample, means: Means) -> float:
+def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer or the route is right: 1 or 0."""
     asked = _question(sample)
     if isinstance(asked, Plan):
@@ -99,7 +99,7 @@ def right(sample: Sample, means: Means) -> float:
     return 0.0
 
 
-def route(sample: Sample, means: Means) -> float | None:
+def route(sample: Sample, context: RewardContext) -> float | None:
     """What parts of a route are worth, 10 at most; of planning only."""
     asked = _question(sample)
     if not isinstance(asked, Plan):
@@ -123,7 +123,7 @@ def route(sample: Sample, means: Means) -> float | None:
     return min(worth, 10.0)
 
 
-def difficulty(sample: Sample, means: Means) -> float:
+def difficulty(sample: Sample, context: RewardContext) -> float:
     """The factor of the reward for the map and the question: 1 to 2."""
     asked = _question(sample)
     has_change = isinstance(asked, Plan) and asked.question_transfer_count > 0

@@ -25,7 +25,7 @@ from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Message
 from virc.rewards import pictures
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, grade
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
@@ -41,7 +41,7 @@ QUESTION = (
 
 
 @asks()
-async def similar(sample: Sample, means: Means) -> float | None:
+async def similar(sample: Sample, context: RewardContext) -> float | None:
     """How alike the judge finds both pictures: 0 to 1; 0 without an answer whose code draws."""
     if sample.kind == "tool":
         return None
@@ -50,17 +50,17 @@ async def similar(sample: Sample, means: Means) -> float | None:
         return 0.0
     both = [pictures.as_shown(sample.prompt, 0), show(drawn, QWEN2)]
     ask = Ask([Message("user", QUESTION, (0, 1))], both)
-    found = await means.asked().verdict("similar", ask, Sampling(temperature=0, max_tokens=64), 1, grade(0, 10))
+    found = await context.asked().verdict("similar", ask, Sampling(temperature=0, max_tokens=64), 1, grade(0, 10))
     sample.why["similar"] = found.why
     return found.value or 0.0
 
 
-async def formed(sample: Sample, means: Means) -> float | None:
+async def formed(sample: Sample, context: RewardContext) -> float | None:
     """Whether the reply is an answer in its marks whose code draws: 1 or 0."""
     return None if sample.kind == "tool" else float(await _drawn(sample) is not None)
 
 
-def drew(sample: Sample, means: Means) -> float | None:
+def drew(sample: Sample, context: RewardContext) -> float | None:
     """Whether a call before the answer drew something: 1 or 0."""
     if sample.kind == "tool":
         return None

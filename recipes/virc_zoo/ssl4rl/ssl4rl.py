@@ -12,7 +12,7 @@ from typing import Any
 
 from virc.core.errors import DataError
 from virc.core.text import plain
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
@@ -25,14 +25,14 @@ _TASKS = ("imagenet_qa", _JIGSAW, "RotationQA", "ContrastiveQA", "PositionQA")
 _SPEAKER = "assistant\n"
 
 
-def right(sample: Sample, means: Means) -> float | None:
+def right(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer is one of the row's: 1 or 0; of all rows but jigsaws."""
     if _task(sample) == _JIGSAW:
         return None
     return float(_said(sample) in [each.strip() for each in sample.prompt.key.answer.split(",")])
 
 
-def placed(sample: Sample, means: Means) -> float | None:
+def placed(sample: Sample, context: RewardContext) -> float | None:
     """The share of pieces whose place is right, 0 to 1; of jigsaws."""
     if _task(sample) != _JIGSAW:
         return None

@@ -12,7 +12,7 @@ its authors was found. Assumed: what is right in parts is no wrong object, and w
 import re
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
@@ -27,17 +27,17 @@ _WRITTEN = re.compile(r"(?<![\w.])(\d+)\.([a-z]+)\.([a-z]+(?:[_-][a-z]+)*(?:\.\d
 framed = visual_rft.framed
 
 
-def matched(sample: Sample, means: Means) -> float:
+def matched(sample: Sample, context: RewardContext) -> float:
     """What the parts that are right are worth: 0 to 5 times the number of right changes."""
     return sum(_WORTH[parts] for parts in _agreeing(sample))
 
 
-def wrong_objects(sample: Sample, means: Means) -> float:
+def wrong_objects(sample: Sample, context: RewardContext) -> float:
     """How many changes were said of objects that did not change so."""
     return float(_agreeing(sample).count(0))
 
 
-def missed_changes(sample: Sample, means: Means) -> float:
+def missed_changes(sample: Sample, context: RewardContext) -> float:
     """By how many changes the answer has too few."""
     return float(max(0, len(changes(sample.prompt.key.answer)) - len(changes(sample.answer))))
 

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 
@@ -21,7 +21,7 @@ _TIME = r"""\s*:\s*"[\d.]+"\s*"""
 _END = re.compile(rf"""</think>\s*{_OPEN}\s*{{\s*"start_time"{_TIME},\s*"end_time"{_TIME}}}\s*{_CLOSE}\Z""")
 
 
-def overlap(sample: Sample, means: Means) -> float:
+def overlap(sample: Sample, context: RewardContext) -> float:
     """How much of the right span the answer names, 0 to 1; 0 where it cannot be read."""
     from virc_extras.video.spans import hull_iou, length_of
 
@@ -37,7 +37,7 @@ def overlap(sample: Sample, means: Means) -> float:
         return 0.0
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is a marked thought and such an answer: 1 or 0."""
     return float(sample.text.startswith(_THOUGHT) and _END.search(sample.text, len(_THOUGHT)) is not None)
 

@@ -9,7 +9,7 @@ Source: hiyouga/EasyR1@39cab8f, verl/utils/reward_score/math.py, later examples/
 
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.graders import boxed_equal
 from virc_zoo.rollouts import of_last_reply
@@ -18,12 +18,12 @@ TERMS = ("right", "formed")
 whole = of_last_reply
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether what stands in the last box is the right answer: 1 or 0."""
     return float(await boxed_equal(_closed_up(sample.text), sample.prompt.key.answer))
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply begins with a thought, and has a box behind it: 1 or 0."""
     return in_format(_closed_up(sample.text))
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between, in_last_box
@@ -93,7 +93,7 @@ def thought_of(text: str) -> str:
 
 
 @asks(ASKED)
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """1 or -1, by PRM800K's grader or math-verify where these find it right, else by the judge; 0 without an answer."""
     answer, reference = answer_of(completion(sample)), sample.prompt.key.answer
     if not answer:
@@ -101,7 +101,7 @@ async def right(sample: Sample, means: Means) -> float:
     said = _bare(answer)
     if await equal(stated(said), reference) or await texts_agree(said, reference):
         return 1.0
-    found = await ASKED.asked(sample, means, "right", answer=answer)
+    found = await ASKED.asked(sample, context, "right", answer=answer)
     sample.why["right"] = found.why
     return found.value
 
@@ -135,7 +135,7 @@ def _before(text: str, mark: str) -> str:
     return text if at < 0 else text[:at].strip()
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether the completion is a thought, one sign of white space, and an answer at its end: 1 or 0."""
     text = completion(sample)
     behind = text.partition("</think>")[2]
@@ -144,7 +144,7 @@ def formed(sample: Sample, means: Means) -> float:
     return float(once and fits)
 
 
-def ran(sample: Sample, means: Means) -> float:
+def ran(sample: Sample, context: RewardContext) -> float:
     """The share of results of code that are not errors, 0 to 1; 0 without code or an answer."""
     text = completion(sample)
     results = list(between(text, "<sandbox_output>", "</sandbox_output>")) if answer_of(text) else []
@@ -153,13 +153,13 @@ def ran(sample: Sample, means: Means) -> float:
 
 
 @asks(CONSISTENCY)
-async def consistent(sample: Sample, means: Means) -> float:
+async def consistent(sample: Sample, context: RewardContext) -> float:
     """Whether the thought leads to the answer, as the judge says: 1 or 0; 0 without an answer."""
     text = completion(sample)
     answer = answer_of(text)
     if not answer:
         return 0.0
-    found = await CONSISTENCY.asked(sample, means, "consistent", thought=thought_of(text)[-_TAIL:], answer=answer)
+    found = await CONSISTENCY.asked(sample, context, "consistent", thought=thought_of(text)[-_TAIL:], answer=answer)
     sample.why["consistent"] = found.why
     return found.value
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virc.data.rows.record import MARK
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.graders import texts_agree
 from virc_zoo.pixel_reasoner.pixel_reasoner import normalized, references
@@ -23,7 +23,7 @@ whole = of_last_reply
 _RATE, _MOST, _CALL = 0.3, 0.5, 0.05
 
 
-async def right(sample: Sample, means: Means) -> float:
+async def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is right: 1 or 0."""
     said = [f"{each.role}\n{each.content.replace(MARK, '')}\n" for each in before_reply(sample)]
     text = normalized("".join([*said, f"assistant\n{sample.text}"]).removeprefix("assistant\n"))

@@ -10,7 +10,7 @@ which the prompt asks for, do not count, nor does a full stop at the end.
 
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.thinklite_vl import easy_r1
@@ -22,7 +22,7 @@ _AROUND = " \"'“”‘’`[]."
 formed = easy_r1.formed
 
 
-def exact(sample: Sample, means: Means) -> float:
+def exact(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is the wrong phrase, with or without words of the caption around it: 1 or 0."""
     said, wrong = phrase(answer_of(sample.text)), phrase(sample.prompt.key.answer)
     return float(said == wrong or (wrong in said and said in phrase(sample.prompt.question)))

@@ -8,7 +8,7 @@ Source: si0wang/ViCrit@727f1ee, score.py; as there, a box without an end loses i
 
 from typing import Any
 
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc_zoo.rollouts import of_last_reply
 
@@ -17,7 +17,7 @@ whole = of_last_reply
 _BOX = r"\boxed{"
 
 
-def contained(sample: Sample, means: Means) -> float:
+def contained(sample: Sample, context: RewardContext) -> float:
     """Whether the answer contains the first new word of the wrong phrase: 1 or 0."""
     new = new_words(original(sample.prompt), sample.prompt.key.answer)
     return float(bool(new) and new[0] in answer_of(sample.text).lower())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from virc.reasoning.resize import smart_resize
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.video_com.rows import SHOWN, ZOOMS
@@ -30,13 +30,13 @@ Box = Sequence[float]
 T = TypeVar("T")
 
 
-def right(sample: Sample, means: Means) -> float:
+def right(sample: Sample, context: RewardContext) -> float:
     """Whether the answer begins with the letter of the row's, or is the same text: 1 or 0."""
     said = _text(sample).rpartition("FINAL_ANSWER:")[2]
     return float(_letter(said) == _letter(sample.prompt.record.answer or ""))
 
 
-def steps(sample: Sample, means: Means) -> float:
+def steps(sample: Sample, context: RewardContext) -> float:
     """The share of right steps, 0 to 1; 0 where none counts."""
     text, row = _text(sample), sample.prompt.columns
     segments, ranges = row.get("valid_segments") or [], row.get("valid_frames") or []

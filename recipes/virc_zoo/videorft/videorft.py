@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.pictures import as_shown
 from virc.rewards.question import asks
 from virc.rewards.sample import Sample
@@ -39,7 +39,7 @@ _MAX_WORDS = 2000
 _TINY = 1e-9
 
 
-def right(sample: Sample, means: Means) -> float:
+def right(sample: Sample, context: RewardContext) -> float:
     """How right the first marked answer is, 0 to 1, by the row's kind."""
     said, wanted = next(between(sample.text), "").strip(), (sample.prompt.record.answer or "").strip()
     kind = sample.prompt.columns.get("problem_type")
@@ -66,7 +66,7 @@ def right(sample: Sample, means: Means) -> float:
     raise UnscoredError(f"needs the column problem_type, one of {', '.join(KINDS)}")
 
 
-def framed(sample: Sample, means: Means) -> float:
+def framed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is a marked thought and a marked answer: 1 or 0."""
     text = sample.text
     inside = text[len(_BEGIN) : -len(_END)] if text.startswith(_BEGIN) and text.endswith(_END) else ""
@@ -74,20 +74,20 @@ def framed(sample: Sample, means: Means) -> float:
 
 
 @asks()
-async def meant(sample: Sample, means: Means) -> float:
+async def meant(sample: Sample, context: RewardContext) -> float:
     """How like the frames the thought is: the mean of twice the cosines, 0 to 1; 0 of an answer that is worth 0."""
-    if right(sample, means) <= 0:
+    if right(sample, context) <= 0:
         return 0.0
     thought = next(between(sample.text, _BEGIN, "</think>"), None)
     about = sample.text if thought is None else thought.partition(".")[2].lstrip() if "." in thought else thought
     shown = [as_shown(sample.prompt, number) for number in range(sample.prompt.view.given)]
-    found = await asyncio.gather(*(means.asked().similarity("meant", about, frame) for frame in shown))
+    found = await asyncio.gather(*(context.asked().similarity("meant", about, frame) for frame in shown))
     return sum(min(1.0, _SCALE * max(each.value, 0.0)) for each in found) / max(1, len(found))
 
 
-def length(sample: Sample, means: Means) -> float:
+def length(sample: Sample, context: RewardContext) -> float:
     """The tokens of the reply, with the one that ends it."""
-    return float(len(token_ids(sample, means)) + 1)
+    return float(len(token_ids(sample, context)) + 1)
 
 
 def total(t: Any) -> float:

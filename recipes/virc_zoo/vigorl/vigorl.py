@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.deepeyes.deepeyes import completion
 from virc_zoo.rollouts import of_last_reply
@@ -44,7 +44,7 @@ _LAST = re.compile(r"</answer>\s*(<\|im_end\|>)?\Z")
 _OPENS, _CLOSES = re.compile("<answer>", re.IGNORECASE), re.compile("</answer>", re.IGNORECASE)
 
 
-def matched(sample: Sample, means: Means) -> float:
+def matched(sample: Sample, context: RewardContext) -> float:
     """Whether the first answer of the completion, or all of it, is the row's but for letter case: 1 or 0."""
     text = _decoded(sample)
     opens = _OPENS.search(text)  # one pattern for both marks would take the square of the text's length
@@ -53,7 +53,7 @@ def matched(sample: Sample, means: Means) -> float:
     return float(said.strip().lower() == (sample.prompt.record.answer or "").strip().lower())
 
 
-def orderly(sample: Sample, means: Means) -> float:
+def orderly(sample: Sample, context: RewardContext) -> float:
     """1 where thoughts, calls, observations and the answer follow each other and every call names a point, and 0.2
     more for each further point that is 10 pixels from those before; else 0.
     """

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
@@ -30,7 +30,7 @@ _ACTION = re.compile(r"</think>\s*Action:")
 _THOUGHT, _FENCE = "<think>", "```"
 
 
-def right(sample: Sample, means: Means) -> float:
+def right(sample: Sample, context: RewardContext) -> float:
     """How near the answer is to the row's: 0 to 1."""
     kind = sample.prompt.columns.get("question_type")
     said, wanted = _answer(sample.text), _answer(sample.prompt.key.answer)
@@ -57,7 +57,7 @@ def _answer(text: str) -> str:
     return next(between(text), text).strip()
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether the rollout up to this reply is in the format: 1 or 0."""
     before = [each.content for each in sample.prompt.record.messages if each.role == "assistant"]
     if any(mark in text for text in before for mark in ("<answer>", "</answer>")):

@@ -10,7 +10,7 @@ What differs: the program subtracts numbers of boxes as texts, which raises and 
 import re
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc.scoring.boxes import iou
 from virc_zoo.delimiters import in_last_box, on_one_line
@@ -23,7 +23,7 @@ _SOURCES = ("vision_g1_bbox", "new_domain/multi_ui_bbox")
 _BOX = re.compile(r"\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]")
 
 
-async def right(sample: Sample, means: Means) -> float | None:
+async def right(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer is right: 1 or 0; of rows that are not answered with a box."""
     if _is_box(sample):
         return None
@@ -33,7 +33,7 @@ async def right(sample: Sample, means: Means) -> float | None:
     return float(bool(same) or await texts_agree(text, answer))
 
 
-def overlap(sample: Sample, means: Means) -> float | None:
+def overlap(sample: Sample, context: RewardContext) -> float | None:
     """IoU of the box in the reply's box and that of the row's answer; of rows that are answered with a box."""
     if not _is_box(sample):
         return None

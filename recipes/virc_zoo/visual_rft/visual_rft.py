@@ -22,7 +22,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import on_one_line
@@ -36,14 +36,14 @@ _BEGIN, _BETWEEN, _END = "<think>", re.compile(r"</think>\s*<answer>"), "</answe
 _MATCH = 0.5  # what the IoU of a matched pair must be over
 
 
-def framed(sample: Sample, means: Means) -> float:
+def framed(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is a marked thought, and behind it a marked answer: 1 or 0."""
     text = sample.text
     between = _BETWEEN.search(text, len(_BEGIN)) if text.startswith(_BEGIN) else None
     return float(between is not None and text.endswith(_END, between.end()))
 
 
-async def matching(sample: Sample, means: Means) -> float:
+async def matching(sample: Sample, context: RewardContext) -> float:
     """How well the answer's boxes match the row's: the sum of IoU over 0.5, by the greater number, 0 to 1."""
     if await is_agreed(sample):
         return 1.0
@@ -51,7 +51,7 @@ async def matching(sample: Sample, means: Means) -> float:
     return min(1.0, sum(overlap for overlap, _ in pairs) / max(count, len(pairs))) if pairs else 0.0
 
 
-async def confidence(sample: Sample, means: Means) -> float:
+async def confidence(sample: Sample, context: RewardContext) -> float:
     """Whether the answer is sure of the right boxes: mean confidence of matched ones, 1 - confidence of others."""
     if await is_agreed(sample):
         return 1.0

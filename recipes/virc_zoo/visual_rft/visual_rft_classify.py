@@ -8,7 +8,7 @@ Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_classification.py (arXi
 
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc_zoo.rollouts import of_last_reply
 from virc_zoo.visual_rft import visual_rft
@@ -18,7 +18,7 @@ whole = of_last_reply
 framed = visual_rft.framed
 
 
-async def named(sample: Sample, means: Means) -> float:
+async def named(sample: Sample, context: RewardContext) -> float:
     """Whether the answer holds the right name, or is a part of it: 1 or 0."""
     right, found = _bare(sample.prompt.record.answer or ""), _bare(visual_rft.answer_of(sample.text))
     return float(right in found or found in right or await visual_rft.is_agreed(sample))

@@ -12,7 +12,7 @@ Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo_lisa.py (arXiv:2503.017
 import re
 from typing import Any
 
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import between
@@ -27,7 +27,7 @@ _PAIR = r"\(\s*(\d{1,99})\s*,\s*(\d{1,99})\s*\)"
 _BOX = re.compile(rf"{_PAIR}\s*,\s*{_PAIR}")
 
 
-async def generalized(sample: Sample, means: Means) -> float:
+async def generalized(sample: Sample, context: RewardContext) -> float:
     """GIoU + 1 of the answer and the solution; 0 without a box, 2 where they are the same text, 1 by math-verify.
 
     From 0 to 2, but any number of a box whose sides are the wrong way round.

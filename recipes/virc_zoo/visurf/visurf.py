@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
 from virc_zoo.rollouts import of_last_reply
@@ -37,7 +37,7 @@ class Object(msgspec.Struct):
     point_2d: tuple[float | bool, float | bool]
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Share of the answer's objects with four sides, and of those with two coordinates, added: 0 to 2."""
     listed = _listed(sample)
     if listed == [] == _right(sample):
@@ -53,7 +53,7 @@ def formed(sample: Sample, means: Means) -> float:
     return parts / len(listed) if isinstance(listed, list) and listed else 0.0
 
 
-def matched(sample: Sample, means: Means) -> float:
+def matched(sample: Sample, context: RewardContext) -> float:
     """What pairs of the answer's and the row's objects are worth, by the greater number of objects: 0 to 3."""
     from virc_extras.studies.box_sets import assigned
 
@@ -70,7 +70,7 @@ def matched(sample: Sample, means: Means) -> float:
     return sum(gains[one][other] for one, other in assigned(gains)) / max(len(said), len(right))
 
 
-def unrepeated(sample: Sample, means: Means) -> float:
+def unrepeated(sample: Sample, context: RewardContext) -> float:
     """Whether at most one sentence of the reply is a repeated one: 1 or 0."""
     sentences = [part for each in sample.text.split(".") if (part := each.strip())]
     return float(len(sentences) - len({*sentences}) < 2)

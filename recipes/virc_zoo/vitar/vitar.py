@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 
 TERMS = ("acted", "right")
@@ -28,13 +28,13 @@ _KEY = re.compile(r'"answer"\s*:\s*"')
 _ACTIONS = re.compile(r'"actions"\s*:\s*(?=\[)')
 
 
-def acted(sample: Sample, means: Means) -> float:
+def acted(sample: Sample, context: RewardContext) -> float:
     """Whether the reply answers, or marks boxes: 1 or 0."""
     acts = answered(sample.text) is not None or marks(sample.text)
     return float(acts and not is_answered_before(sample))
 
 
-def right(sample: Sample, means: Means) -> float:
+def right(sample: Sample, context: RewardContext) -> float:
     """Whether the reply answers as the row does: 1 or 0."""
     said = None if is_answered_before(sample) else answered(sample.text)
     return float(said is not None and _normal(said) == _normal(sample.prompt.key.answer.strip()))

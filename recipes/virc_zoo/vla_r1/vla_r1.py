@@ -23,7 +23,7 @@ import re
 from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import Sample
 from virc.scoring.boxes import Box, giou
 from virc_zoo.paths import Point, frechet, oriented
@@ -38,12 +38,12 @@ _WRONG = (ValueError, TypeError, OverflowError)
 """What Python raises where a text or a value is no number that it can hold."""
 
 
-def framed(sample: Sample, means: Means) -> float:
+def framed(sample: Sample, context: RewardContext) -> float:
     """Whether there are a marked thought and a marked output that is JSON: 1 or 0."""
     return float(_between(sample.text, "think") is not None and _output(sample.text) is not None)
 
 
-def box(sample: Sample, means: Means) -> float | None:
+def box(sample: Sample, context: RewardContext) -> float | None:
     """How near the box is to the row's: (GIoU + 1) / 2, 0 to 1; of rows with a box."""
     right, said = _answer(sample), _output(sample.text)
     if not _is_box(right):
@@ -54,7 +54,7 @@ def box(sample: Sample, means: Means) -> float | None:
         return 0.0
 
 
-def path(sample: Sample, means: Means) -> float | None:
+def path(sample: Sample, context: RewardContext) -> float | None:
     """How near the path is to the row's, by places, directions and lengths: 0 to 1; of rows with a path."""
     right, said = _answer(sample), _output(sample.text)
     if _is_box(right):

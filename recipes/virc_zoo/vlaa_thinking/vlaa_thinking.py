@@ -14,7 +14,7 @@ from typing import Any
 
 from virc.core.errors import DataError
 from virc.core.text import plain
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import graded
 from virc.scoring.boxes import Box, iou
@@ -29,14 +29,14 @@ _OPEN = ("docvqa", "vizwiz", "allava", "allava_laion")
 _NUMBER = re.compile(r"-?\d*\.?\d+")
 
 
-async def right(sample: Sample, means: Means) -> float | None:
+async def right(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer is right: 1 or 0; of rows with a number, a letter or a formula."""
     if _source(sample) not in _ANSWERED:
         return None
-    return 0.0 if sample.answer is None else await graded(sample.answer, sample, means)
+    return 0.0 if sample.answer is None else await graded(sample.answer, sample, context)
 
 
-def overlap(sample: Sample, means: Means) -> float | None:
+def overlap(sample: Sample, context: RewardContext) -> float | None:
     """IoU of the boxes in the answer and in the row's, 0 to 1; of rows with a box."""
     if _source(sample) not in _BOXES:
         return None

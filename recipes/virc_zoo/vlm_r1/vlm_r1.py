@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Sample
 from virc.scoring import boxes as geometry
 from virc_zoo.delimiters import between
@@ -22,7 +22,7 @@ from virc_zoo.rollouts import of_last_reply
 TERMS = ("overlap", "framed")
 whole = of_last_reply
 BOX = r"\[(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99}),\s*(\d{1,99})]"
-_Term = Callable[[Sample, Means], float]
+_Term = Callable[[Sample, RewardContext], float]
 
 
 def terms(*frame: str, least: int = 1, parts: int | None = 1000) -> tuple[_Term, _Term]:
@@ -34,7 +34,7 @@ def terms(*frame: str, least: int = 1, parts: int | None = 1000) -> tuple[_Term,
         parts: units of each side of the file; None: its pixels.
     """
 
-    def overlap(sample: Sample, means: Means) -> float:
+    def overlap(sample: Sample, context: RewardContext) -> float:
         boxes = geometry.boxes_of_row(sample.prompt.columns)
         if not boxes:
             raise UnscoredError("the row has no boxes")
@@ -49,7 +49,7 @@ def terms(*frame: str, least: int = 1, parts: int | None = 1000) -> tuple[_Term,
         union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
         return shared / union if union else 0.0
 
-    def framed(sample: Sample, means: Means) -> float:
+    def framed(sample: Sample, context: RewardContext) -> float:
         at = 0
         for part in frame:
             if (found := re.compile(part).search(sample.text, at)) is None:

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from virc.data.rows.record import MARK
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc.rewards.terms.answers import answer as by_rule
@@ -56,10 +56,10 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict)
 
 
 @asks(ASKED, needed=False)
-async def answer(sample: Sample, means: Means) -> float | None:
+async def answer(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer is right: as a text, else as the judge of VLM-R3 says, 0 to 1; not of replies that call."""
-    if means.judge is None:
-        return await by_rule(sample, means)
+    if context.judge is None:
+        return await by_rule(sample, context)
     if sample.text.endswith(_ENDS) and "<answer>" not in sample.text:
         return None
     text, reference = completion(sample), (sample.prompt.record.answer or "").strip()
@@ -71,18 +71,18 @@ async def answer(sample: Sample, means: Means) -> float | None:
         if len(right) == len(said) == 1 and right.lower() != said.lower():
             return 0.0
     question = msgspec.structs.replace(ASKED, read=partial(verdict, same=said == reference))
-    asked = await question.asked(sample, means, JUDGE, answer=said, reference=reference)
+    asked = await question.asked(sample, context, JUDGE, answer=said, reference=reference)
     sample.why["answer"] = asked.why
     return asked.value
 
 
-def closed(sample: Sample, means: Means) -> float:
+def closed(sample: Sample, context: RewardContext) -> float:
     """Whether an answer ends the completion: 1 or 0."""
     before, answer, behind = completion(sample).rstrip().rpartition("</answer>")
     return float(answer != "" and behind == "" and "<answer>" in before)
 
 
-def looked(sample: Sample, means: Means) -> float:
+def looked(sample: Sample, context: RewardContext) -> float:
     """Whether there is JSON that names a box, and all of it can be read: 1 or 0."""
     found = [f"{{{each}}}" for each in between(completion(sample), "{", "}") if "bbox" in each]
     try:
@@ -91,7 +91,7 @@ def looked(sample: Sample, means: Means) -> float:
         return 0.0
 
 
-def shortest(sample: Sample, means: Means) -> float:
+def shortest(sample: Sample, context: RewardContext) -> float:
     """0.01 for each character of the shortest piece of text between looks, 0.1 at most."""
     text = " ".join(_TAGS.sub("", completion(sample).partition("<answer>")[0]).split())
     pieces = [piece.strip() for piece in _BOX.split(text)]

@@ -20,7 +20,7 @@ from math import log2
 from pathlib import Path
 from typing import Any
 
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks, published
 from virc.rewards.sample import Sample
 from virc_zoo.delimiters import between
@@ -64,7 +64,7 @@ def marked(reply: str) -> str:
     return "\n".join(found)
 
 
-def formed(sample: Sample, means: Means) -> float:
+def formed(sample: Sample, context: RewardContext) -> float:
     """Whether there are a search and an answer in the completion, each with both of its marks: 1 or 0."""
     text = completion(sample)
     return float(all(_holds(text, tag) for tag in ("answer", "search")))
@@ -87,16 +87,16 @@ def answer_of(text: str) -> str:
 
 
 @asks(ASKED)
-async def judged(sample: Sample, means: Means) -> float | None:
+async def judged(sample: Sample, context: RewardContext) -> float | None:
     """Whether the judge of VRAG-RL calls the answer right: 1 or 0; of completions that are formed."""
-    if not formed(sample, means):
+    if not formed(sample, context):
         return None
-    asked = await ASKED.asked(sample, means, "judged", answer=answer_of(completion(sample)))
+    asked = await ASKED.asked(sample, context, "judged", answer=answer_of(completion(sample)))
     sample.why["judged"] = asked.why
     return asked.value
 
 
-def ranked(sample: Sample, means: Means) -> float:
+def ranked(sample: Sample, context: RewardContext) -> float:
     """NDCG of the pages that were found, in their order, 0 to 1; 0 where the row names no pages."""
     return ndcg(found_by(sample), pages_of(sample.prompt.columns))
 

@@ -10,7 +10,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset  # type: ignore[import-not
 
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import inputs_of
-from virc.engines.verl.agent_ids import Prefix, speech
+from virc.engines.verl.agent_ids import SingleTurnSession, speech
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.images import open_image
 from virc.reasoning.session import Session
@@ -28,7 +28,7 @@ def main(file: str, model: str, protocol: str, folder: str, rollout: str) -> Non
         fields = {key: row[key] for key in ("extra_info", "reward_model")}
         record = verl_rows.record_of(fields, Path(folder))
         if rollout == "per_cru":
-            ask = Prefix(record, chat_protocol, spoken.grid).next()
+            ask = SingleTurnSession(record, chat_protocol, spoken.grid).next()
         else:
             images = [open_image(record.images[index].read(), "") for index in inputs_of(record)]
             ask = Session(chat_protocol, record.question or "", images, spoken.grid, tools=known()).next()

@@ -12,7 +12,7 @@ from rewards.prompts import prompt
 import virc
 from virc.data.rows.record import Message
 from virc.engines.verl import model as verl_model
-from virc.engines.verl.agent_ids import Prefix, Speech
+from virc.engines.verl.agent_ids import SingleTurnSession, Speech
 from virc.families import registry as families
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
@@ -83,7 +83,7 @@ def test_one_reply_follows_a_stored_conversation_whose_reference_nobody_sees(ref
     record = prompt(((280, 196), (56, 56)), before=["<think>look</think>"]).record
     known = (*record.messages, Message("assistant", "THE REFERENCE")) if reference else record.messages
     protocol = read_protocol(TINY / FILE_NAME)
-    talk = Prefix(msgspec.structs.replace(record, messages=known), protocol, Grid())
+    talk = SingleTurnSession(msgspec.structs.replace(record, messages=known), protocol, Grid())
     ask = talk.next()
     assert isinstance(ask, Ask)
     assert [(each.role, each.images) for each in ask.messages] == [

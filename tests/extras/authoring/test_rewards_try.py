@@ -16,7 +16,7 @@ from support.tables import each_case
 
 from virc.core import plugins
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import sample
 from virc_extras.authoring import reward_trial as trial
 
@@ -228,7 +228,7 @@ def test_without_a_judge_try_says_which_is_missing(asking: Path, tmp_path: Path)
 def test_replies_are_compared_where_all_to_their_prompt_have_a_reward() -> None:
     total = msgspec.structs.replace(rewards.find("outcome"), group=lambda values, ts: [9.0] * len(values))
     right = sample("<think>a</think><answer>5</answer>", prompt(strict="own"))
-    found = list(trial.tried([(number, [right]) for number in (4, 5, 6)], total, Means(), units=True))
+    found = list(trial.tried([(number, [right]) for number in (4, 5, 6)], total, RewardContext(), units=True))
     unscored = msgspec.structs.replace(found[1].scored, total=None)
     rows = [found[0], msgspec.structs.replace(found[1], scored=unscored), msgspec.structs.replace(found[2], prompt=6)]
     assert [each.compared for each in trial.compared(rows, total)] == [None, None, 9.0]

@@ -14,7 +14,7 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.systems import registry as systems
 from virc_extras.export.environment import Environment, Settings
 
@@ -91,7 +91,8 @@ def test_a_reward_sees_all_pictures_of_a_problem_and_tells_of_its_judges(
     Image.new("RGB", (84, 56)).save(tmp_path / "small.png")
     two = msgspec.structs.replace(problem, images=(*problem.images, Picture("small.png", tmp_path)))
     monkeypatch.setattr(
-        "virc_extras.export.environment.means_here", lambda reward, report: report.warn("the judge waits") or Means()
+        "virc_extras.export.environment.means_here",
+        lambda reward, report: report.warn("the judge waits") or RewardContext(),
     )
     assert tiny(f"reward.total={tmp_path / 'wide.py'}").score_now(two, [RIGHT]).total == 280 + 84 + 196_000
     assert capsys.readouterr().err == "virc: the judge waits\n"

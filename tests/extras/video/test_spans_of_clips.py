@@ -7,7 +7,7 @@ from support.tables import each_case
 
 from virc.data.rows.record import Record
 from virc.rewards import registry as rewards
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.sample import prompt_of, sample
 from virc.systems.registry import Reward
 from virc_extras.video.spans import ends_iou, hull_iou, span_of
@@ -46,5 +46,5 @@ def test_spans_are_measured_as_published(found: tuple[float, float], ends: float
 def test_terms_of_a_reward_compare_spans(text: str, values: list[float]) -> None:
     total = rewards.of(Reward(total="weighted", weights={"span_iou": 1, "span_iou_ends": 1}))
     prompt = prompt_of(Record(question="When?", answer="[4, 12]", extra={"duration": 20}))
-    scored = asyncio.run(rewards.score(sample(text, prompt), total, Means()))
+    scored = asyncio.run(rewards.score(sample(text, prompt), total, RewardContext()))
     assert [scored.terms[name] for name in ("span_iou", "span_iou_ends")] == pytest.approx(values)

@@ -15,7 +15,7 @@ from support.solving import picture
 
 from virc.core.errors import UsageError, VircError
 from virc.core.events import Event, Reporter
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.sources.picture_files import is_source, pictures_of
 from virc.solving.sources.row_files import open_rows, rows_of
 
@@ -31,7 +31,7 @@ class Opened:
         name = source if isinstance(source, list) else str(source)
         with open_rows(name, question, chosen, Reporter(self.events.append)) as self.file:
             self.count = self.file.count()
-            self.rows: list[BatchRow] = list(self.file.rows)
+            self.rows: list[ProblemRow] = list(self.file.rows)
 
     @property
     def problems(self) -> list[tuple[Any, ...]]:

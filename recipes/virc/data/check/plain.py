@@ -17,7 +17,7 @@ from virc.data.formats import rl, sft
 from virc.data.formats.registry import RowsFile
 from virc.data.protocol.extract import study
 from virc.data.rows.boxes import units_of_boxes
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Record, inputs_of, size_of, system_of
 from virc.data.rows.sizes import Spoken, display_sizes
 from virc.models import chat_protocol
@@ -73,7 +73,7 @@ def of_records(records: Iterable[Record]) -> Protocol | None:
     return _of(system_of(records[0]), _UNMARKED) if records and is_plain(records) else None
 
 
-def shown_by(source: RowsFile, rows: Iterable[NumberedRow]) -> tuple[Protocol, bool]:
+def shown_by(source: RowsFile, rows: Iterable[ParsedRow]) -> tuple[Protocol, bool]:
     rows = list(rows)
     known = [(row.number, row.known()) for row in [row for row in rows if row.record] or rows]
     try:
@@ -115,7 +115,7 @@ def _all_marked(replies: Sequence[str]) -> bool:
 
 def rules_for(
     source: RowsFile,
-    rows: Iterable[NumberedRow],
+    rows: Iterable[ParsedRow],
     given: Coordinates | Literal["auto"],
     protocol_given: Protocol | None = None,
 ) -> tuple[Rules, str]:
@@ -175,7 +175,7 @@ def other_than(system: System, spoken: Protocol, rows: str, target: str) -> tupl
     return sentence, f"virc data convert {rows} --to DIR --format {target} --system {shlex.quote(system.called)}"
 
 
-def _from_boxes(rows: Iterable[NumberedRow]) -> tuple[Coordinates, str]:
+def _from_boxes(rows: Iterable[ParsedRow]) -> tuple[Coordinates, str]:
     """The unit that more of the first boxes need; else permille for inputs of 1000 x 1000 px, or pixels."""
     fits: Counter[tuple[bool, bool]] = Counter()
     square = inputs = 0

@@ -8,7 +8,7 @@ from PIL import Image
 
 from virc.config.taken import Left
 from virc.data.formats.registry import Holds
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import system_of
 from virc.data.rows.sizes import Spoken
 from virc.scoring.references import Reference
@@ -25,7 +25,7 @@ FIRST = 32
 _SPREAD = 200
 """Fewest rows kept at even distance, where there are so many; there are never twice as many."""
 _MAX_WRONG = 5
-_Kept = tuple[NumberedRow, bool]
+_Kept = tuple[ParsedRow, bool]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -123,7 +123,7 @@ class Survey(msgspec.Struct):
     _step: int = 1
     """Of the rows at even distance, in a file whose length is not known before its end."""
 
-    def add(self, row: NumberedRow, faults: Sequence[Fault]) -> None:
+    def add(self, row: ParsedRow, faults: Sequence[Fault]) -> None:
         self.rows += 1
         self.left.add_all(row.left, f"row {row.number}")
         if stops := [each for each in faults if each.stops]:
@@ -145,11 +145,11 @@ class Survey(msgspec.Struct):
         self._last = (kept,)
 
     @property
-    def kept(self) -> list[NumberedRow]:
+    def kept(self) -> list[ParsedRow]:
         return [row for row, _ in self._kept()]
 
     @property
-    def whole(self) -> list[NumberedRow]:
+    def whole(self) -> list[ParsedRow]:
         return [row for row, is_whole in self._kept() if is_whole] or self.kept
 
     def _kept(self) -> list["_Kept"]:
@@ -162,8 +162,8 @@ class Survey(msgspec.Struct):
 
 
 def survey(
-    rows: Iterable[NumberedRow],
-    check: Callable[[NumberedRow], Iterable[Fault]],
+    rows: Iterable[ParsedRow],
+    check: Callable[[ParsedRow], Iterable[Fault]],
     on_row: Callable[[int], None] = lambda number: None,
 ) -> Survey:
     found = Survey()

@@ -29,7 +29,7 @@ from virc.data.check.turns import (
     read_replies,
 )
 from virc.data.formats.registry import Holds
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import MARK, Record, not_offered
 from virc.data.rows.remembered import DecodedImage, decoded
 from virc.data.rows.results import split_results
@@ -45,7 +45,7 @@ _OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
 """Rows that LLaMA-Factory reads."""
 
 
-def check_row(rules: Rules, row: NumberedRow) -> RowResult:
+def check_row(rules: Rules, row: ParsedRow) -> RowResult:
     """The faults, warnings and counts of a row: of its columns and turns, of its images, and of its calls."""
     if row.record is None:
         return RowResult((unread(row),))
@@ -110,13 +110,13 @@ def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
     return references, [Fault("reference", each.flaw, stops=each.kind != "looks") for each in flawed]
 
 
-def unread(row: NumberedRow) -> Fault:
+def unread(row: ParsedRow) -> Fault:
     message = row.fault.message if row.fault else "it cannot be read"
     kind = UNREAD if isinstance(row.fault, UnreadError) else "row"
     return Fault(kind, plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
-def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
+def check_without_images(row: ParsedRow, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
     """What training stops at in a row, or drops it for, as far as that shows without opening its images."""
     if row.record is None:
         yield unread(row)
@@ -125,7 +125,7 @@ def check_without_images(row: NumberedRow, holds: Holds, protocol: Protocol | No
     yield from filter(None, map(no_file, row.record.images))
 
 
-def _unfit(row: NumberedRow, record: Record, rules: Rules) -> Iterator[Fault]:
+def _unfit(row: ParsedRow, record: Record, rules: Rules) -> Iterator[Fault]:
     """The same without a look at the files of images."""
     holds = rules.holds
     # verl gets rows that are written again

@@ -30,7 +30,7 @@ from virc.data.formats.registry import HELD_OUT, RowsFile, Writing, named_source
 from virc.data.rows import remembered
 from virc.data.rows.fingerprint import Copies
 from virc.data.rows.llamafactory import INFO
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record, check_column, group_of
 from virc.families import registry as families
@@ -290,14 +290,14 @@ class _Run:
         dataset.add_faults(of_file)
         self._report_faults(dataset, None, of_file)
 
-    def _repeated(self, dataset: int, row: NumberedRow, result: RowResult) -> Iterator[Fault]:
+    def _repeated(self, dataset: int, row: ParsedRow, result: RowResult) -> Iterator[Fault]:
         if result.key is None:
             return
         key = key_of("id", dataset, result.key)
         if (first := self._seen.setdefault(key, row.number)) != row.number:
             yield Fault("duplicate_id", f"row {first} has the same id", stops=False)
 
-    def _leaked(self, dataset: int, row: NumberedRow, result: RowResult) -> Iterator[Fault]:
+    def _leaked(self, dataset: int, row: ParsedRow, result: RowResult) -> Iterator[Fault]:
         # one number has both: the row in the low bits, the dataset above them
         here, held_out = dataset << _ROW_BITS | row.number, self.report.datasets[dataset].held_out
         inputs = {key_of("input", pixels): each for pixels, each in result.inputs.items()}
@@ -317,7 +317,7 @@ class _Run:
         other, number = self.report.datasets[place >> _ROW_BITS], place & 2**_ROW_BITS - 1
         return Fault("leak", f"{what}: {other.name}, row {number}")
 
-    def _report_faults(self, dataset: DatasetReport, row: NumberedRow | None, faults: Iterable[Fault]) -> None:
+    def _report_faults(self, dataset: DatasetReport, row: ParsedRow | None, faults: Iterable[Fault]) -> None:
         for fault in faults:
             self._reported[fault.kind] += 1
             if self._reported[fault.kind] <= self._config.first or fault.kind == UNREAD:
@@ -353,7 +353,7 @@ def _no_protocol(source: RowsFile, rules: Rules, survey: Survey) -> Iterator[Fau
         yield Fault("chat_protocol", error.message)
 
 
-def rows_of(config: CheckConfig) -> Iterator[tuple[RowsFile, NumberedRow]]:
+def rows_of(config: CheckConfig) -> Iterator[tuple[RowsFile, ParsedRow]]:
     return ((source, row) for source in _sources(config, config.paths).values() for row in _rows(source))
 
 
@@ -362,7 +362,7 @@ def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, RowsFile]
     return {each.file.resolve(): each for each in found}
 
 
-def _rows(source: RowsFile) -> Iterator[NumberedRow]:
+def _rows(source: RowsFile) -> Iterator[ParsedRow]:
     """The rows of a file; if the rest of it cannot be read, one more row has that fault."""
     number = 0
     try:
@@ -370,18 +370,18 @@ def _rows(source: RowsFile) -> Iterator[NumberedRow]:
             number = row.number
             yield row
     except DataError as fault:
-        yield NumberedRow(number + 1, fault=UnreadError(fault.message, fault.hint))
+        yield ParsedRow(number + 1, fault=UnreadError(fault.message, fault.hint))
 
 
-def check_rows(rows: Iterable[NumberedRow], rules: Rules, workers: int) -> Iterator[tuple[NumberedRow, RowResult]]:
+def check_rows(rows: Iterable[ParsedRow], rules: Rules, workers: int) -> Iterator[tuple[ParsedRow, RowResult]]:
     """Each row with its result, in order; with 1 worker they are checked in this process."""
     if workers == 1:
         yield from ((row, check_row(rules, row)) for row in rows)
         return
-    under_way: deque[list[NumberedRow]] = deque()  # chunks that the workers have, whose results are still to come
+    under_way: deque[list[ParsedRow]] = deque()  # chunks that the workers have, whose results are still to come
     tool_sources = tools.sources(rules.protocol.tools) if rules.protocol else ()
 
-    def chunks() -> Iterator[list[NumberedRow]]:
+    def chunks() -> Iterator[list[ParsedRow]]:
         source = iter(rows)
         while chunk := list(islice(source, _AT_ONCE)):
             under_way.append(chunk)
@@ -399,12 +399,12 @@ def check_rows(rows: Iterable[NumberedRow], rules: Rules, workers: int) -> Itera
             yield from zip(unchecked, _one_by_one(unchecked, rules, tool_sources), strict=True)
 
 
-def _check(rules: Rules, tool_sources: Sequence[str], rows: list[NumberedRow]) -> list[RowResult]:
+def _check(rules: Rules, tool_sources: Sequence[str], rows: list[ParsedRow]) -> list[RowResult]:
     tools.load(tool_sources)
     return [check_row(rules, row) for row in rows]
 
 
-def _one_by_one(rows: list[NumberedRow], rules: Rules, tool_sources: Sequence[str]) -> Iterator[RowResult]:
+def _one_by_one(rows: list[ParsedRow], rules: Rules, tool_sources: Sequence[str]) -> Iterator[RowResult]:
     """Results of one process, so that it is known which row ends it; a new process goes on after that row."""
     while rows:
         done = 0

@@ -40,7 +40,7 @@ from virc.data.formats.registry import Holds, RowsFile
 from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.laid_out import without_marks
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import MARK, Picture, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import split_results
 from virc.families.registry import of_system as family_of
@@ -269,15 +269,15 @@ def problems_of(source: RowsFile) -> Iterator[tuple[int, Record]]:
         yield number, msgspec.structs.replace(record, messages=(), images=images, question=question)
 
 
-def changed(change: Change, row: NumberedRow, tool_sources: Sequence[str] = ()) -> tuple[NumberedRow, Boxes]:
+def changed(change: Change, row: ParsedRow, tool_sources: Sequence[str] = ()) -> tuple[ParsedRow, Boxes]:
     tools.load(tool_sources)
     boxes = Boxes()
     if row.record is None:
         return row, boxes
     try:
-        return NumberedRow(row.number, _changed_record(change, row.record, boxes)), boxes
+        return ParsedRow(row.number, _changed_record(change, row.record, boxes)), boxes
     except DataError as error:
-        return NumberedRow(
+        return ParsedRow(
             row.number, fault=DataError(f"row {row.number}: {error.args[0]}", error.unspelled_hint)
         ), Boxes()
 

@@ -24,7 +24,7 @@ from virc.data.formats import registry as formats
 from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile, Writing
 from virc.data.rows.llamafactory import INFO
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
@@ -281,7 +281,7 @@ class _Stream:
         part, number = self._at
         return part.located(DataError(f"row {number}: {error.args[0]}", error.unspelled_hint))
 
-    def _marked(self, part: SubsetSource, marks: bytearray | None) -> Iterator[NumberedRow]:
+    def _marked(self, part: SubsetSource, marks: bytearray | None) -> Iterator[ParsedRow]:
         mark = iter(marks or ())
         for row in part.rows(self._count):
             self._last = max(self._last, row.number)

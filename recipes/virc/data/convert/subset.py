@@ -21,7 +21,7 @@ from virc.data.convert.change import Change
 from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile
 from virc.data.rows.fingerprint import Copies, fingerprint_of
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Id, Picture, Record, check_column, group_of, inputs_of
 
 
@@ -33,8 +33,8 @@ class SubsetSource(msgspec.Struct, frozen=True):
     as_problems: bool = False
     skip_faulty: bool = False
 
-    def rows(self, count: Callable[[], None] = lambda: None) -> Iterator[NumberedRow]:
-        def counted() -> Iterator[NumberedRow]:
+    def rows(self, count: Callable[[], None] = lambda: None) -> Iterator[ParsedRow]:
+        def counted() -> Iterator[ParsedRow]:
             for row in self.source.rows():
                 count()
                 yield row

@@ -10,11 +10,11 @@ from virc.core.json_stream import line_rows, one_line
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows
 from virc.data.formats.sft import first_row, opened
 from virc.data.rows.llamafactory import COLUMNS
-from virc.data.rows.numbered import NumberedRow, faulty_row, read_row
+from virc.data.rows.numbered import ParsedRow, faulty_row, read_row
 from virc.data.rows.record import Picture, Record, inputs_of
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import MAX_LINE_BYTES, as_row
-from virc.solving.rows import BatchRow as Problem
+from virc.solving.rows import ProblemRow as Problem
 from virc.solving.sources.columns import picture_of
 from virc.solving.sources.meanings import KNOWN
 
@@ -31,15 +31,15 @@ def recognises(path: Path) -> bool:
     return "question" in row and not {"image", "images"}.isdisjoint(row)
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1) -> Iterator[ParsedRow]:
     with opened(source.file) as file:
         values = line_rows(file, start, MAX_LINE_BYTES)
         yield from numbered_rows(source, values, lambda *row: [numbered(source, as_row(*row))], "line")
 
 
-def numbered(source: RowsFile, problem: Problem) -> NumberedRow:
+def numbered(source: RowsFile, problem: Problem) -> ParsedRow:
     if problem.fault:
-        return NumberedRow(problem.line, fault=problem.fault)
+        return ParsedRow(problem.line, fault=problem.fault)
     try:
         record = record_of(problem, source.media)
         named = _NAMED if record.answer is not None else _NAMED - {"answer"}
@@ -77,7 +77,7 @@ def _picture(name: str, media: Path) -> Picture:
     return Picture(str(expanded(name)) if name.startswith("~") else name, media, fetched=True)
 
 
-def problem(row: NumberedRow, dataset: str) -> Problem:
+def problem(row: ParsedRow, dataset: str) -> Problem:
     """The row of a batch that a row of another format is; its pictures stay where they are."""
     try:
         fields = _fields(row.known(), f"{dataset}-{row.number}", lambda each: picture_of(each.data) or each.name)

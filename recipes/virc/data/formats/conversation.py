@@ -18,7 +18,7 @@ from virc.core.tables.encodings import open_utf8
 from virc.data.formats.registry import Holds, RowsFile
 from virc.data.formats.sft import rows
 from virc.data.formats.trajectories import holds_conversation
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import MARK
 
 NAME = "conversation"
@@ -48,7 +48,7 @@ def recognises(path: Path) -> bool:
     return not holds_conversation({key: value for key, value in first.items() if key != "content"})
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1) -> Iterator[ParsedRow]:
     """The one row of the file, or its fault. Raises DataError: the file cannot be read."""
     with errors_as(DataError, f"{source.file} cannot be read"), open_utf8(source.file) as file:
         data = file.read(MAX_ROW_BYTES + 1)
@@ -59,7 +59,7 @@ def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
             raise DataError(f"{source.file} cannot be read: it is over {MAX_ROW_BYTES >> 20} MiB")
         row = _row(data)
     except DataError as fault:
-        yield NumberedRow(1, fault=fault)
+        yield ParsedRow(1, fault=fault)
         return
     yield from rows(msgspec.structs.replace(source, info={}), [(1, row)], "row")
 

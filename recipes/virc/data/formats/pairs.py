@@ -15,7 +15,7 @@ from virc.core.errors import DataError
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
 from virc.data.rows.llamafactory import COLUMNS, ValuesOfFile
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Record
 
 NAME = "pairs"
@@ -31,7 +31,7 @@ def recognises(path: Path) -> bool:
     )  # fmt: skip
 
 
-def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[ParsedRow]:
     """The rows of the file, named as in its entry; as `sft.read`, with the rejected reply next to the chosen one."""
     columns = source.info.get("columns")
     chosen, rejected = (str((columns if isinstance(columns, dict) else {}).get(side) or side) for side in SIDES)

@@ -7,7 +7,7 @@ import msgspec
 
 from virc.data.formats import rl
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import MARK, Record
 
 NAME = "prompts"
@@ -19,7 +19,7 @@ def recognises(path: Path) -> bool:
     return rl.kind(path) is False
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1) -> Iterator[ParsedRow]:
     return map(rl.whole, rl.read(source, start))
 
 

@@ -24,7 +24,7 @@ from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, RowsFile, numb
 from virc.data.rows import raw
 from virc.data.rows.laid_out import record_of
 from virc.data.rows.llamafactory import COLUMNS
-from virc.data.rows.numbered import NumberedRow, faulty_row, read_row
+from virc.data.rows.numbered import ParsedRow, faulty_row, read_row
 from virc.data.rows.record import Message, Record
 from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
@@ -140,14 +140,14 @@ def columns_of(path: Path) -> str:
     return ", ".join(plain(name, 40) for name in islice(row, _MAX_NAMED)) + ", …" * (len(row) > _MAX_NAMED)
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1) -> Iterator[ParsedRow]:
     assert source.laid_out
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
     named, ids = PASSED | layout.read(), set[str | int]()
     guess = _guess() if source.laid_out.name == _GUESSED else None
     left_out = source.ignored
 
-    def read_value(number: int, fields: dict[str, Any]) -> Iterator[NumberedRow]:
+    def read_value(number: int, fields: dict[str, Any]) -> Iterator[ParsedRow]:
         assert source.laid_out
         if doubt := guess.unclear(fields, layout, source.media) if guess else None:
             raise DataError(doubt, f"virc data layout {shlex.quote(str(source.file))} writes a layout, to be changed")

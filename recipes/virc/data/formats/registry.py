@@ -7,7 +7,7 @@ A format module has:
                               goes on) or "problems" (no conversation)
     recognises(path: Path) -> bool
                               whether a file is of this format, from its name and its beginning; never raises
-    read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]
+    read(source: RowsFile, start: int = 1) -> Iterator[ParsedRow]
                               rows in order, one at a time, in bounded memory; a wrong row has its fault; rows before
                               the number `start` are skipped without being decoded
 and, unless it is only read,
@@ -40,7 +40,7 @@ from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
 from virc.data.rows.llamafactory import COLUMNS, INFO, ValuesOfFile, left_in_entry
-from virc.data.rows.numbered import NumberedRow, faulty_row
+from virc.data.rows.numbered import ParsedRow, faulty_row
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, PLACEHOLDERS, not_offered
 from virc.reasoning.grammar import TAGS, Grammar
@@ -138,10 +138,10 @@ class RowsFile(msgspec.Struct, frozen=True):
     trusted: bool = False
     left: tuple[tuple[str, str], ...] = ()
 
-    def rows(self, values: ValuesOfFile | None = None) -> Iterator["NumberedRow"]:
+    def rows(self, values: ValuesOfFile | None = None) -> Iterator["ParsedRow"]:
         """The rows of the file; of one that engines read as it is, `values` gets what they say together."""
         read = get(self.format).read
-        found: Iterator[NumberedRow] = read(self, values=values) if values and self.as_engines_read else read(self)
+        found: Iterator[ParsedRow] = read(self, values=values) if values and self.as_engines_read else read(self)
         return map(_trusting, found) if self.trusted else found
 
     @property
@@ -220,9 +220,9 @@ class Writing(msgspec.Struct, frozen=True):
 def numbered_rows(
     source: RowsFile,
     values: Iterable[tuple[int, dict[str, Any] | DataError]],
-    read: Callable[[int, dict[str, Any]], Iterable[NumberedRow]],
+    read: Callable[[int, dict[str, Any]], Iterable[ParsedRow]],
     unit: str = "row",
-) -> Iterator[NumberedRow]:
+) -> Iterator[ParsedRow]:
     """The rows that `read` makes of numbered values, mostly one of each; where it cannot, one with the fault."""
     clips = media_reader("rows")
     for number, fields in values:
@@ -233,12 +233,12 @@ def numbered_rows(
                 clips.check_pictures_alone(fields, source.file)
             yield from read(number, fields)
         except UnreadError as fault:
-            yield NumberedRow(number, fault=fault)
+            yield ParsedRow(number, fault=fault)
         except DataError as fault:
             yield faulty_row(number, fault, f"{unit} {number}: ")
 
 
-def _trusting(row: NumberedRow) -> NumberedRow:
+def _trusting(row: ParsedRow) -> ParsedRow:
     if row.record is None:
         return row
     images = tuple(msgspec.structs.replace(each, confined=False) for each in row.record.images)

@@ -20,7 +20,7 @@ from virc.core.tables import parquet as parquet_rows
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows
 from virc.data.rows import pictures
 from virc.data.rows import verl as verl_rows
-from virc.data.rows.numbered import NumberedRow, read_row
+from virc.data.rows.numbered import ParsedRow, read_row
 from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of, inputs_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, parse, printable
@@ -38,13 +38,13 @@ def recognises(path: Path) -> bool:
     return kind(path) is True
 
 
-def read(source: RowsFile, start: int = 1) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1) -> Iterator[ParsedRow]:
     read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
     left_out = source.ignored
     unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *left_out}
     lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
 
-    def read_value(number: int, fields: dict[str, Any]) -> Iterator[NumberedRow]:
+    def read_value(number: int, fields: dict[str, Any]) -> Iterator[ParsedRow]:
         record, flaws = verl_rows.record_of(fields, source.media), verl_rows.flaws_of(fields)
         row = read_row(number, fields, _NAMED, record, source.media, left_out, flaws)
         yield msgspec.structs.replace(row, unread={**row.unread, **lost})
@@ -82,7 +82,7 @@ def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
         )
 
 
-def problems(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
+def problems(rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
     """The first row of each problem without the fields of a single unit; faulty rows stay as they are."""
     seen = set[bytes]()
     for row in rows:
@@ -94,7 +94,7 @@ def problems(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
             yield msgspec.structs.replace(row, record=record)
 
 
-def whole(row: NumberedRow) -> NumberedRow:
+def whole(row: ParsedRow) -> ParsedRow:
     """The row without the fields of a single unit; the tool of a unit whose reply no row holds stays."""
     if row.record is None:
         return row

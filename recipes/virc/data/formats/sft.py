@@ -12,7 +12,7 @@ from virc.core.json_stream import Fields, Reader, array_rows, first_object, line
 from virc.core.tables.encodings import open_utf8
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for, numbered_rows, read_info
 from virc.data.rows.llamafactory import INFO, TAGS, TOOL_TAGS, ValuesOfFile, reader
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Record
 
 NAME = "sft"
@@ -43,7 +43,7 @@ def values_in(path: Path) -> Reader:
     return line_rows if path.suffix.lower() == ".jsonl" else array_rows
 
 
-def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[ParsedRow]:
     with opened(source.file) as file:
         yield from rows(source, array_rows(file, start), "row", values=values)
 
@@ -113,7 +113,7 @@ def rows(
     place: Callable[[], int] = lambda: 0,
     sides: tuple[str, str] | None = None,
     values: ValuesOfFile | None = None,
-) -> Iterator[NumberedRow]:
+) -> Iterator[ParsedRow]:
     """Rows as records; further arguments as of `llamafactory.reader`."""
     read = reader(source.info, source.media, source.ignored, place, sides, values)
     return numbered_rows(source, numbered, read, unit)

@@ -7,7 +7,7 @@ from virc.core.json_stream import Fields, line_rows
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, RowsFile, Writing, file_for
 from virc.data.rows.llamafactory import COLUMNS, ValuesOfFile
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import Record
 
 NAME = "trajectories"
@@ -20,7 +20,7 @@ def recognises(path: Path) -> bool:
     return row is not None and holds_conversation(row)
 
 
-def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[NumberedRow]:
+def read(source: RowsFile, start: int = 1, values: ValuesOfFile | None = None) -> Iterator[ParsedRow]:
     with sft.opened(source.file) as file:
         place = file.tell if start == 1 else lambda: 0
         if values:

@@ -15,7 +15,7 @@ from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields
 from virc.core.text import plain
 from virc.data.rows.laid_out import message_of, without_text
-from virc.data.rows.numbered import NumberedRow, read_row
+from virc.data.rows.numbered import ParsedRow, read_row
 from virc.data.rows.record import Message, Picture, Record, Role
 from virc.data.rows.transcripts import CALL, RESULT, described, joined
 from virc.solving.sources.meanings import KNOWN
@@ -90,7 +90,7 @@ def reader(
     place: Callable[[], int] = lambda: 0,
     sides: tuple[str, str] | None = None,
     values: ValuesOfFile | None = None,
-) -> Callable[[int, Fields], tuple[NumberedRow]]:
+) -> Callable[[int, Fields], tuple[ParsedRow]]:
     """What makes a row of numbered fields.
 
     Args:
@@ -103,7 +103,7 @@ def reader(
     named = columns_of(entry) if entry else None
     kinds = Kinds(place)
 
-    def read(number: int, value: Fields) -> tuple[NumberedRow]:
+    def read(number: int, value: Fields) -> tuple[ParsedRow]:
         if values is not None:
             values.add(value)
         columns, rejected = named or columns_of(guessed(values.first if values else value)), None

@@ -22,7 +22,7 @@ _REWRITING = {
 """Name of a column that is not read, or what it holds -> how to write it as the right answer of a problem."""
 
 
-class NumberedRow(msgspec.Struct, frozen=True):
+class ParsedRow(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
     `flaws` are faults at which a training engine stops, though the record can be read. `unread` are columns that are
@@ -61,9 +61,9 @@ class NumberedRow(msgspec.Struct, frozen=True):
         return self.record
 
 
-def faulty_row(number: int, fault: DataError, place: str) -> NumberedRow:
+def faulty_row(number: int, fault: DataError, place: str) -> ParsedRow:
     message = fault.message if fault.message.startswith(("row ", "line ")) else f"{place}{fault.message}"
-    return NumberedRow(number, fault=DataError(message, fault.hint))
+    return ParsedRow(number, fault=DataError(message, fault.hint))
 
 
 def read_row(
@@ -75,7 +75,7 @@ def read_row(
     left_out: Collection[str] = (),
     flaws: Iterable[str] = (),
     tags: Sequence[str] = (),
-) -> NumberedRow:
+) -> ParsedRow:
     """A row whose columns `named` are read, and those `left_out` are not to be; a dot leads into an object.
 
     Args:
@@ -92,7 +92,7 @@ def read_row(
     left = tuple((edge, name.rpartition(".")[2]) for name, (edge, _) in in_messages.items() if name not in lost)
     of_windows = (each.name for each in record.images if each.data is None and "\\" in each.name)
     left += tuple(("separator", each) for each in of_windows if not is_file(folder / each))
-    return NumberedRow(number, record, None, found, lost, left)
+    return ParsedRow(number, record, None, found, lost, left)
 
 
 def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) -> dict[str, Any]:

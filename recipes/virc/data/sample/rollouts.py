@@ -18,12 +18,12 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
 from virc.scoring.answers import same_answer
 from virc.scoring.score import Key, key_of
-from virc.solving.one import Attempt, SolveConfig, attempts, ends_all
-from virc.solving.rows import BatchRow
+from virc.solving.one import Attempt, SolveConfig, attempts, is_fatal
+from virc.solving.rows import ProblemRow
 
 
 class SampledProblem(msgspec.Struct, frozen=True):
-    row: BatchRow
+    row: ProblemRow
     key: Key
 
     def accepts(self, answer: str) -> bool:
@@ -38,7 +38,7 @@ class Rollout(msgspec.Struct, frozen=True):
     end: str
 
 
-def problem_of(row: BatchRow) -> SampledProblem:
+def problem_of(row: ProblemRow) -> SampledProblem:
     """The problem of a row. Raises DataError: it has no answer, or its question shows an image within its text."""
     with at_place(f"line {row.line}"):
         key = key_of({name: row.passed.get(name) for name in ("answer", "answers", "choices")})
@@ -54,7 +54,7 @@ def drawn(
     drawn = attempts(solving, opened.backend, opened.chat_protocol, images, problem.row.question, deadline=time)
     for number, attempt in enumerate(drawn, 1):
         broken, last = attempt.broken, number == solving.samples and not ended.keys() - {"failed"}
-        if broken is not None and (last or ends_all(broken)):
+        if broken is not None and (last or is_fatal(broken)):
             raise broken
         end = end_of(attempt.trace, problem)
         ended[end] += 1

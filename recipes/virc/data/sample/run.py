@@ -32,7 +32,7 @@ from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, outage_
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.sources.row_files import open_rows
 
@@ -224,21 +224,21 @@ class SampleConfig(msgspec.Struct, frozen=True):
 def sample(
     config: SampleConfig,
     opened: Opened,
-    rows: Iterable[BatchRow],
+    rows: Iterable[ProblemRow],
     claims: Claims,
     on_row: Callable[[RowDone], None],
     note: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Roll out every problem that is still to be done; `on_row` gets each when it is done, one at a time."""
 
-    def work(row: BatchRow) -> RowDone:
+    def work(row: ProblemRow) -> RowDone:
         return RowDone(row, _sampled(config, opened, row))
 
     workers = workers_for(config.batch.at_once, opened, note)
     through(rows, claims, work, on_row, workers, outage_of(opened, note))
 
 
-def _sampled(config: SampleConfig, opened: Opened, row: BatchRow) -> Fields:
+def _sampled(config: SampleConfig, opened: Opened, row: ProblemRow) -> Fields:
     problem = problem_of(row)
     seed = derived(config.batch.solving.seed, row.id)
     solving = msgspec.structs.replace(config.batch.solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)

@@ -21,7 +21,7 @@ from virc.data.live import session_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import Record
 from virc.engines.verl.agent_failures import tell
-from virc.engines.verl.agent_ids import Ids, Prefix, ended, following, shown_once, speech, up_to_stop
+from virc.engines.verl.agent_ids import Ids, SingleTurnSession, ended, following, shown_once, speech, up_to_stop
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
@@ -31,7 +31,7 @@ from virc.tools.registry import check_ready
 _BARRED = -100.0  # added to a logit that vLLM must not draw
 
 
-class Manner(msgspec.Struct, frozen=True):
+class PromptMode(msgspec.Struct, frozen=True):
     """How a row is prompted: in which chat protocol, and for how many units at most."""
 
     protocol: Protocol
@@ -67,10 +67,10 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **kwargs)
         tell()
-        self._own, self._folder = Manner(_protocol(protocol), max_turns), Path(folder)
-        self._sources = {name: _manner(file) for name, file in (sources or {}).items()}
-        for manner in (self._own, *self._sources.values()):
-            check_ready(manner.protocol.tools)
+        self._own, self._folder = PromptMode(_protocol(protocol), max_turns), Path(folder)
+        self._sources = {name: _mode(file) for name, file in (sources or {}).items()}
+        for mode in (self._own, *self._sources.values()):
+            check_ready(mode.protocol.tools)
         self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
         self._talk = self._session if rollout == "multi_turn" else self._prefix
         self._max_tokens, self._tolerate = max_tokens, tuple(tolerate)
@@ -87,10 +87,10 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         Raises:
             DataError: the row cannot be read, or its prompt is longer than `rollout.prompt_length`.
         """
-        manner = self._sources.get(str(row.get("data_source")), self._own)
+        mode = self._sources.get(str(row.get("data_source")), self._own)
         record = verl_rows.record_of({key: row.get(key) for key in ("extra_info", "reward_model")}, self._folder)
-        talk = await asyncio.to_thread(self._talk, record, manner)
-        ask = talk.next()
+        session = await asyncio.to_thread(self._talk, record, mode)
+        ask = session.next()
         ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
         request, metrics = uuid4().hex, AgentLoopMetrics()
         first: int | None = None
@@ -103,16 +103,16 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
                 ids,
                 request_id=request,
                 prompt_ids=self._speech.unexpanded(ids.all) if self.rollout_config.name == "vllm" else ids.all,
-                sampling_params=self._sampling(sampling_params, ids, last.stop, row, manner),
+                sampling_params=self._sampling(sampling_params, ids, last.stop, row, mode),
                 image_data=[shown.pixels for shown in ask.images],
             )
             metrics.generate_sequences += time.perf_counter() - began
             began = time.perf_counter()
-            replies.append(up_to_stop(ids.reply(output.token_ids, output.log_probs), manner.protocol.grammar))
-            ask = await asyncio.to_thread(following, talk, ids, replies[-1], self._speech)
+            replies.append(up_to_stop(ids.reply(output.token_ids, output.log_probs), mode.protocol.grammar))
+            ask = await asyncio.to_thread(following, session, ids, replies[-1], self._speech)
             metrics.tool_calls += time.perf_counter() - began
             first = output.extra_fields.get("min_global_steps") if first is None else first
-        trace = talk.trace()
+        trace = session.trace()
         return AgentLoopOutput(
             prompt_ids=ids.prompt,
             response_ids=ids.response,
@@ -139,14 +139,14 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         """Draw a reply, as verl's server gives it; a loop of an extra may have another, and says so by `is_drawn`."""
         return await self.server_manager.generate(**asked)
 
-    def _session(self, record: Record, manner: Manner) -> Session | Prefix:
+    def _session(self, record: Record, mode: PromptMode) -> Session | SingleTurnSession:
         return session_of(
-            record, manner.protocol, self._speech.grid, shown_once,
-            tolerate=self._tolerate, max_turns=manner.max_turns, on_tool_failure=report,
+            record, mode.protocol, self._speech.grid, shown_once,
+            tolerate=self._tolerate, max_turns=mode.max_turns, on_tool_failure=report,
         )  # fmt: skip
 
-    def _prefix(self, record: Record, manner: Manner) -> Session | Prefix:
-        return Prefix(record, manner.protocol, self._speech.grid)
+    def _prefix(self, record: Record, mode: PromptMode) -> Session | SingleTurnSession:
+        return SingleTurnSession(record, mode.protocol, self._speech.grid)
 
     def _prompt(self, ask: Ask | Done, row: Mapping[str, Any]) -> list[int]:
         assert isinstance(ask, Ask)  # nothing is over that has not begun
@@ -158,10 +158,10 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         return ids
 
     def _sampling(
-        self, given: Mapping[str, Any], ids: Ids, stop: Sequence[str], row: Mapping[str, Any], manner: Manner
+        self, given: Mapping[str, Any], ids: Ids, stop: Sequence[str], row: Mapping[str, Any], mode: PromptMode
     ) -> dict[str, Any]:
         """verl's sampling parameters, with the longest reply, where it stops, and without images of the model's own."""
-        most = self._max_tokens and (manner.protocol.sampling.max_tokens or self._max_tokens)
+        most = self._max_tokens and (mode.protocol.sampling.max_tokens or self._max_tokens)
         sampling = {**given, "max_tokens": min(most or ids.room, ids.room)}
         if stop:
             sampling["stop"] = list(stop)
@@ -180,8 +180,8 @@ def _protocol(file: str) -> Protocol:
 
 
 @cache
-def _manner(file: str) -> Manner:
+def _mode(file: str) -> PromptMode:
     settings = read_settings(file)
     assert settings.protocol
     beside = Path(settings.beside) if settings.beside else None
-    return Manner(read_protocol(Path(settings.protocol), beside), settings.max_turns)
+    return PromptMode(read_protocol(Path(settings.protocol), beside), settings.max_turns)

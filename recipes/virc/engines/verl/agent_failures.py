@@ -50,7 +50,7 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
         """The last that was sampled."""
         self._seen: set[str] = set()  # prompts whose rollouts were compared
         self._equal: Counter[int] = Counter()  # step -> groups with equal rewards
-        private.at_each_look(self, self._check, self._count)
+        private.wrap_poll(self, self._check, self._count)
 
     def _check(self, partition: str) -> None:
         if any(self.failure_keys.values()):

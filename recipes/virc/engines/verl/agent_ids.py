@@ -158,7 +158,7 @@ class Ids:
         self.chances += chances or [0.0] * len(ids)
 
 
-class Prefix:
+class SingleTurnSession:
     """One unit after a stored conversation, with the interface of `Session`; the reply is not read, only scored.
 
     Args:
@@ -202,18 +202,18 @@ class Prefix:
         )
 
 
-def following(talk: Session | Prefix, ids: Ids, reply: Reply, speech: Speech) -> Ask | Done:
+def following(session: Session | SingleTurnSession, ids: Ids, reply: Reply, speech: Speech) -> Ask | Done:
     """Feed a reply. A rollout continues if the reply was accepted and another one has room."""
-    rejected = isinstance(talk.feed(reply), Rejected)
-    ask = talk.next()
+    rejected = isinstance(session.feed(reply), Rejected)
+    ask = session.next()
     if isinstance(ask, Done):
         return ask
     if rejected:
-        return Done(talk.trace())
+        return Done(session.trace())
     if not ids.go_on(speech.encode(ask)):
-        assert isinstance(talk, Session)
-        talk.stop("turns", OUT_OF_TOKENS)
-        return Done(talk.trace())
+        assert isinstance(session, Session)
+        session.stop("turns", OUT_OF_TOKENS)
+        return Done(session.trace())
     return ask
 
 

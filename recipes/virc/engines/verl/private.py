@@ -17,7 +17,7 @@ def dead_actors() -> list[dict[str, Any]]:
     return [*ray._private.state.state.actor_table(None, None, "DEAD").values()]
 
 
-def at_each_look(buffer: Any, before: Callable[[str], None], after: Callable[[int, int], None]) -> None:
+def wrap_poll(buffer: Any, before: Callable[[str], None], after: Callable[[int, int], None]) -> None:
     """Call functions around the choice of groups to leave out, which verl's buffer makes each time it reads its queue.
 
     `sample`, its public hook, returns only when a batch is whole. `before` gets the partition, `after` the step and how

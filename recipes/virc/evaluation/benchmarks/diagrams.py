@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virc.download.benchmarks import HUB_IDS
-from virc.solving.rows import BatchRow, as_row
+from virc.solving.rows import ProblemRow, as_row
 
 if TYPE_CHECKING:
     from virc.data.synth.families.polygons import Diagram
@@ -29,7 +29,7 @@ def heldout(seed: int = SEED) -> Iterator["Diagram"]:
         yield polygons.generate(rng, "heldout")
 
 
-def rows(folder: Path, split: str | None) -> Iterator[BatchRow]:
+def rows(folder: Path, split: str | None) -> Iterator[ProblemRow]:
     from virc.data.synth.families import polygons
     from virc.reasoning.images import Shown
 

@@ -12,7 +12,7 @@ from virc.core.text import clause
 from virc.download.benchmarks import HUB_IDS
 from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields, Placed, Right, data_url, inside, problems
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.systems.layouts.layout import Layout
 
 Make = Callable[[Mapping[str, Any], Fields], Fields]
@@ -46,7 +46,7 @@ class HubBenchmark(msgspec.Struct, frozen=True):
     def SPLITS(self) -> tuple[str, ...]:  # noqa: N802
         return tuple(filter(None, self.files))
 
-    def rows(self, folder: Path, split: str | None) -> Iterator[BatchRow]:
+    def rows(self, folder: Path, split: str | None) -> Iterator[ProblemRow]:
         patterns = self.files[split or ""]
         files = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), None)
         if files is None:

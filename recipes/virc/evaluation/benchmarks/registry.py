@@ -23,7 +23,7 @@ from virc.core.events import Reporter
 from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
 from virc.download.benchmarks import installed, names
-from virc.solving.rows import BatchRow, as_row
+from virc.solving.rows import ProblemRow, as_row
 from virc.solving.sources.row_files import RowFile, open_problems
 
 PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made
@@ -56,7 +56,7 @@ class Benchmark(Protocol):
     HUB: str | None
     SPLITS: tuple[str, ...]
 
-    def rows(self, folder: Path, split: str | None) -> Iterator[BatchRow]:
+    def rows(self, folder: Path, split: str | None) -> Iterator[ProblemRow]:
         """The problems in order, one in memory at a time; a wrong one comes with its fault.
 
         Args:
@@ -77,7 +77,7 @@ class LocalBenchmark(msgspec.Struct, frozen=True):
 
     name: str
     base: Path
-    rows: Callable[[], Iterator[BatchRow]]
+    rows: Callable[[], Iterator[ProblemRow]]
     published: bool = False
     scorer: str | None = None
 
@@ -155,7 +155,7 @@ def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {division: parts for division, parts in found.items() if parts}
 
 
-def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[BatchRow]:
+def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[ProblemRow]:
     """The rows of the problems in a benchmark's files, numbered from 1.
 
     `as_problem` makes the fields of a batch row; a DataError or ValueError from it is the fault of that row. A field
@@ -170,7 +170,7 @@ def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) ->
             row = msgspec.structs.replace(row, question=made.get("prompt", row.question))
             fault: Exception | None = row.fault
         except (DataError, ValueError) as error:
-            row, fault = BatchRow(number), error
+            row, fault = ProblemRow(number), error
         if fault:
             reason = clause(fault).removeprefix(f"line {number}: ")  # which says less than the place
             row = msgspec.structs.replace(row, fault=DataError(f"{place}: {reason}", getattr(fault, "hint", None)))
@@ -259,7 +259,7 @@ def _own(
     return LocalBenchmark(printable.strip(". ") or "problems", base, partial(_problems_in, opening))
 
 
-def _check_problems(file: Path, rows: Iterable[BatchRow], ignored: Collection[str]) -> None:
+def _check_problems(file: Path, rows: Iterable[ProblemRow], ignored: Collection[str]) -> None:
     """Raise DataError where rows are wrong, or have columns that nothing reads."""
     from virc.data.formats import batch
     from virc.data.formats.registry import RowsFile
@@ -275,7 +275,7 @@ def _check_problems(file: Path, rows: Iterable[BatchRow], ignored: Collection[st
             raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{ignoring(row.unread)} leaves it out")
 
 
-def _problems_in(opening: Callable[[Reporter], AbstractContextManager[RowFile]]) -> Iterator[BatchRow]:
+def _problems_in(opening: Callable[[Reporter], AbstractContextManager[RowFile]]) -> Iterator[ProblemRow]:
     with opening(Reporter()) as opened:
         yield from opened.rows
 

@@ -26,14 +26,14 @@ from virc.reasoning.images import image_size, open_image
 from virc.solving import evidence
 from virc.solving.image_source import Picture, files_of
 from virc.solving.outcome import Fields
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 
 _SIDE = 1280  # px of the longer side of a picture
 
 
 def write(
     folder: EvalFolder,
-    rows: Iterable[BatchRow],
+    rows: Iterable[ProblemRow],
     base: Path,
     summary: Summary,
     answers: Answers,

@@ -180,7 +180,7 @@ class _CutFromFile(Shown):
 
     def __init__(self, shown: Shown, data: bytes, outside: bool) -> None:
         size = StandIn(shown.size)
-        super().__init__(size, twin=shown, original=shown.original, is_jpeg=shown.is_jpeg, full=data)
+        super().__init__(size, same_pixels_as=shown, original=shown.original, is_jpeg=shown.is_jpeg, full=data)
         self.rendering, self._outside = shown.rendering, outside
 
     @property

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from virc.rewards import published
-from virc.rewards.means import NO_ALGEBRA, Means, UnscoredError
+from virc.rewards.context import NO_ALGEBRA, RewardContext, UnscoredError
 from virc.rewards.sample import Sample
 from virc.rewards.terms import answer_term, term
 from virc.scoring.score import Key, Verdict, relative_error
@@ -17,39 +17,39 @@ _THRESHOLDS = [Fraction(steps, 20) for steps in range(1, 11)]
 
 
 @term
-async def answer(sample: Sample, means: Means) -> float | None:
+async def answer(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer is right: 1 or 0; of replies that answer only.
 
     Terms that need this too await it here, and the judge is asked once.
     Source: in the published reward a judge decides alone. Ours asks it about what no rule and no algebra finds right,
     and without a judge these decide.
     """
-    if means.judge is None:
-        return await _answer(sample, means)
+    if context.judge is None:
+        return await _answer(sample, context)
     if "answer" not in sample.asked:
-        sample.asked["answer"] = asyncio.ensure_future(_answer(sample, means))
+        sample.asked["answer"] = asyncio.ensure_future(_answer(sample, context))
     return await sample.asked["answer"]
 
 
-async def _answer(sample: Sample, means: Means) -> float | None:
+async def _answer(sample: Sample, context: RewardContext) -> float | None:
     if sample.answer is None:
         return None
     text, key = sample.answer, sample.prompt.key
-    if means.judge is None or sample.prompt.strict == "own":
+    if context.judge is None or sample.prompt.strict == "own":
         verdict = by_rule(text, key)
-        if not verdict.right and means.symbolic:
-            verdict = await asyncio.to_thread(by_rule, text, key, means.symbolic.same)
-        if verdict.right or means.judge is None:
+        if not verdict.right and context.symbolic:
+            verdict = await asyncio.to_thread(by_rule, text, key, context.symbolic.same)
+        if verdict.right or context.judge is None:
             return _value(verdict, "answer", sample)
     texts = {"question": sample.prompt.question, "reference": key.reference, "answer": text}
-    found = await means.judge.ask("answer", texts, (), published.read_verdict)
+    found = await context.judge.ask("answer", texts, (), published.read_verdict)
     sample.why["answer"] = found.why
     return found.value
 
 
-async def graded(answer: str, sample: Sample, means: Means, name: str = "right") -> float:
+async def graded(answer: str, sample: Sample, context: RewardContext, name: str = "right") -> float:
     """Whether an answer is right by rule, or by algebra where that is there: 1 or 0; `why` has which, under `name`."""
-    same = means.symbolic.same if means.symbolic else None
+    same = context.symbolic.same if context.symbolic else None
     return _value(await asyncio.to_thread(by_rule, answer, sample.prompt.key, same), name, sample)
 
 
@@ -59,7 +59,7 @@ def _value(verdict: Verdict, name: str, sample: Sample) -> float:
 
 
 @answer_term
-def exact(answer: str, sample: Sample, means: Means) -> float:
+def exact(answer: str, sample: Sample, context: RewardContext) -> float:
     """Whether the answer is an accepted one, letter by letter but for case and space: 1 or 0; of answers only.
 
     Source: the string match of most rule rewards, such as Reason-RFT (tanhuajie/Reason-RFT, train/stage_rl/reward.py)
@@ -73,7 +73,7 @@ def plain(text: str) -> str:
 
 
 @answer_term
-def choice(answer: str, sample: Sample, means: Means) -> float:
+def choice(answer: str, sample: Sample, context: RewardContext) -> float:
     """Whether the answer names the right choice, by its letter or its content: 1 or 0; of answers only.
 
     Of the row: `choices`, their contents in order; without them its `answer` is a letter, or begins with one.
@@ -86,7 +86,7 @@ def choice(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def number(answer: str, sample: Sample, means: Means) -> float:
+def number(answer: str, sample: Sample, context: RewardContext) -> float:
     """Whether the answer is the right number: 1 or 0; of answers only.
 
     Of the row: `tolerance`, the share of the right number by which another may be off, or `decimals` to round both to;
@@ -107,7 +107,7 @@ def _relative_error(answer: str, key: Key) -> Fraction | None:
 
 
 @answer_term
-def closeness(answer: str, sample: Sample, means: Means) -> float:
+def closeness(answer: str, sample: Sample, context: RewardContext) -> float:
     """How near a number is to the right one: 1 within 5 %, 0 beyond 20 %, half a cosine between; of answers only.
 
     Source: tanhuajie/Reason-RFT, train/stage_rl/reward.py, math_accuracy_reward. There no answer scores where the right
@@ -119,7 +119,7 @@ def closeness(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def relative_accuracy(answer: str, sample: Sample, means: Means) -> float:
+def relative_accuracy(answer: str, sample: Sample, context: RewardContext) -> float:
     """Mean relative accuracy of a number: the share of ten thresholds that its relative error stays within, 0 to 1.
 
     The thresholds are 0.5, 0.55 to 0.95; of one, c, the error is under 1 - c. Of answers only.
@@ -131,13 +131,13 @@ def relative_accuracy(answer: str, sample: Sample, means: Means) -> float:
 
 
 @term
-async def symbolic(sample: Sample, means: Means) -> float | None:
+async def symbolic(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer equals the right one by rule or algebra: 1 or 0, without a judge; of answers only.
 
     Source: math-verify, as most rewards for mathematics use it. It knows no choices: those are compared by rule.
     """
     if sample.answer is None:
         return None
-    if means.symbolic is None:
+    if context.symbolic is None:
         raise UnscoredError(NO_ALGEBRA)
-    return await graded(sample.answer, sample, means, "symbolic")
+    return await graded(sample.answer, sample, context, "symbolic")

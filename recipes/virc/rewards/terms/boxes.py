@@ -6,7 +6,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.reasoning.calls import Call
-from virc.rewards.means import Means, UnscoredError
+from virc.rewards.context import RewardContext, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc.rewards.sample import sample as read
 from virc.rewards.terms import answer_term, term
@@ -19,7 +19,7 @@ _Region = tuple[int, float, float, float, float]
 
 
 @answer_term
-def iou(answer: str, sample: Sample, means: Means) -> float:
+def iou(answer: str, sample: Sample, context: RewardContext) -> float:
     """Intersection over union of the box that the answer is and the nearest of the row's, 0 to 1; of answers only.
 
     Of an answer with several boxes the first counts; `matching` is for many. An answer that is no box scores 0.
@@ -30,7 +30,7 @@ def iou(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def giou(answer: str, sample: Sample, means: Means) -> float:
+def giou(answer: str, sample: Sample, context: RewardContext) -> float:
     """Generalized IoU of the box that the answer is and the nearest of the row's, -1 to 1; of answers only.
 
     It grows with the distance of boxes that do not overlap. An answer that is no box has the least, -1.
@@ -41,7 +41,7 @@ def giou(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def ciou(answer: str, sample: Sample, means: Means) -> float:
+def ciou(answer: str, sample: Sample, context: RewardContext) -> float:
     """Complete IoU of the box that the answer is and the nearest of the row's, 0 to 1; of answers only.
 
     What is under 0, boxes that are far apart, counts as 0.
@@ -52,7 +52,7 @@ def ciou(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def matching(answer: str, sample: Sample, means: Means) -> float:
+def matching(answer: str, sample: Sample, context: RewardContext) -> float:
     """How well the answer's boxes match the row's, 0 to 1: the sum of the IoU of pairs over 0.5, divided by the larger
     of both numbers of boxes.
 
@@ -69,7 +69,7 @@ def matching(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def confidence(answer: str, sample: Sample, means: Means) -> float:
+def confidence(answer: str, sample: Sample, context: RewardContext) -> float:
     """Whether the answer is sure of the right boxes: mean confidence of matched ones, 1 - confidence of others.
 
     Boxes are matched as in `matching`. 0 to 1; 0 where the answer holds no box. Of answers only.
@@ -81,7 +81,7 @@ def confidence(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def point_in_box(answer: str, sample: Sample, means: Means) -> float:
+def point_in_box(answer: str, sample: Sample, context: RewardContext) -> float:
     """Whether the point that the answer is lies in one of the row's boxes, edges included: 1 or 0; of answers only.
 
     A point is written as `(x, y)` or `[x, y]`, in the coordinates of the prompt.
@@ -97,7 +97,7 @@ def point_in_box(answer: str, sample: Sample, means: Means) -> float:
 
 
 @term
-def overlap(sample: Sample, means: Means) -> float | None:
+def overlap(sample: Sample, context: RewardContext) -> float | None:
     """IoU of the region that a tool call shows and the annotated one, 0 to 1; no judge is asked.
 
     Both are counted as regions of an input, whichever crop of it they are written on; those of different inputs score

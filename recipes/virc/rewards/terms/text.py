@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from virc.core.errors import DataError
-from virc.rewards.means import NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError
+from virc.rewards.context import NO_RAPIDFUZZ, NO_TOKENS, RewardContext, UnscoredError
 from virc.rewards.sample import Sample
 from virc.rewards.sample import sample as read
 from virc.rewards.terms import answer_term, term
@@ -19,7 +19,7 @@ _NGRAM = 6
 
 
 @answer_term
-def anls(answer: str, sample: Sample, means: Means) -> float:
+def anls(answer: str, sample: Sample, context: RewardContext) -> float:
     """Normalized Levenshtein similarity of the answer: 1 - edits / length, and 0 from half on; of answers only.
 
     Of the row: `answer`, and `answers`, a list of accepted ones, of which the nearest counts.
@@ -39,7 +39,7 @@ def _similarity(answer: str, reference: str) -> float:
 
 
 @answer_term
-def rouge(answer: str, sample: Sample, means: Means) -> float:
+def rouge(answer: str, sample: Sample, context: RewardContext) -> float:
     """ROUGE-L of the answer: the longest sequence of words in common with the nearest right one, as an F1, 0 to 1.
 
     Words are runs of letters and digits of ASCII, without case and unstemmed, as the package rouge-score has them.
@@ -50,7 +50,7 @@ def rouge(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
-def vqa_accuracy(answer: str, sample: Sample, means: Means) -> float:
+def vqa_accuracy(answer: str, sample: Sample, context: RewardContext) -> float:
     """How many people gave this answer: 1 where at least 4 of 10 did, 0.9, 0.6, 0.3 of 3, 2, 1; of answers only.
 
     Of the row: `answers`, a list of what each person answered. Source: see `virc.scoring.accepted.vqa_accuracy`.
@@ -67,7 +67,7 @@ def _check_installed() -> None:
 
 
 @term
-def thought(sample: Sample, means: Means) -> float | None:
+def thought(sample: Sample, context: RewardContext) -> float | None:
     """How alike the thought of a tool call and of the row's reference are: ROUGE-L as an F1, 0 to 1; without a judge.
 
     Words are those of `rouge`. Of tool calls only, where the row has a reference; where that answers, every thought
@@ -81,7 +81,7 @@ def thought(sample: Sample, means: Means) -> float | None:
 
 
 @term
-def keywords(sample: Sample, means: Means) -> float:
+def keywords(sample: Sample, context: RewardContext) -> float:
     """The share of the row's keywords that the reply names, case ignored, 0 to 1.
 
     Of the row: `keywords`, a list of texts. Source: cythu/PeBR-R1, examples/reward_function/pebr_1.py,
@@ -97,29 +97,29 @@ def keywords(sample: Sample, means: Means) -> float:
 
 
 @term
-def length(sample: Sample, means: Means) -> float:
+def length(sample: Sample, context: RewardContext) -> float:
     """A price on long replies: 1 up to 512 tokens, then 512 / tokens, 0 to 1; in tokens of the model.
 
-    Systems differ in the 512: a total with another number has a function of its own that reads `tokens(sample, means)`.
+    Systems differ in the 512: a total with another number has its own function, which reads `tokens(sample, context)`.
     Source: cythu/PeBR-R1, examples/reward_function/pebr_1.py, length_penalty, there of a tenth of the reward.
     """
-    return min(1.0, _MAX_TOKENS / max(1, tokens(sample, means)))
+    return min(1.0, _MAX_TOKENS / max(1, tokens(sample, context)))
 
 
-def tokens(sample: Sample, means: Means) -> int:
+def tokens(sample: Sample, context: RewardContext) -> int:
     """How many tokens the reply has; raises UnscoredError where the model is not known."""
-    return len(token_ids(sample, means))
+    return len(token_ids(sample, context))
 
 
-def token_ids(sample: Sample, means: Means) -> Sequence[int]:
+def token_ids(sample: Sample, context: RewardContext) -> Sequence[int]:
     """The ids of the tokens of the reply, as its text has them; raises UnscoredError where the model is not known."""
-    if means.token_ids is None:
+    if context.token_ids is None:
         raise UnscoredError(NO_TOKENS)
-    return means.token_ids(sample.text)
+    return context.token_ids(sample.text)
 
 
 @term
-def ngrams(sample: Sample, means: Means) -> float:
+def ngrams(sample: Sample, context: RewardContext) -> float:
     """A penalty for repeated words: minus the share of the reply's 6-grams that occurred before, -1 to 0.
 
     Systems differ in the 6: a total with another number has a function of its own that returns

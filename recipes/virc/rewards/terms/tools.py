@@ -1,7 +1,7 @@
 """Whether replies and their tool calls can be used, and what calls are worth."""
 
 from virc.rewards import pictures, published
-from virc.rewards.means import Means
+from virc.rewards.context import RewardContext
 from virc.rewards.question import asks
 from virc.rewards.sample import Sample
 from virc.rewards.terms import term
@@ -9,7 +9,7 @@ from virc.rewards.terms.answers import answer
 
 
 @term
-def format(sample: Sample, means: Means) -> float:
+def format(sample: Sample, context: RewardContext) -> float:
     """Whether the reply is in the format and its tool call can be carried out: 1 or 0.
 
     Source: the published reward gives -1 to what is not; `strict` says whose checks decide.
@@ -20,7 +20,7 @@ def format(sample: Sample, means: Means) -> float:
 
 
 @term
-def looked(sample: Sample, means: Means) -> float:
+def looked(sample: Sample, context: RewardContext) -> float:
     """Whether the rollout looked at a region, and all its tool calls could be carried out: 1 or 0.
 
     Source: justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py, repeat_reward: at least one box, and each piece of
@@ -34,7 +34,7 @@ def looked(sample: Sample, means: Means) -> float:
 
 
 @term
-def shown(sample: Sample, means: Means) -> float:
+def shown(sample: Sample, context: RewardContext) -> float:
     """How many images tools have shown in the rollout up to this reply.
 
     Totals make a bonus of it. Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, which counts the
@@ -44,7 +44,7 @@ def shown(sample: Sample, means: Means) -> float:
 
 
 @term
-def ran(sample: Sample, means: Means) -> float:
+def ran(sample: Sample, context: RewardContext) -> float:
     """The share of the rollout's tool calls up to this reply that were carried out without an error; 0 without a call.
 
     Source: yfzhang114/Thyme@b9285b7 and We-Math/V-Thinker@77a5ab8, agent_rm.py, code_check: of the outputs of the
@@ -58,19 +58,19 @@ def ran(sample: Sample, means: Means) -> float:
 
 
 @term
-async def tool_bonus(sample: Sample, means: Means) -> float | None:
+async def tool_bonus(sample: Sample, context: RewardContext) -> float | None:
     """Whether the answer is right after a tool has shown an image: 1 or 0; of answers only.
 
     What is right, `answer` says, with a judge where there is one.
     Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, which gives 1.2 for it, and 0.4 in an older
     version that does not look at the answer.
     """
-    right = await answer(sample, means)
-    return None if right is None else float(right > 0.5 and shown(sample, means) > 0)
+    right = await answer(sample, context)
+    return None if right is None else float(right > 0.5 and shown(sample, context) > 0)
 
 
 @term
-def tool_choice(sample: Sample, means: Means) -> float | None:
+def tool_choice(sample: Sample, context: RewardContext) -> float | None:
     """Whether the reply calls the tool that the reference calls: 1 or 0; of tool calls only.
 
     Source: the published reward. Where the reference answers, every call scores 0.
@@ -84,7 +84,7 @@ def tool_choice(sample: Sample, means: Means) -> float | None:
 
 @term
 @asks()
-async def focus(sample: Sample, means: Means) -> float | None:
+async def focus(sample: Sample, context: RewardContext) -> float | None:
     """How well a tool call looks at what its thought says: a judge's score, 0 to 1.
 
     0 where the result of the call cannot be shown. Source: the published reward, which shows the judge the first image,
@@ -92,7 +92,7 @@ async def focus(sample: Sample, means: Means) -> float | None:
     """
     if sample.kind != "tool" or sample.turn is None or sample.call is None:
         return None
-    judge, prompt = means.asked(), sample.prompt
+    judge, prompt = context.asked(), sample.prompt
     texts = {"question": prompt.question, "answer": prompt.key.reference, "latest": sample.turn.think}
     try:
         result = pictures.result(sample.call, prompt)
@@ -106,7 +106,7 @@ async def focus(sample: Sample, means: Means) -> float | None:
 
 @term
 @asks()
-async def reasoning(sample: Sample, means: Means) -> float | None:
+async def reasoning(sample: Sample, context: RewardContext) -> float | None:
     """How good the thought of a tool call is after the thoughts before it: a judge's score, 0 to 1.
 
     Source: the published reward, which shows the judge the first image, the question, the answer and the thoughts.
@@ -120,6 +120,6 @@ async def reasoning(sample: Sample, means: Means) -> float | None:
         "earlier": " ".join(prompt.thoughts),
         "latest": sample.turn.think,
     }
-    found = await means.asked().ask("reasoning", texts, [pictures.as_shown(prompt, 0)], published.read_reasoning)
+    found = await context.asked().ask("reasoning", texts, [pictures.as_shown(prompt, 0)], published.read_reasoning)
     sample.why["reasoning"] = found.why
     return found.value

@@ -13,7 +13,7 @@ from virc.core.errors import UsageError
 from virc.reasoning.session import Message
 from virc.reasoning.turns import MARK, PLACE, texts_around
 from virc.serving.chat_parts import PicturePart
-from virc.serving.chat_request import FIELDS, IGNORED, NEUTRAL, Body, RefusedError, conversation, read_body
+from virc.serving.chat_request import AGENT_IGNORED, FIELDS, NEUTRAL, Body, RefusedError, conversation, read_body
 from virc.solving.one import SolveConfig
 from virc.solving.strategies import registry as strategies
 
@@ -138,7 +138,7 @@ def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[A
 
     `most_images` and `most_characters`, and errors: as of `chat_request.read`.
     """
-    request, ignored = read_body(body, _Body, NEUTRAL, IGNORED)
+    request, ignored = read_body(body, _Body, NEUTRAL, AGENT_IGNORED)
     ignored += tuple(dict.fromkeys(_kind(tool) for tool in request.tools if not tool.function))
     messages, pictures = conversation(request, _url, most_images, most_characters)
     question = _question(messages, {n for n, each in enumerate(request.messages) if each.role == "tool"})

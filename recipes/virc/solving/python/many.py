@@ -27,7 +27,7 @@ from virc.models.load import Opened
 from virc.solving.batch import RowDone
 from virc.solving.outcome import Fields
 from virc.solving.python.one import ManyOptions, prepared, solve
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
 from virc.solving.solver import Solver, SolverSetup, open_solver
@@ -91,7 +91,7 @@ def batch(
 class _Rows(NamedTuple):
     """Each row as the caller gave it and as it is solved, the folder of their paths, and their number if known."""
 
-    numbered: Iterator[tuple[object, BatchRow]]
+    numbered: Iterator[tuple[object, ProblemRow]]
     base: Path
     total: int | None
 
@@ -124,7 +124,7 @@ def _solutions(
 
 
 def _in_order(
-    numbered: Iterator[tuple[object, BatchRow]], opening: Callable[[], AbstractContextManager[Solver]], budget: Budget
+    numbered: Iterator[tuple[object, ProblemRow]], opening: Callable[[], AbstractContextManager[Solver]], budget: Budget
 ) -> Generator[Solution, None, None]:
     """The solutions of rows in their order, while a thread solves further rows; closing the generator ends it.
 
@@ -138,7 +138,7 @@ def _in_order(
     claims = Claims()
     claims.may_begin = budget.may_begin
 
-    def rows_ahead() -> Iterator[BatchRow]:
+    def rows_ahead() -> Iterator[ProblemRow]:
         for place in itertools.count():
             may_read.acquire()
             try:

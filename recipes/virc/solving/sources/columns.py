@@ -14,7 +14,7 @@ import msgspec
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
-from virc.solving.rows import LETTERS, BatchRow, as_row, choices_in
+from virc.solving.rows import LETTERS, ProblemRow, as_row, choices_in
 from virc.systems.layouts.layout import listed as listed_in
 
 FIELDS = ("id", "image", "question", "choices")
@@ -171,7 +171,7 @@ def read_row(
     columns: Columns,
     question: str | None = None,
     as_problem: bool = False,
-) -> BatchRow:
+) -> ProblemRow:
     """The row of the values in a file's columns; `number` is its id if it has none.
 
     Its `fields` are what is asked; the other columns pass through it to the output (`to_output`), without pictures.

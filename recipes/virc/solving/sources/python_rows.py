@@ -10,13 +10,13 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.solving.image_source import Picture
 from virc.solving.memory_images import is_in_memory
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc.solving.sources.row_files import rows_of
 
 _HINT = 'rows are like {"image": "figure.png", "question": "..."}, or ("figure.png", "...")'
 
 
-def read_python_rows(rows: Iterable[object], trusted: bool = False) -> Iterator[tuple[object, BatchRow]]:
+def read_python_rows(rows: Iterable[object], trusted: bool = False) -> Iterator[tuple[object, ProblemRow]]:
     """The rows of an iterable as they are given and as they are solved, each read when it is asked for.
 
     A wrong one comes with its fault.

@@ -23,7 +23,7 @@ from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table, with_images
 from virc.core.tables.encodings import encoding_of, recoded
 from virc.solving.image_source import STREAM, standard_input
-from virc.solving.rows import MAX_LINE_BYTES, BatchRow
+from virc.solving.rows import MAX_LINE_BYTES, ProblemRow
 from virc.solving.sources.columns import Columns, has_bytes, listed, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.meanings import unasked
 from virc.solving.sources.picture_files import ROWS, is_picture, pictures_of
@@ -59,7 +59,7 @@ class RowFile(msgspec.Struct, frozen=True):
         bom: whether a table of answers gets a byte order mark, by which spreadsheets detect UTF-8.
     """
 
-    rows: Iterator[BatchRow]
+    rows: Iterator[ProblemRow]
     base: Path = Path()
     again: Callable[[], Iterator[Numbered]] | None = None
     names: tuple[str, ...] | None = None
@@ -185,7 +185,7 @@ def _is_asked(opened: RowFile) -> bool:
     return not (isinstance(text, list) or isinstance(choices, dict) or fields.keys() >= _OF_ALPACA)
 
 
-def trusting(rows: Iterable[BatchRow]) -> Iterator[BatchRow]:
+def trusting(rows: Iterable[ProblemRow]) -> Iterator[ProblemRow]:
     return (msgspec.structs.replace(row, trusted=True) for row in rows)
 
 
@@ -197,7 +197,7 @@ def rows_of(
     file: str = "FILE",
     as_problems: bool = False,
     folder: Path = Path(),
-) -> Iterator[BatchRow]:
+) -> Iterator[ProblemRow]:
     """Make rows of their values by column; a wrong row has its `fault`. `as_problems` is as in `read_row`.
 
     `say` gets sentences, each once: which columns are read, and which that hold a part of a question are not asked.
@@ -206,7 +206,7 @@ def rows_of(
     noted: list[str] = []
     for line, number, fields in contents:
         if isinstance(fields, DataError):
-            yield BatchRow(line, fields.id if isinstance(fields, RequestError) else None, fault=fields)
+            yield ProblemRow(line, fields.id if isinstance(fields, RequestError) else None, fault=fields)
             continue
         names = tuple(fields)
         try:
@@ -234,7 +234,7 @@ def rows_of(
             yield row
         except DataError as fault:
             id = fields["id"] if type(fields.get("id")) in (str, int) else None
-            yield BatchRow(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
+            yield ProblemRow(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
 
 
 def _open(source: str, asked: _Asked, stack: ExitStack) -> RowFile:

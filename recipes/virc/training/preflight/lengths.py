@@ -26,7 +26,7 @@ from virc.core.text import clause, plain
 from virc.core.work.parallel import in_order
 from virc.data.check.images import file_of
 from virc.data.check.result import USUAL_SYSTEM, Fault, Survey
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import key, name_of
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.remembered import remembered
@@ -132,12 +132,12 @@ def key_of(file: str | bytes) -> str | bytes:
 
 def count(
     counted: Counted,
-    read: Iterable[NumberedRow],
-    check: Callable[[NumberedRow], Iterable[Fault]],
+    read: Iterable[ParsedRow],
+    check: Callable[[ParsedRow], Iterable[Fault]],
     measure: Measure,
     workers: int,
     on_progress: Callable[[str], None],
-) -> Iterator[NumberedRow]:
+) -> Iterator[ParsedRow]:
     """Check and count all rows; yields those within the cutoff, up to the first that cannot be trained on.
 
     Args:
@@ -145,9 +145,9 @@ def count(
         check: the faults of a row, without a look into its images.
         measure: goes to other processes.
     """
-    waiting = deque[NumberedRow]()
+    waiting = deque[ParsedRow]()
 
-    def trainable() -> Iterator[NumberedRow]:
+    def trainable() -> Iterator[ParsedRow]:
         for row in read:
             counted.found.add(row, list(check(row)))
             on_progress(f"row {counted.found.rows} checked")

@@ -17,7 +17,7 @@ from virc.core.json_stream import one_line
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import RowsFile
 from virc.data.rows.llamafactory import guessed
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Record
 from virc.training.preflight.lengths import Counting, Length, Text, lengths
@@ -72,7 +72,7 @@ def _longer(one: Length, other: Length) -> Length:
     return msgspec.structs.replace(one, tokens=longer, shorter=shorter, fits=min(fits, default=None))
 
 
-def _write_replies(source: RowsFile, rows: Iterable[NumberedRow], store: PictureStore) -> None:
+def _write_replies(source: RowsFile, rows: Iterable[ParsedRow], store: PictureStore) -> None:
     """Write both replies of each pair, better and worse in turns, and never one behind the other of the same prompt.
 
     LLaMA-Factory estimates how far the model has moved from the reply of the row before, which must be to another

@@ -37,7 +37,7 @@ from virc.data.formats import prompts, rl
 from virc.data.formats.registry import RowsFile
 from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
 from virc.data.rows.remembered import decoded, remembered
@@ -52,7 +52,7 @@ from virc.reasoning.opening.pictures import stored_image
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import MAX_PIXELS, smart_resize
 from virc.rewards import registry as rewards
-from virc.rewards.means import JUDGE
+from virc.rewards.context import JUDGE
 from virc.rewards.needs import Scorable, lacking
 from virc.rewards.sources import Speaker
 from virc.training.preflight import lengths as counts
@@ -143,17 +143,17 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     store: PictureStore
     paths: dict[tuple[str, str], str] = {}
 
-    def rows(self) -> Iterator[NumberedRow]:
+    def rows(self) -> Iterator[ParsedRow]:
         """The rows as they are rolled out: units, or whole problems."""
         change = Change("problems" if self.request.config.rollout == "multi_turn" else "prompts", self.chat_protocol)
         for row in self.source.rows():
             try:
-                yield from (NumberedRow(row.number, record, unread=row.unread) for record in self._made(change, row))
+                yield from (ParsedRow(row.number, record, unread=row.unread) for record in self._made(change, row))
             except (DataError, OSError) as error:
                 message, hint = (error.message, error.hint) if isinstance(error, DataError) else (clause(error), None)
-                yield NumberedRow(row.number, fault=DataError(f"{message}; {hint}" if hint else message))
+                yield ParsedRow(row.number, fault=DataError(f"{message}; {hint}" if hint else message))
 
-    def _made(self, change: Change, row: NumberedRow) -> Iterator[Record]:
+    def _made(self, change: Change, row: ParsedRow) -> Iterator[Record]:
         if row.record and row.record.messages:  # what follows takes a whole conversation for granted
             faults = check_conversation(row.record, self.source.holds)
             if fault := next(iter(faults), None):
@@ -325,7 +325,7 @@ def _in_folder(source: RowsFile) -> Protocol | None:
     return protocol if messages and messages[0].content == protocol.system else None
 
 
-def _faults(part: _Part, ids: Counter[bytes], systems: Counter[str], row: NumberedRow) -> Iterator[Fault]:
+def _faults(part: _Part, ids: Counter[bytes], systems: Counter[str], row: ParsedRow) -> Iterator[Fault]:
     """Faults of a row that `changed` does not refuse. Adds the row's id to `ids`, and its system to `systems`."""
     if (record := row.record) is None:
         yield unread(row)
@@ -339,7 +339,7 @@ def _faults(part: _Part, ids: Counter[bytes], systems: Counter[str], row: Number
         systems[str(record.extra[SOURCE])] += 1
 
 
-def _scored(part: _Part, rows: Iterable[NumberedRow], scorable: Scorable) -> Iterator[NumberedRow]:
+def _scored(part: _Part, rows: Iterable[ParsedRow], scorable: Scorable) -> Iterator[ParsedRow]:
     """The same rows; adds to `scorable` which can be scored, whatever the judge answers: a run stops at any other."""
     reward = part.request.config.reward
     named = {name for name, judge in {JUDGE: reward.judge, **reward.judges}.items() if judge.endpoint}
@@ -365,7 +365,7 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
     rules = Rules(part.protocol, part.protocol.coordinates, holds="prompts")
     off_grid = 0
 
-    def faults(row: NumberedRow) -> Sequence[Fault]:
+    def faults(row: ParsedRow) -> Sequence[Fault]:
         nonlocal off_grid
         if part.request.config.rollout != "per_cru":
             return [why_closed(each, error) for each in row.known().images if (error := decoded(each).error)]
@@ -378,7 +378,7 @@ def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
     return closely, off_grid
 
 
-def _write(file: Path, part: _Part, rows: Iterable[NumberedRow], media: set[str]) -> None:
+def _write(file: Path, part: _Part, rows: Iterable[ParsedRow], media: set[str]) -> None:
     request = part.request
     turns = request.config.rollout == "per_cru"
 

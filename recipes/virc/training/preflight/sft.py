@@ -26,7 +26,7 @@ from virc.data.check.row import check_row, check_without_images
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import RowsFile, Writing, file_for, only_source
 from virc.data.rows.llamafactory import INFO, ValuesOfFile, guessed
-from virc.data.rows.numbered import NumberedRow
+from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
 from virc.families import registry as families
@@ -68,7 +68,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
 
 def checked(
     request: SftRequest, guess: Callable[[Fields], Fields], measure: Callable[[Counting, Sequence[Text]], list[Length]],
-    write: Callable[[RowsFile, Iterable[NumberedRow], PictureStore], None], on_progress: OnProgress,
+    write: Callable[[RowsFile, Iterable[ParsedRow], PictureStore], None], on_progress: OnProgress,
 ) -> Result:  # fmt: skip
     """Check and count rows in one pass, which writes those that LLaMA-Factory does not read as they are.
 
@@ -206,7 +206,7 @@ def _unit_of(model_type: str) -> Coordinates | None:
     return "permille" if unit == "thousand" else unit
 
 
-def write_rows(source: RowsFile, rows: Iterable[NumberedRow], store: PictureStore) -> None:
+def write_rows(source: RowsFile, rows: Iterable[ParsedRow], store: PictureStore) -> None:
     """Write rows of a file as a new dataset, in the folder of the store."""
     cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
     records = (  # LLaMA-Factory stops at values of some further fields

@@ -23,7 +23,7 @@ from virc.core.seeds import derived
 from virc.core.text import clause
 from virc.data.sample.rollouts import Rollout, SampledProblem, end_of, problem_of
 from virc.reasoning.images import Shown
-from virc.solving.one import SolveConfig, attempts, ends_all
+from virc.solving.one import SolveConfig, attempts, is_fatal
 from virc_extras.make.asking import pictures
 from virc_extras.make.operator import Cost, Made, Means, Row, kept, left_out
 from virc_extras.pipelines.speaking import Role
@@ -124,7 +124,7 @@ def _drawn(
     backend, protocol = asked.opened.backend, asked.opened.chat_protocol
     with asked.turn:
         attempt = next(attempts(solving, backend, protocol, shown, problem.row.question, deadline=means.deadline))
-    if attempt.broken and ends_all(attempt.broken):
+    if attempt.broken and is_fatal(attempt.broken):
         raise attempt.broken
     value: float | str
     if attempt.broken:

@@ -12,7 +12,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.evaluation.pages import figures
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.evaluation.results import ResultFile, read_results
 from virc.evaluation.seeds import with_seed
 from virc.evaluation.summary import ModelSummary, Summary
@@ -105,7 +105,7 @@ def _percent(shares: Sequence[float]) -> str:
 
 
 def _summary(files: Mapping[str, ResultFile]) -> Summary:
-    problems: dict[str, EvalProblem] = {}
+    problems: dict[str, BenchmarkProblem] = {}
     for file in files.values():
         for id, problem in file.problems.items():
             if problems.setdefault(id, problem) != problem:

@@ -18,7 +18,7 @@ from virc.core.text import clause, counted, plain
 from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
-from virc.evaluation.problems import EvalProblem, problems_of
+from virc.evaluation.problems import BenchmarkProblem, problems_of
 from virc.evaluation.results import ResultFile, in_arm, read_results, rules_digest
 from virc.evaluation.scored import results_of
 from virc.evaluation.summary import Score, Summary, summarise
@@ -41,7 +41,7 @@ _CHANGED = ("row", "scorer")  # the benchmark or the code may have changed since
 _UNANSWERED = ("no_answer", "turns", "tries")  # failures of the model: the problem counts; with others it is missing
 _WORDS = {None: "undecided", True: "right", False: "wrong"}
 
-Problems = Mapping[str, EvalProblem]
+Problems = Mapping[str, BenchmarkProblem]
 Verdicts = Mapping[str, Verdict | None]
 """Id of a problem -> the verdict on its answer; None if there is none."""
 

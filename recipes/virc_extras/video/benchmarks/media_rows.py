@@ -16,7 +16,7 @@ from virc.evaluation.benchmarks.hub_rows import HubBenchmark, Make, choice
 from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields, Right
 from virc.evaluation.columns import Column
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.problems import BenchmarkProblem
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Summary
 from virc.systems.layouts.layout import Layout
@@ -93,7 +93,7 @@ class _Measures(Column):
         self._totals: Callable[[Sequence[Values]], Values] = means
 
     def of_answers(
-        self, problems: Mapping[str, EvalProblem], answers: Answers, folder: EvalFolder | None
+        self, problems: Mapping[str, BenchmarkProblem], answers: Answers, folder: EvalFolder | None
     ) -> Mapping[tuple[str, str], Fields]:
         found: dict[tuple[str, str], Fields] = {}
         for id, problem in problems.items():

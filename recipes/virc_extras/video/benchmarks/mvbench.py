@@ -16,7 +16,7 @@ from virc.core.text import plain
 from virc.data.rows import raw
 from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields, Placed, problems
-from virc.solving.rows import BatchRow
+from virc.solving.rows import ProblemRow
 from virc_extras.video.benchmarks.media_rows import chosen, media_benchmark
 
 ABOUT = "4,000 questions on short clips, 200 of each of twenty tasks"
@@ -83,7 +83,7 @@ def _without_signs(text: str) -> str:
 _BENCHMARK = media_benchmark("mvbench", ABOUT, {}, _make)
 
 
-def rows(folder: Path, split: str | None) -> Iterator[BatchRow]:
+def rows(folder: Path, split: str | None) -> Iterator[ProblemRow]:
     files = [file for task in _FOLDERS if (file := folder / "json" / f"{task}.json").is_file()]
     if not files:
         raise DataError(f"{folder} holds no json/{next(iter(_FOLDERS))}.json", "virc download eval mvbench")

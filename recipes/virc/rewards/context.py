@@ -31,7 +31,7 @@ class UnscoredError(Exception):
     """A term cannot be had here; the message says what is missing, as a clause."""
 
 
-class Means(msgspec.Struct, frozen=True):
+class RewardContext(msgspec.Struct, frozen=True):
     """What terms may use in addition to the sample.
 
     Args:
@@ -62,13 +62,15 @@ class Means(msgspec.Struct, frozen=True):
             self.symbolic.close()
 
 
-def means_of(reward: Reward, kept: Path | None, on_wait: Callable[[str], None], base: Path | None = None) -> Means:
-    """The means that a system's `reward` names; `base` is the folder of weights whose tokenizer splits replies."""
+def context_of(
+    reward: Reward, kept: Path | None, on_wait: Callable[[str], None], base: Path | None = None
+) -> RewardContext:
+    """What a system's `reward` lets terms use; `base` is the folder of weights whose tokenizer splits replies."""
     further = {name: _judge(each, key_of(name), kept, on_wait) for name, each in reward.judges.items()}
     algebra = Symbolic() if find_spec("math_verify") else None
     ids = (lambda text: tokenizer(base).encode(text, add_special_tokens=False).ids) if base else None
     named = {name: judge for name, judge in further.items() if judge}
-    return Means(_judge(reward.judge, key_of(), kept, on_wait), algebra, ids, named)
+    return RewardContext(_judge(reward.judge, key_of(), kept, on_wait), algebra, ids, named)
 
 
 def key_of(name: str = JUDGE) -> str | None:
