@@ -149,7 +149,7 @@ def test_a_counterfactual_of_another_size_costs_its_row_alone(server: Server, pr
 
 def test_a_crop_and_all_that_is_made_of_it_are_cut_from_what_lies_beneath(own: Protocol) -> None:
     page, other = picture(), picture().rotate(180)
-    swapped = Session(own, "?", [show(page, QWEN2).with_substitute(other)], tools=known())
+    swapped = Session(own, "?", [show(page, QWEN2).with_placeholder(other)], tools=known())
     alone, beneath = Session(own, "?", [page], tools=known()), Session(own, "?", [other], tools=known())
     for reply in (CUT, GROWN, LARGE, PART, AGAIN, WHOLE, answered("5")):
         for session in (swapped, alone, beneath):

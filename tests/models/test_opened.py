@@ -60,7 +60,7 @@ def test_a_model_that_does_not_tell_is_not_asked_again(
     calibration = uncalibrated()
     for _ in range(2):
         with pytest.raises(ConfigError, match=said) as refused:
-            calibration.settled(native=False)
+            calibration.resolved(native=False)
         assert "--family NAME" in (refused.value.hint or "")
     assert len(asks.calls) == 1
 

@@ -98,7 +98,7 @@ class Ledger(Claims):
 
     Args:
         schema: what its lines carry; a file with other lines is not touched.
-        made_with: `model`, `protocol` and the settings that all answers in one file share.
+        settings: `model`, `protocol` and the settings that all answers in one file share.
         results: error codes that count as a result; lines with them are kept.
 
     Attributes:
@@ -108,12 +108,12 @@ class Ledger(Claims):
         ConfigError: another run holds the file, or it holds other lines, or answers made with other settings.
     """
 
-    def __init__(self, path: Path, schema: str, made_with: Mapping[str, object], results: Collection[int]) -> None:
+    def __init__(self, path: Path, schema: str, settings: Mapping[str, object], results: Collection[int]) -> None:
         super().__init__()
         self.path = path.resolve()  # through a link, the file it leads to
         self._output = str(path)
         self.resumed = 0
-        self._schema, self._made_with, self._results = schema, made_with, results
+        self._schema, self._settings, self._results = schema, settings, results
 
     def __enter__(self) -> Self:
         with writing(self.path):
@@ -192,7 +192,7 @@ class Ledger(Claims):
 
     def _check(self, line: _Line) -> None:
         theirs = {"model": line.model, "protocol": line.protocol, **(line.settings or {})}
-        for key, value in self._made_with.items():
+        for key, value in self._settings.items():
             if theirs.get(key) != value:
                 sentence = f"{self.path} holds answers made with {key} {theirs.get(key)}, not {value}"
                 raise OtherSettingsError(sentence, f"{self._elsewhere}, or the same settings")

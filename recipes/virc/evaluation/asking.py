@@ -27,7 +27,7 @@ from virc.models.load import Opened, described
 from virc.reasoning.protocol import Protocol
 from virc.solving.ablation import CropAblation, without_tools
 from virc.solving.asking import Grader
-from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
+from virc.solving.batch import BatchConfig, RowDone, as_line, shared_settings, solve_batch
 from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, versions
@@ -230,4 +230,4 @@ def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fie
 
 
 def _ledger(work: Work, known: Fields) -> Ledger:
-    return Ledger(work.folder.answers(str(known["model"])), SOLVE, made_with(known), {NoAnswerError.code})
+    return Ledger(work.folder.answers(str(known["model"])), SOLVE, shared_settings(known), {NoAnswerError.code})

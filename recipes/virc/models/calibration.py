@@ -73,13 +73,13 @@ class Calibration:
             ConfigError: the model does not tell, or its server showed it those images smaller than they were sent.
             NetworkError: the server cannot be asked now.
         """
-        found = self.settled(bool(protocol.schemas), seconds)
+        found = self.resolved(bool(protocol.schemas), seconds)
         assert found.coordinates
         if found.coordinates == "pixel":
             self._check(found, sizes)
         return msgspec.structs.replace(protocol, coordinates=found.coordinates, box=found.box or "corners")
 
-    def settled(self, native: bool, seconds: float | None = None) -> Probed:
+    def resolved(self, native: bool, seconds: float | None = None) -> Probed:
         with _LOCKS.setdefault((self._before.endpoint, self._before.model), threading.Lock()):
             if self._refused:
                 raise ConfigError(self._refused, _hint())

@@ -181,7 +181,7 @@ class Opened(msgspec.Struct, frozen=True):
         """The model as it is prompted once it is known how it counts boxes; errors as of `reading`."""
         if not (self.calibration and self.resolve):
             return self
-        return self.resolve(self.calibration.settled(bool(self.chat_protocol.schemas)))
+        return self.resolve(self.calibration.resolved(bool(self.chat_protocol.schemas)))
 
     def __repr__(self) -> str:
         """Name and device: the other fields are pages of texts."""

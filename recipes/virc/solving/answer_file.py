@@ -21,7 +21,7 @@ from virc.core.events import Reporter
 from virc.core.files import is_file, is_folder, is_path, write_whole, writing
 from virc.core.result_log import Claims, Ledger
 from virc.models.costs import Budget
-from virc.solving.batch import RowDone, SolveRows, as_line, made_with
+from virc.solving.batch import RowDone, SolveRows, as_line, shared_settings
 from virc.solving.image_source import STREAM
 from virc.solving.one import SCHEMA
 from virc.solving.outcome import Fields
@@ -189,7 +189,7 @@ def _lines_of(to: Path) -> Path:
 
 
 def _ledger(file: Path, known: Fields) -> Ledger:
-    return Ledger(file, SCHEMA, made_with(known), {NoAnswerError.code})
+    return Ledger(file, SCHEMA, shared_settings(known), {NoAnswerError.code})
 
 
 def _table(to: str | None, rows: RowFile) -> AnswerTable | None:

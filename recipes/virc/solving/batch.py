@@ -244,7 +244,7 @@ def shown_images(
         raise DataError(str(error)) from error
 
 
-def made_with(known: Fields) -> Fields:
+def shared_settings(known: Fields) -> Fields:
     """What all lines of a file of answers must share, so that a rerun may continue it."""
     shared = {"model": known["model"], "protocol": known["protocol"], **known["settings"]}
     del shared["timeout"]  # it says when to give up, not what to answer

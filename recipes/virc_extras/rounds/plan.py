@@ -54,14 +54,14 @@ class RoundCommand(steps.TypedStep, frozen=True, kw_only=True):
     Args:
         start: the model that is sampled, trained or merged.
         source: of a sample, the file of problems.
-        made_with: of a sample, settings that its rows must have been made with, as `rounds.run` checks.
+        sample_settings: of a sample, settings that its rows must have been made with, as `rounds.run` checks.
     """
 
     round: int
     kind: Kind
     start: str
     source: Path | None = None
-    made_with: Mapping[str, object] = {}
+    sample_settings: Mapping[str, object] = {}
     resolved: Resolved | None = None
 
     @property
@@ -70,7 +70,7 @@ class RoundCommand(steps.TypedStep, frozen=True, kw_only=True):
 
     @property
     def paired(self) -> bool:
-        return self.made_with.get("pairs") is not None
+        return self.sample_settings.get("pairs") is not None
 
 
 class Rounds(msgspec.Struct, frozen=True):
@@ -199,11 +199,11 @@ def _sampled(
     return RoundCommand(
         round=number, name=sample.name, kind="sample", says=f"{rows} of {start}",
         words=("virc", "data", "sample", source, "--to", makes, *model, *words, *judges),
-        start=start, makes=makes, source=Path(source), made_with=_made_with(sample, number),
+        start=start, makes=makes, source=Path(source), sample_settings=_sample_settings(sample, number),
     )  # fmt: skip
 
 
-def _made_with(sample: Sample, number: int) -> dict[str, object]:
+def _sample_settings(sample: Sample, number: int) -> dict[str, object]:
     settings: dict[str, object] = {
         "n": sample.samples, "keep": sample.keep, "temperature": sample.temperature, "seed": number,
         "pairs": sample.pairs,

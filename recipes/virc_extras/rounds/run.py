@@ -97,13 +97,13 @@ def state(step: RoundCommand, workspace: Path) -> StepState:
 
 def _of_rows(step: RoundCommand, workspace: Path) -> StepState:
     location = dataset.location_of(workspace / step.makes, step.paired)
-    before = dataset.made_with(location)
+    before = dataset.settings_of(location)
     if not before:
         return StepState("to do")
     model = str(before["model"])  # rows that another command made would be taken for those of this one
     if step.start not in (model, model.partition("@")[0]):
         raise _made_otherwise(str(location.progress), "model", model, step.start)
-    for name, value in step.made_with.items():
+    for name, value in step.sample_settings.items():
         if before.get(name) != value:
             raise _made_otherwise(str(location.progress), name, before.get(name), value)
     totals = dataset.so_far(location)

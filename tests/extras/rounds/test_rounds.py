@@ -162,7 +162,7 @@ def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
     of_stage = msgspec.structs.replace(found.steps[1], name="instruct")
     with pytest.raises(ConfigError, match="tiny-r1-practice was made with stage practice, not instruct"):
         running.state(of_stage, workspace)
-    warmer = msgspec.structs.replace(found.steps[0], made_with={**found.steps[0].made_with, "seed": 9})
+    warmer = msgspec.structs.replace(found.steps[0], sample_settings={**found.steps[0].sample_settings, "seed": 9})
     with pytest.raises(ConfigError, match=r"trajectories\.progress was made with seed 1, not 9"):
         running.state(warmer, workspace)
     base = virc(*words, "--from", "tiny-base")

@@ -118,10 +118,10 @@ def location_of(to: Path, paired: bool = False) -> Location:
 
 
 @contextmanager
-def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
+def begun(location: Location, protocol: Protocol, settings: Mapping[str, object]) -> Iterator[Ledger]:
     _is_beside(location, protocol)
     made = not location.folder.exists()
-    with Ledger(location.progress, SCHEMA, made_with, ()) as ledger:
+    with Ledger(location.progress, SCHEMA, settings, ()) as ledger:
         yield ledger
     if made:
         with suppress(OSError):  # something is in it
@@ -187,7 +187,7 @@ def so_far(location: Location) -> Totals:
     return totals
 
 
-def made_with(location: Location) -> dict[str, Any]:
+def settings_of(location: Location) -> dict[str, Any]:
     with _as_ledger(location) as lines:
         first = next(iter(lines), b"")
         line = msgspec.json.decode(first, type=_MadeWith) if first.endswith(b"\n") else _MadeWith()

@@ -28,7 +28,16 @@ from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.history import as_shown_on
 from virc.reasoning.protocol import FILE_NAME
-from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, outage_of, shown_images, through, workers_for
+from virc.solving.batch import (
+    BatchConfig,
+    RowDone,
+    as_line,
+    outage_of,
+    shared_settings,
+    shown_images,
+    through,
+    workers_for,
+)
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress
@@ -148,7 +157,7 @@ def sample_file(
         on_facts({**known, "to": str(location.file)})
         protocol = as_shown_on(taught(opened.chat_protocol), opened.backend.grid)
         pairing_made = pairing_of(asked, opened, report) if asked else nullcontext()
-        with pairing_made as pairing, begun(location, protocol, made_with(known)) as ledger:
+        with pairing_made as pairing, begun(location, protocol, shared_settings(known)) as ledger:
             config = SampleConfig(
                 BatchConfig(setup.config, rows.base, None, setup.offline, at_once), keep, location, pairing
             )  # fmt: skip
