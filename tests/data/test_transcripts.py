@@ -8,6 +8,8 @@ import pytest
 from support import row_files
 from support.called import Done, virc
 
+from virc.data.rows.laid_out import message_of
+
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"properties": {"at": {"type": "integer"}}}}}]
 ASKED: dict[str, Any] = {"role": "user", "content": "<image>Which number?"}
 TOLD: dict[str, Any] = {"role": "assistant", "content": "It is 12."}
@@ -116,3 +118,9 @@ def test_a_call_of_a_table_is_shown_with_its_result(tmp_path: Path) -> None:
     assert virc("data", "check", tmp_path / "rows.parquet").code == 0  # though their system messages differ
     said = virc("data", "show", tmp_path / "rows.parquet").out
     assert f"turn 1     {CALLED}\n           result: 12\n\nturn 2\n           answer: It is 12." in said
+
+
+def test_a_text_that_became_a_number_in_a_column_of_texts_and_parts_is_a_text() -> None:
+    """datasets 5.2.0 stores the text "4" of such a column as the number."""
+    contents = [message_of({"role": "assistant", "content": content}, 1).content for content in (4, 1.5, True)]
+    assert contents == ["4", "1.5", "true"]

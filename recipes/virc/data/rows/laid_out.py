@@ -479,7 +479,8 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
         raise DataError(f"message {number} has the role {plain(repr(name), 40)}, not one of {', '.join(_ROLES)}")
     if content is None or turn.get("tool_calls"):
         raise DataError(f"message {number} has no text{without_text(turn)}")
-    parts = _as_list(content)
+    # where a column holds texts and parts, datasets 5.2.0 makes 4 of the text "4"
+    parts = [one_line(content)] if isinstance(content, int | float) else _as_list(content)
     for part in filter(is_image, parts):
         if image_of(part) is None and (others := [key for key in part if key not in ("type", "text") and part[key]]):
             raise DataError(f"message {number} has an image as {', '.join(map(plain, others))}, which nothing reads")
