@@ -8,6 +8,8 @@ import pytest
 from support import row_files
 from support.called import Done, virc
 
+from virc.data.rows.laid_out import message_of
+
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"properties": {"at": {"type": "integer"}}}}}]
 ASKED: dict[str, Any] = {"role": "user", "content": "<image>Which number?"}
 TOLD: dict[str, Any] = {"role": "assistant", "content": "It is 12."}
