@@ -143,6 +143,22 @@ def test_fields_of_a_user_that_say_nothing_of_a_reply_are_passed_on(body: str) -
         assert backend.reply(ask(), USUAL).left == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "is_blind"),
+    [
+        ("I don't see any image attached to your message. Could you upload it?", True),
+        ("As a text model I cannot view pictures.", True),
+        ("It seems that the image wasn’t attached.", True),
+        ("没有看到图片", True),
+        ("I can't see the image clearly, so I zoom in.", False),
+        ("I don't see any picture of a cat in it.", False),
+    ],
+)
+def test_a_model_that_says_it_got_no_picture_is_named(said: str, is_blind: bool) -> None:
+    with servers.serve([said]) as server:
+        assert OpenAIBackend(server.url).reply(ask(), USUAL).left == ((("unseen", "content"),) if is_blind else ())
+
+
 def test_parts_that_a_gateway_does_not_count_are_no_sign_of_blindness() -> None:
     parts = dict.fromkeys(("text_tokens", "image_tokens", "audio_tokens"), 0)
     assert fields_of_usage(COUNTS | {"prompt_tokens_details": parts})["picture_tokens"] is None

@@ -47,6 +47,7 @@ _HINTS: Mapping[RejectionKind, str] = {
     "tags": "`virc doctor --endpoint URL` finds out how the model's calls and answers come",
 }
 """The hint for a turn that was given up, by the fault of its last reply."""
+_CUT_EARLY = "; the server ended it after"
 _CUT = 2  # a turn is given up after so many replies in a row that the token limit cut
 _TOP_P, _TOP_K = 0.95, 50  # of ViRC's published runs
 
@@ -481,7 +482,7 @@ class Sampler:
                 session.stop("turns" if isinstance(verdict, Unit) else "tries", hopeless)
             if hopeless or isinstance(verdict, Unit):
                 return
-            reason, tried = verdict.reason, tried + 1
+            reason, tried = verdict.reason + _cut_early(verdict, reply, sampling), tried + 1
             cut = cut + 1 if verdict.kind == "length" else 0
             if cut == _CUT or reply.refusal is not None:  # the next reply would be the same
                 break
@@ -505,6 +506,13 @@ class Sampler:
             self._deadline.check()
             raise
         session.protocol = session.history.protocol = protocol
+
+
+def _cut_early(verdict: Rejected, reply: Reply, sampling: Sampling) -> str:
+    """What to add to a fault of a reply that its server cut before the limit it was asked for: a clause, or nothing."""
+    drawn, most = reply.completion_tokens or 0, sampling.max_tokens
+    is_early = verdict.kind == "length" and not reply.thought and 0 < drawn < most - 1
+    return f"{_CUT_EARLY} {drawn:,} of {most:,} tokens: its context is full, or it limits replies" if is_early else ""
 
 
 def draw_attempt(session: Session, sampler: Sampler) -> Attempt:
@@ -559,6 +567,8 @@ def no_answer(attempts: Sequence[Attempt]) -> NoAnswerError:
     kind = pending[-1].kind if pending and failure.kind == "tries" else None
     is_stock_model = example.trace.protocol.reading == "lenient"
     hint = _HINTS.get(kind) if kind and (is_stock_model or kind == "length") else None
+    if _CUT_EARLY in failure.message:
+        hint = "serve it with a longer context (llama.cpp: -c, LM Studio: Context Length), or lower «--max-pixels»"
     if hint is None and REPEATED in failure.message:
         hint = "«--temperature 0.7» has the model try something else"
     return NoAnswerError(several + failure.message, hint)

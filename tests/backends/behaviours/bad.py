@@ -30,6 +30,13 @@ def no_answers() -> list[Row]:
             "--max-tokens",
             options=LIMIT,
         ),
+        empty(
+            "context full before max_tokens (LM Studio)",
+            whole("The number is", "length", usage={"prompt_tokens": 3600, "completion_tokens": 496}),
+            "496 of 1,024 tokens",
+            "longer context",
+            options=LIMIT,
+        ),
         empty("an answer, then the same two lines to the end", whole("42\n" + (LOOP + "And a dog.\n") * 30), "repeats"),
         empty("a box alone (InternVL)", whole("<box>[[100, 200, 300, 400]]</box>"), "nothing but a box"),
         empty("harmony without a final channel", whole(analysis), "thought without"),

@@ -20,6 +20,8 @@ from behaviours.rows import (
 BOX = '{"bbox_2d": [10, 20, 30, 40]}'
 CROP = '{"bbox_2d": [10, 10, 200, 200], "image_index": 0}'
 
+TAGGED = f'<tool_call>{{"name": "crop_image", "arguments": {CROP}}}</tool_call>'
+
 
 def right(name: str, body: bytes | list[bytes], **more: object) -> Row:
     return Row(name, body, "42", **more)  # type: ignore[arg-type]
@@ -72,10 +74,11 @@ def leaked() -> list[Row]:
 def called() -> list[Row]:
     """Tool calls, each followed by the answer."""
 
-    def calls(name: str, *deltas: object, message: object = None) -> Row:
+    def calls(name: str, *deltas: object, message: object = None, refused: bytes = b"") -> Row:
         streamed = stream(*(part({"tool_calls": each}) for each in deltas), part({}, "tool_calls"))
         body = whole(message, "tool_calls") if message else streamed
-        return right(name, whole("42"), before=[(200, body, {})], chats=2, words=("of image 0: image 1",),
+        first = (400, refused, {}) if refused else (200, body, {})
+        return right(name, whole("42"), before=[first], chats=2, words=("of image 0: image 1",),
                      options=("--family", "qwen2.5-vl"))  # fmt: skip
 
     name, pieces = "crop_image", (CROP[:20], CROP[20:])
@@ -86,6 +89,10 @@ def called() -> list[Row]:
         calls(
             "a part of the content (Anthropic)",
             message={"content": [{"type": "tool_use", "id": "c", "name": name, "input": {"bbox_2d": [9, 9, 99, 99]}}]},
+        ),
+        calls(
+            "a call that could not be read (Groq)",
+            refused=error("Failed to call a function.", code="tool_use_failed", failed_generation=f"I look.\n{TAGGED}"),
         ),
         calls("pieces without index and id", [first], [{"function": {"arguments": pieces[1]}}]),
         calls(
@@ -107,6 +114,7 @@ def tried_again() -> list[Row]:
         after("system role (Gemma)", 400, error("System role not supported")),
         after("413 without a number (nginx)", 413, page("413 Request Entity Too Large"), **{"Content-Type": HTML}),
         after("unloaded (LM Studio)", 400, encoded({"error": "Model unloaded."})),
+        after("nothing generated (Groq)", 400, error("Failed", code="tool_use_failed", failed_generation="")),
         after("canceled (LM Studio)", 400, error("Operation canceled")),
         after("text behind a wrapper (OpenRouter)", 400, error("Provider returned error", metadata={"raw": limit})),
         after("JSON in a message", 400, error(error('Unsupported value: "temperature"').decode())),

@@ -80,7 +80,14 @@ def proxied() -> list[Row]:
 
 def models() -> list[Row]:
     """Models that are not there, or not yet, and requests that they do not take."""
+    blind, zhipu = ("takes no pictures", "vision model"), "messages.content.type 参数非法，取值范围 ['text']"
+    serde = "Failed to deserialize the JSON body into the target type: messages[1]: "
     return [
+        said("a text model (Zhipu)", 400, encoded({"error": {"code": "1210", "message": zhipu}}), *blind, chats=1),
+        said("a text model (Groq)", 400, error("message[1].content must be a string"), *blind, chats=1),
+        said(
+            "a text model (DeepSeek)", 422, error(serde + "invalid type: sequence, expected a string"), *blind, chats=1
+        ),
         said(
             "no such model (OpenAI)",
             404,

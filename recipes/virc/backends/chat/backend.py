@@ -298,6 +298,8 @@ class OpenAIBackend:
             except NoAnswerError as filtered:  # a filter in front of the model
                 return ReceivedReply("", refusal=filtered.message)
             except RefusedError as refused:
+                if isinstance(refused.drawn, str):  # the session reads it, or has it drawn again
+                    return ReceivedReply(refused.drawn)
                 if not self._adapt(attempt, fitted, refused, ask):
                     raise
         raise ConfigError(f"{self.link.endpoint} refuses one part of the request after the other")

@@ -28,6 +28,11 @@ _VERSION = re.compile(r"(?:[-_:@.](?:v?\d+|preview|exp|beta))*")
 """What may stand behind the name of a model that is the same one."""
 _ROUTED = re.compile(r"(?:[:@][a-z][\w.-]*|-latest|-gguf)+$")
 """What routers and local servers put behind a name: a provider, a tag, a quantization."""
+_PICTURE, _GIVEN = r"(?:image|picture|photo)s?", "(?:attached|provided|uploaded|included|received|come through)"
+_NO_PICTURE = re.compile(  # says a model to which the server passed none
+    rf"(?i)(?:n['’]t|not|unable to) (?:\w+ ){{0,2}}(?:see|view|access|{_GIVEN}) (?:any |an? )?{_PICTURE}\b(?! of| with)"
+    rf"|(?:\bno {_PICTURE}(?: \w+){{0,2}}|{_PICTURE} \w+(?:n['’]t| not)(?: been)?) {_GIVEN}|(?:没有|未|无法)看到"
+)
 
 _IGNORED: Mapping[str, Callable[[Any, ReceivedReply], bool]] = {
     **dict.fromkeys(_LIMITS, lambda most, reply: type(most) is int and 0 < most < (reply.completion_tokens or 0) - 1),
@@ -60,6 +65,7 @@ def balanced(reply: ReceivedReply, ask: Ask, wanted: Mapping[str, Any], sent: Ma
         read, texts = reply.prompt_tokens + reply.cached_tokens, min_tokens(*(each.text for each in ask.messages))
         unseen = {"image_tokens": reply.picture_tokens == 0, "prompt_tokens": read < texts}
         names += [("unseen", name) for name, holds in unseen.items() if holds]
+    names += [("unseen", "content")] if ask.images and _NO_PICTURE.search(reply.text) else []
     if reply.model and not _is_same(str(sent.get("model")), reply.model):
         names.append(("model", plain(reply.model, 60)))
     return msgspec.structs.replace(reply, left=(*reply.left, *names))

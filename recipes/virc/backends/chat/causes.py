@@ -55,6 +55,7 @@ class RefusedError(ConfigError):
     ) -> None:
         super().__init__(message, hint)
         self.said, self.parameter, self.too_large = said, parameter, too_large
+        self.drawn: object = None  # the model's text, where the server could not read it, as Groq sends it
         is_of_count = named_limit("pictures", said) or (says("pictures", said) and says("too many", said))
         self.is_full = bool(says("full", said) or is_of_count)
         self.is_of_missing_image = MISSED in said.lower()
@@ -261,8 +262,12 @@ def _request_error(error: StatusError, server: AskedServer, quote: str, message:
         hint = f"the side is limited to {side} pixels: «--max-pixels {side * side // 2}»"
     elif area:
         hint = f"a picture is limited to {area} pixels: «--max-pixels {area}»"
+    elif "vision model" in (hint or ""):
+        sentence = f"{server.endpoint} takes no pictures for this model{quote}"
     parameter = error.fields.get("param")
-    return RefusedError(sentence, hint, message, parameter if isinstance(parameter, str) else None, is_large)
+    refused = RefusedError(sentence, hint, message, parameter if isinstance(parameter, str) else None, is_large)
+    refused.drawn = error.fields.get("failed_generation")
+    return refused
 
 
 def _hint(message: str) -> str | None:

@@ -250,7 +250,9 @@ HINTS = (
         "serve a vision model, and with the file of its vision tower (llama.cpp: -hf, or --mmproj)",
     ),
     (
-        r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal|no endpoints[^.]{0,40}image",
+        r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal|no endpoints[^.]{0,40}image"
+        # takes texts: Lapis0x0/obsidian-yolo#255, vercel/ai#2837, chatboxai/chatbox#1740, browser-use/web-ui#99
+        r"|content\.type\b[^.]{0,20}\['text'\]|content must be a string|sequence, expected a string|RequestContent\b",
         "serve a vision model",
     ),
     (
