@@ -154,7 +154,8 @@ def _open_any(source: str, asked: _Asked, stack: ExitStack) -> RowFile:
         problems: Any = entry_points.hook("rows.problems")  # by name: it is built on this room
         source = None
         with nullcontext() if is_theirs else suppress(DataError):  # no layout is known
-            source = problems.source_of(path, asked.trusted, asked.ignored, beside if as_problems else None)
+            if problems:  # None: metadata of an earlier installation
+                source = problems.source_of(path, asked.trusted, asked.ignored, beside if as_problems else None)
         found: RowFile | None = problems.opened(source, asked.report) if source else None
         return found
 
