@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from data.converted import convert, records, told, tree, write
 from PIL import Image
+from support.called import virc
 from support.tables import each_case
 
 from virc.data.rows.record import MARK, Message, Picture, Record
@@ -122,6 +123,18 @@ def test_copies_and_values_of_a_column_stay_on_one_side_of_a_split(tmp_path: Pat
         assert not {*map(key, train)} & {*map(key, val)}
     assert convert(*words, tmp_path / "c", "--group-by", "seen") == 5
     assert convert(*words[:3], "--to", tmp_path / "c", "--group-by", "scene") == 2
+
+
+@pytest.mark.parametrize(("column", "code"), [("clip", 0), ("video", 5)])
+def test_a_split_names_the_column_that_keeps_recordings_together(tmp_path: Path, column: str, code: int) -> None:
+    rows = [{"image": f"{n}.png", "question": "?", "answer": "7", column: f"walk{n % 2}"} for n in range(8)]
+    for n, row in enumerate(rows):
+        Image.frombytes("L", (8, 8), random.Random(n).randbytes(64)).save(tmp_path / row["image"])
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("data", "convert", tmp_path / "rows.jsonl", "--format", "batch", "--split", "val=0.5", "--to")
+    done = virc(*words, tmp_path / "a")
+    assert (done.code, f"--group-by {column} keeps rows of one {column} on one side" in done.err) == (code, True)
+    assert virc(*words, tmp_path / "b", "--group-by", column).code == 0
 
 
 def spoil(folder: Path, changes: dict[int, object]) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.called import virc
 
 from virc.data.rows import raw
 
@@ -29,3 +30,11 @@ def test_what_would_be_wrong_in_a_row_is_a_fault(changes: dict[str, Any], said: 
     faults = [str(each) for _, each in raw.rows(tmp_path / "coco.json") if isinstance(each, Exception)]
     assert len(faults) == (said is not None)
     assert not said or said in faults[0]
+
+
+def test_pictures_that_are_not_there_are_named_and_counted(tmp_path: Path) -> None:
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps({"images": [IMAGE], "annotations": [SQUARE], "categories": [CATEGORY]}))
+    done = virc("data", "convert", file, "--to", tmp_path / "out", "--format", "batch")
+    assert "coco.json: the picture a.png that file_name names is not in" in done.err
+    assert "(1 of the first 1 are missing)\nhint: copy the pictures there" in done.err

@@ -12,6 +12,7 @@ from data import llamafactory
 from data.text_records import SOLVED, TEXT, written
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from support.called import virc
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats
@@ -183,3 +184,13 @@ def test_a_reply_that_is_not_to_be_learnt_is_refused(tmp_path: Path, shape: str,
 def test_an_info_that_llamafactory_could_not_use_is_refused(tmp_path: Path, entry: dict[str, Any], reason: str) -> None:
     with pytest.raises(DataError, match=re.escape(reason)):
         read_one(tmp_path, [{"messages": []}], entry)
+
+
+def test_later_system_messages_begin_the_text_behind_them(tmp_path: Path) -> None:
+    said = "system:A system:B user:C? assistant:1 system:D user:E? assistant:2".split()
+    turns = [dict(zip(("role", "content"), each.split(":"), strict=True)) for each in said]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns, "images": []}) + "\n")
+    done = virc("data", "convert", tmp_path / "rows.jsonl", "--to", tmp_path / "out", "--format", "sft")
+    assert "a later system message begins the text behind it" in done.err
+    row = json.loads((tmp_path / "out" / "rows.json").read_text())[0]
+    assert [each["content"] for each in row["messages"]] == ["A\n\nB", "C?", "1", "D\n\nE?", "2"]

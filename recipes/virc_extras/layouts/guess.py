@@ -342,9 +342,13 @@ class _Guess:
         return self._names_pictures(values) and meaning(name, values[0], self.folder) != MASKS
 
     def _note_missing(self, name: str) -> None:
-        first = self._parsed_values(name)[0]
-        file = plain(str(first[0] if isinstance(first, list) and first else first), 60)
-        self.unsure.append(f"the picture {file} that {name} names is not in {self.folder} or a folder in it")
+        values = (each[0] if isinstance(each, list) and each else each for each in self._parsed_values(name))
+        names = [*dict.fromkeys(map(str, values))]
+        missing = [each for each in names if not holds_pictures(each, self.folder)] or names[:1]
+        self.unsure.append(
+            f"the picture {plain(missing[0], 60)} that {name} names is not in {self.folder} or a folder in it"
+            f" ({len(missing)} of the first {len(names)} are missing)"
+        )
 
     def _holds_pictures(self, name: str) -> bool:
         """Whether a column holds pictures; of lists and objects of files some may be missing."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virc.core.errors import UsageError
+from virc.core.options import spelled
 from virc.core.text import counted, sized
 from virc_cli.console import events, options, output
 from virc_cli.console.options import argument, choice, flag, option
@@ -104,7 +105,7 @@ def _print(report: "Report", units: options.CoordinatesName | None, shown: optio
     from virc.config.taken import Left
 
     for reason in report.reasons:
-        output.note(reason)
+        output.note(spelled(reason))
     if shown == "smart":
         output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")
     if report.lost:

@@ -4,6 +4,7 @@
 A `_Stream` passes the chosen rows through their change to the format.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from fractions import Fraction
@@ -26,7 +27,7 @@ from virc.data.formats.registry import RowsFile, Writing
 from virc.data.rows.llamafactory import INFO
 from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Record
+from virc.data.rows.record import Record, with_one_system
 from virc.models.chat_protocol import written
 from virc.reasoning.media import USUAL_MEDIA, MediaChoice, media_reader
 from virc.reasoning.protocol import FILE_NAME, Protocol
@@ -34,6 +35,7 @@ from virc.tools import registry as tools
 
 MIX = "mix"
 _MAX_FAULTS = 20
+_RECORDING = re.compile(r"(?:video|clip|scene|recording|sequence|episode|patient|session|document)(?:_?(?:id|name))?")
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -251,7 +253,7 @@ class _Stream:
     ) -> None:
         self.written = Written(dataset.name)
         self._config, self._dataset, self._report, self._on_progress = config, dataset, report, on_progress
-        self._left = left
+        self._left, self._group_by = left, config.split and config.split.group_by
         self._at: tuple[SubsetSource, int] | None = None  # the row that the format is writing
         self._before = self._last = 0  # rows of the parts before, and the last row read of the part
 
@@ -265,11 +267,19 @@ class _Stream:
                 if row.record:
                     self._report.boxes.add(boxes)
                     self._at = (part, row.number)
-                    yield row.record
+                    record = with_one_system(row.record)
+                    moved = ["a later system message begins the text behind it"] * (record is not row.record)
+                    self._report.reasons += {*moved, *self._ways(record.extra)}.difference(self._report.reasons)
+                    yield record
                 elif row.fault:
                     self._leave_out(part, row.fault, row.number)
             self._at = None
             self._before, self._last = self._before + self._last, 0
+
+    def _ways(self, columns: Iterable[str]) -> list[str]:
+        """How to split by columns of recordings, if nothing is named to split by."""
+        names = filter(_RECORDING.fullmatch, columns if self._config.split and not self._group_by else ())
+        return [f"«--group-by {name}» keeps rows of one {name} on one side of the split" for name in names]
 
     def number(self) -> int:
         assert self._at
@@ -288,9 +298,10 @@ class _Stream:
             # marks are of rows with records; faulty rows go to the dataset that is not set aside
             is_chosen = (marks is None or bool(next(mark))) if row.record else not self._dataset.aside
             if is_chosen:
-                if lost := row.lost:
+                unread = {name: holds for name, holds in row.unread.items() if name != self._group_by}
+                if lost := msgspec.structs.replace(row, unread=unread).lost:
                     self._at = None  # it is not the row that is being written
-                    raise part.located(lost)
+                    raise part.located(DataError(lost.message, "; ".join([*self._ways(unread), str(lost.hint)])))
                 self._left.add_all(row.left, f"row {row.number}")
                 yield row
 

@@ -471,6 +471,8 @@ def _unknown(file: Path, system: System | None) -> DataError:
         return _unreadable(file, start, hint)
     known = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
+    if re.match(r"(?i)the picture .+\.(?:jpe?g|png|webp|tiff?|bmp) that ", unsure):
+        return DataError(f"{file}: {unsure.partition('; ')[0]}", "copy the pictures there")
     asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for «--layout mine.yaml»"
     if "no column is known as the question" in unsure:
         fields = r"about: mine\nquestion: COLUMN\nanswer: COLUMN\nimages: COLUMN\n"

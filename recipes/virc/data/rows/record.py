@@ -182,6 +182,15 @@ class Record(msgspec.Struct, frozen=True):
         return "a row without an id" if self.id is None else f"row {self.id!r}"
 
 
+def with_one_system(record: Record) -> Record:
+    """A record whose first message alone is of system, as templates take it: a later one begins the text behind it."""
+    found: list[Message] = []
+    for each in record.messages:
+        joins = found and found[-1].role == "system" and (each.role == "system" or (each.role == "user" and found[1:]))
+        found.append(Message(each.role, f"{found.pop().content}\n\n{each.content}") if joins else each)
+    return record if len(found) == len(record.messages) else msgspec.structs.replace(record, messages=tuple(found))
+
+
 def check_texts(record: Record) -> None:
     has_media = any(record.extra.get(each) for each in ("videos", "audios", "video", "audio"))
     replies = {"its rejected reply": record.rejected or ""}
