@@ -53,4 +53,8 @@ def test_no_adapter_is_merged_into_quantized_weights(
     assert done.code == 3, done.err
     assert f"is quantized ({method}), into which no adapter is merged" in done.err
     assert "base_model_name_or_path" in done.err
-    assert not Path("models/merged").exists()
+    done = virc("merge", "./base", "--gguf")
+    assert (done.code, f"is quantized ({method}): it is not written" in done.err) == (3, True), done.err
+    (base / f"{WEIGHTS}.index.json").write_text('{"weight_map": {"a": "model-1.safetensors"}}')
+    assert "base is incomplete: model-1.safetensors is missing" in virc("merge", "./base", "--gguf").err
+    assert not Path("models").exists()

@@ -117,8 +117,9 @@ def test_adapters_of_other_layers_than_matrices_are_refused(
 
     monkeypatch.setattr("virc.backends.local._load", None)
     adapter = small_lora.write(tmp_path / "lora", {**tensors(), PREFIX + key: torch.zeros(shape)})
-    with pytest.raises(ConfigError, match=f"is no plain LoRA adapter: {re.escape(key)}"):
+    with pytest.raises(ConfigError, match=f"is no plain LoRA adapter: {re.escape(key)}") as caught:
         opened(adapter)
+    assert ("base_layer" in key) == ("head or the embeddings, whose weights may be tied" in caught.value.message)
 
 
 def test_pickled_cut_or_missing_weights_are_refused_unread(tmp_path: Path) -> None:

@@ -85,8 +85,9 @@ def parameters(folder: Path) -> int:
 
 
 def file_bytes(folder: Path) -> int:
-    with errors_as(ConfigError, f"{folder} is incomplete"):
-        return sum((folder / name).stat().st_size for name in weight_files(folder))
+    if missing := [name for name in weight_files(folder) if not (folder / name).is_file()]:
+        raise ConfigError(f"{folder} is incomplete: {missing[0]} is missing", "copy or download it again")
+    return sum((folder / name).stat().st_size for name in weight_files(folder))
 
 
 def count(path: Path) -> int:

@@ -76,8 +76,9 @@ def check_adapter(folder: Path, base: Path | None = None, ignore: Collection[str
 
 def _refuse_further(folder: Path, further: Sequence[str]) -> None:
     if further:
+        of_tie = ", of the head or the embeddings, whose weights may be tied" if "base_layer" in further[0] else ""
         raise ConfigError(
-            f"{folder} is no plain LoRA adapter: {plain(', '.join(further))}",
+            f"{folder} is no plain LoRA adapter: {plain(', '.join(further))}{of_tie}",
             "merge it into its base with what trained it, and name the merged folder",
         )
 

@@ -118,6 +118,8 @@ def _of_model(folder: Path, run: Run | None, as_gguf: bool) -> MergeSource:
         hint = f"virc solve --model {folder} ...; «--gguf» writes it for llama.cpp"
         raise ConfigError(f"{folder} is a complete model already", hint)
     _check_family(folder)
+    if as_gguf and checkpoint.file_bytes(folder) and (method := checkpoint.quantization(folder)):
+        raise ConfigError(f"{folder} is quantized ({method}): it is not written as GGUF", "merge the model before that")
     base = Path(runs.info(run).base) if run else folder
     return _source("model", folder, folder, base, run, folder, checkpoint.file_bytes(folder))
 

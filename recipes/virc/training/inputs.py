@@ -148,10 +148,8 @@ def with_adapter(resolved: Resolved, base: Base, ignore: Collection[str] = ()) -
 def check_weights(base: Base) -> None:
     """Raises ConfigError: files are missing or damaged, or weights that no engine trains: pickled or quantized."""
     folder, hint = base.folder, "fetch or copy it again, or name another base: «--from MODEL»"
-    for name in checkpoint.weight_files(folder):
-        if not is_file(folder / name):
-            raise ConfigError(f"{folder} is incomplete: {name} is missing", hint)
     try:
+        checkpoint.file_bytes(folder)
         method = checkpoint.quantization(folder)
     except ConfigError as error:
         raise ConfigError(error.message, hint) from error

@@ -481,6 +481,7 @@ def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequen
 
 @contextmanager
 def _refusals(repo: Repo) -> Iterator[None]:
+    from huggingface_hub.constants import HF_HUB_DISABLE_XET
     from huggingface_hub.errors import HfHubHTTPError
 
     owner = repo.id.partition("/")[0]
@@ -502,6 +503,6 @@ def _refusals(repo: Repo) -> Iterator[None]:
         if not isinstance(error, (RuntimeError, *failures())):
             raise
         if isinstance(error, RuntimeError) or "/xet-" in str(error):
-            hint = f"{AGAIN}; HF_HUB_DISABLE_XET=1 uploads without Xet"
-            raise NetworkError(f"{host(repo)} did not take a file by Xet: {clause(error)}", hint) from None
+            by, how = ("", "") if HF_HUB_DISABLE_XET else (" by Xet", "; HF_HUB_DISABLE_XET=1 uploads without Xet")
+            raise NetworkError(f"{host(repo)} did not take a file{by}: {clause(error)}", f"{AGAIN}{how}") from None
         raise unreachable(error, repo) from None
