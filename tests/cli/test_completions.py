@@ -111,7 +111,7 @@ VALUES = {
         *"vicor vicrit video-com videorft vigorl vilasr virc virgo vision-g1 visreason visrl visual-rft".split(),
         *"visualwebinstruct visurf vitar".split(),
     ],
-    "virc eval vst": ["vstar"],
+    "virc eval diag": ["diagrams"],
     "virc runs show my-": ["my-run"],
     "virc config set max_p": ["max_pixels"],
     "virc solve --model my": ["my-model", "my-run"],
@@ -120,7 +120,7 @@ VALUES = {
     "virc train tiny --with lora,mul": ["lora,multi-turn"],
     "virc download data": ["dataset"],
     "virc download dataset data": [],
-    "virc download eval mathvis": ["mathvision", "mathvista"],
+    "virc download eval diag": [],
     "virc systems show vlm-r3 --stage p": [],
 }
 

@@ -142,6 +142,7 @@ PIPED = ("--pipeline", "see.py")
         (("eval", "card", "x"), "that has the command eval.card"),
         (("runs", "plot"), "that has the command runs.plot"),
         (("solve", "a.png", "q", "--strategy", "best_of:n=2"), "that has the strategy best_of"),
+        *((words, "that has the benchmark vstar") for words in (("eval", "vstar"), ("download", "eval", "vstar"))),
         *((words, "that runs pipelines") for words in (
             ("solve", "a.png", "x?", *PIPED), ("eval", "rows.jsonl", *PIPED), ("serve", "--agent", "--dry-run", *PIPED),
         )),

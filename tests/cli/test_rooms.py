@@ -8,7 +8,6 @@ PACKAGE = ROOT / "recipes" / "virc"
 ONE_OF_A_KIND = {
     "data/formats",
     "data/synth/families",
-    "evaluation/benchmarks",
     "families",
     "rewards/terms",
     "rewards/totals",

@@ -38,9 +38,7 @@ def found(*names: str, **fields: Any) -> list[tuple[str, str, str | None]]:
         ("LeonMiao/CRUX", (CRUX.id, "data/CRUX", CRUX.id)),
         ("datasets/a.b/c-d_e.F", ("a.b/c-d_e.F", "data/c-d_e.F", "a.b/c-d_e.F")),
         ("own/model", ("own/model", "models/model", "own/model")),
-        ("mathvista", ("mathvista", "data/mathvista", "AI4Math/MathVista")),
         ("data/own", ("data/own", "models/own", "data/own")),  # an account of that name
-        ("AI4Math/MathVista", ("mathvista", "data/mathvista", "AI4Math/MathVista")),
         ("tiny", ("tiny", "models/tiny", None)),
     ],
 )

@@ -13,7 +13,7 @@ from support.servers import MODEL, serve
 from support.solving import answer
 
 from virc.core import entry_points
-from virc.download.benchmarks import names
+from virc.download.benchmarks import installed, names
 from virc.download.wanted import DownloadConfig, resolve_requests
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,10 @@ HUB = MODULE.replace("HUB = None", 'HUB = "me/signs"')
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder like site-packages with a package that has the benchmarks `signs` and `mathvista`."""
+    """A folder like site-packages with a package that has the benchmarks `signs` and `diagrams`."""
     folder = tmp_path / "site"
     (info := folder / "sign_pack-1.0.dist-info").mkdir(parents=True)
-    info.joinpath("entry_points.txt").write_text("[virc.benchmarks]\nsigns = sign_pack\nmathvista = sign_pack\n")
+    info.joinpath("entry_points.txt").write_text("[virc.benchmarks]\nsigns = sign_pack\ndiagrams = sign_pack\n")
     monkeypatch.syspath_prepend(folder)
     yield folder
     sys.modules.pop("sign_pack", None)
@@ -45,7 +45,7 @@ def test_it_is_listed_and_scored_by_its_own_rule(site: Path, tmp_path: Path, mon
     install(site, MODULE.replace("answer.strip() ==", "answer.strip()[::-1] =="))
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "docs" / "pictures" / "figure.png", tmp_path)
-    assert names().count("mathvista") == 1
+    assert getattr(installed("diagrams"), "COUNT", None) == 500
     assert "signs" in names()
     assert "sign_pack" not in sys.modules
     with serve([answer("37")]) as server:

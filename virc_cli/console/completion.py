@@ -73,11 +73,12 @@ def models() -> set[str]:
 
 
 def downloads(context: typer.Context) -> set[str]:
-    from virc.download.wanted import KINDS, published, short_names
+    from virc.download.benchmarks import CORE, names
+    from virc.download.wanted import KINDS, short_names
 
-    given = context.params.get("names") or ()
+    given, published = context.params.get("names") or (), {*names()} - CORE.keys()
     kinds = {*KINDS, *short_names()} | (set() if given else {"ls", "rm"})
-    return (set(published()) if "eval" in given else {*published(), *kinds}) - set(given)
+    return (published if "eval" in given else published | kinds) - set(given)
 
 
 def downloaded() -> list[str]:

@@ -34,12 +34,12 @@ def entries(group: Group) -> Mapping[str, tuple[str, str]]:
     They are read without importlib.metadata, which takes ten times as long to import.
     """
     found: dict[str, tuple[str, str]] = {}
-    for package, text in _files(tuple(sys.path)):
+    for package, text in sorted(_files(tuple(sys.path)), key=lambda file: file[0] not in OWN):
         if f"[{group}]".encode() not in text:
             continue
         for line in text.decode().partition(f"[{group}]")[2].partition("\n[")[0].splitlines():
             name, is_one, value = line.partition("=")
-            if is_one:  # the first on the path counts, as for modules
+            if is_one:  # after those of this distribution the first on the path counts, as for modules
                 found.setdefault(name.strip(), (value.partition(":")[0].strip(), package))
     return found
 

@@ -1,4 +1,4 @@
-"""The published benchmarks and their datasets on the hub; those of this project, and of installed packages."""
+"""The benchmarks by name, and their datasets on the hub: of the core, of extras, and of installed packages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,46 +7,42 @@ from virc.core import entry_points
 from virc.core.entry_points import Group
 
 _GROUP: Group = "virc.benchmarks"
-
-HUB_IDS: Mapping[str, str | None] = {
-    "blink": "BLINK-Benchmark/BLINK",
-    "chartqa": "lmms-lab/ChartQA",
-    "charxiv": "princeton-nlp/CharXiv",
-    "diagrams": None,
-    "docvqa": "lmms-lab/DocVQA",
-    "hr-bench": "DreamMr/HR-Bench",
-    "hr-mmsearch": "sensenova/HR-MMSearch",
-    "mathverse": "AI4Math/MathVerse",
-    "mathvision": "MathLLMs/MathVision",
-    "mathvista": "AI4Math/MathVista",
-    "mme-realworld": "yifanzhang114/MME-RealWorld-Lmms-eval",
-    "mme-realworld-lite": "yifanzhang114/MME-RealWorld-lite-lmms-eval",
-    "o3-bench": "m-Just/O3-Bench",
-    "treebench": "HaochenWang/TreeBench",
-    "visualprobe-easy": "Mini-o3/VisualProbe_Easy",
-    "visualprobe-hard": "Mini-o3/VisualProbe_Hard",
-    "visualprobe-medium": "Mini-o3/VisualProbe_Medium",
-    "vstar": "craigwu/vstar_bench",
-    "vtc-bench": "zzzhu/VTC-Bench",
-    "zoombench": "inclusionAI/ZoomBench",
-}
-"""Benchmark -> its hub id; None: its problems are generated on this machine."""
+CORE: Mapping[str, str] = {"diagrams": "virc.evaluation.benchmarks.diagrams"}
+"""Benchmark -> its module, of those whose problems are generated on this machine."""
 
 
 def names() -> list[str]:
-    """All benchmarks; packages name theirs by entry points of the group `virc.benchmarks`."""
-    return [*HUB_IDS, *sorted(entry_points.modules(_GROUP).keys() - HUB_IDS.keys())]
+    """All benchmarks; extras and packages name theirs by entry points of the group `virc.benchmarks`."""
+    return sorted(CORE.keys() | entry_points.modules(_GROUP).keys())
 
 
 def installed(name: str) -> Any | None:
-    """The benchmark of an installed package by its name, its module; None: there is none.
+    """The benchmark of that name: its module, or one of the `BENCHMARKS` in that; None: there is none.
 
     Raises:
-        ConfigError: its module fails, or lacks what a benchmark has.
+        ConfigError: its module fails, or lacks what a benchmark has; or it is of an extra that is not here.
     """
-    module = None if name in HUB_IDS else entry_points.modules(_GROUP).get(name)
-    if module is None:
-        return None
+    if module := CORE.get(name) or entry_points.modules(_GROUP).get(name):
+        return _loaded(name, module)
+    entry_points.check_installed(_GROUP, name, "benchmark")
+    return None
+
+
+def on_hub() -> list[Any]:
+    """The benchmarks of this distribution that are downloaded."""
+    return [each for item in sorted(entry_points.own(_GROUP).items()) if (each := _loaded(*item)).HUB]
+
+
+def named(name: str) -> Any | None:
+    """The benchmark with that name, or with that dataset on the hub, in any case; errors are those of `installed`."""
+    datasets = on_hub() if "/" in name else []
+    return installed(name.lower()) or next((each for each in datasets if each.HUB.lower() == name.lower()), None)
+
+
+def _loaded(name: str, module: str) -> Any:
+    several = getattr(entry_points.load(_GROUP, "benchmark", name, module, ()), "BENCHMARKS", ())
+    if benchmark := next((each for each in several if name == each.NAME), None):
+        return benchmark
     found: Any = entry_points.load(_GROUP, "benchmark", name, module, ("HUB", "SPLITS", "rows"))
     found.NAME = name
     return found

@@ -15,7 +15,6 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.files import DATA, MODELS, expanded
 from virc.core.text import did_you_mean, plain
 from virc.download import benchmarks, data_files
-from virc.download.benchmarks import HUB_IDS
 from virc.download.hub.repository import Kind, Repo
 from virc.models import registry as models
 from virc.systems import registry as systems
@@ -146,11 +145,6 @@ def short_names(first: System | None = None) -> dict[str, tuple[System, Kind | N
     return found
 
 
-def published() -> dict[str, str]:
-    """Benchmark -> its hub id, of those that are downloaded."""
-    return {name: hub for name, hub in HUB_IDS.items() if hub}
-
-
 def _requests_of_stages(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
     """What the stages of a system need, and its judge, which is only listed."""
     yield from _bases(config, system)
@@ -170,7 +164,7 @@ def _requests_of_names(config: DownloadConfig, system: System) -> Iterator[Downl
         else:
             yield from _requests_of_word(config, system, name)
     if config.names[-1] == "eval":
-        raise UsageError("eval is followed by benchmarks", f"virc download eval {next(iter(published()))}")
+        raise UsageError("eval is followed by benchmarks", f"virc download eval {benchmarks.names()[0]}")
 
 
 def _requests_of_word(config: DownloadConfig, system: System, name: str) -> list[DownloadRequest]:
@@ -226,7 +220,7 @@ def _of_github(config: DownloadConfig, address: str, match: re.Match[str]) -> Do
 
 
 def _reserved_words() -> set[str]:
-    return {*KINDS, *short_names(), *published(), "ls", "rm"}
+    return {*KINDS, *short_names(), *benchmarks.names(), "ls", "rm"}
 
 
 def _nothing_called(name: str) -> ConfigError:
@@ -252,9 +246,8 @@ def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Downlo
         for short, dataset in system.datasets.items():
             if dataset.hub == hub_id:
                 return msgspec.structs.replace(_dataset(config, short, dataset), name=hub_id)
-    benchmark = next((name for name, hub in published().items() if hub == hub_id), None)
-    if benchmark and kind != "model":
-        return _benchmark(config, benchmark)
+    if kind != "model" and any(hub_id == each.HUB for each in benchmarks.on_hub()):
+        return _benchmark(config, hub_id)
     shorts = {each.hub: short for system in systems_with_it for short, each in system.datasets.items()}
     return _repo(config, Repo(hub_id, kind or "model"), shorts.get(hub_id, hub_id.rpartition("/")[2]), hub_id)
 
@@ -299,16 +292,12 @@ def _known_as(config: DownloadConfig, name: str) -> str | None:
 
 
 def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:
-    hub_ids = published()
-    of_package = benchmarks.installed(name.lower())
-    if of_package and of_package.HUB:
-        hub_ids[of_package.NAME] = of_package.HUB
-    benchmark = next((each for each, hub in hub_ids.items() if name.lower() in (each, hub.lower())), None)
-    if benchmark is None and name.lower() in benchmarks.names():
-        raise ConfigError(f"the problems of {name} are made here, not downloaded", f"virc eval {name}")
+    benchmark = benchmarks.named(name)
     if benchmark is None:
-        raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, hub_ids))
-    return _repo(config, Repo(hub_ids[benchmark], "dataset"), benchmark)
+        raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, benchmarks.names()))
+    if benchmark.HUB is None:
+        raise ConfigError(f"the problems of {name} are made here, not downloaded", f"virc eval {name}")
+    return _repo(config, Repo(benchmark.HUB, "dataset"), benchmark.NAME)
 
 
 def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = None) -> DownloadRequest:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from virc.core import entry_points
 from virc.core.errors import DataError, NoAnswerError, at_place, class_name
 from virc.core.files import contents, write_whole
 from virc.core.text import clause, plain
@@ -119,9 +120,10 @@ class ResultFile(msgspec.Struct, frozen=True):
 
 def rules_digest() -> str:
     root = Path(benchmarks.__file__).parents[2]
-    paths = [root / each for each in _RULES]
-    files = [file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))]
-    return _digest({file.relative_to(root).as_posix(): _digest(file.read_text("utf-8")) for file in files})
+    of_extras = {entry_points.source(module) for module in entry_points.own("virc.benchmarks").values()}
+    paths = [*(root / each for each in _RULES), *(file.parent for file in of_extras if file)]
+    files = {file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))}
+    return _digest(sorted(_digest(file.read_text("utf-8")) for file in files))
 
 
 def in_arm(path: Path, arm: Arm) -> Path:

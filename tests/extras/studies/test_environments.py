@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from evaluation.published import picture
+from extras.benchmarks.published import picture
 from support.called import virc
 from support.servers import MODEL, Server, image_bytes, serve
 from support.solving import answer

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluation.test_published_benchmarks import CASES, write
+from extras.benchmarks.test_published_benchmarks import CASES, write
 from PIL import Image
 from support.called import Done, virc
 from support.programs import needs

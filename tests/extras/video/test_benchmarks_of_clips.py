@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from evaluation.published import parquet
+from extras.benchmarks.published import parquet
 from extras.video.drawn_clips import KINDS, painted
 from extras.video.drawn_documents import scanned
 from extras.video.test_media_end_to_end import shown

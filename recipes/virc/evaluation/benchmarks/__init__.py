@@ -1,1 +1,1 @@
-"""Benchmarks, in tables by kind; to add a benchmark, add an entry or a file."""
+"""How benchmarks are found and read, and the one that this project draws; others are of extras."""

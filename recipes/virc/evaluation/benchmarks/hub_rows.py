@@ -9,7 +9,6 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.download.benchmarks import HUB_IDS
 from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields, Placed, Right, data_url, inside, problems
 from virc.solving.rows import ProblemRow
@@ -23,6 +22,7 @@ class HubBenchmark(msgspec.Struct, frozen=True):
     """A benchmark whose rows are on the hub; as `Benchmark`.
 
     Args:
+        HUB: id of its dataset on the hub.
         files: of each split, patterns of the names of its files, from the folder on; those of the first that has any
             are read. The split "" is of a benchmark that has no splits.
         columns: which is what, by the fields of a layout; the question is one column.
@@ -32,6 +32,7 @@ class HubBenchmark(msgspec.Struct, frozen=True):
 
     NAME: str
     ABOUT: str
+    HUB: str
     files: Mapping[str, Sequence[str]]
     columns: Mapping[str, Any]
     make: Make
@@ -39,11 +40,7 @@ class HubBenchmark(msgspec.Struct, frozen=True):
     origin: str | None = None
 
     @property
-    def HUB(self) -> str | None:  # noqa: N802, as in modules
-        return HUB_IDS[self.NAME]
-
-    @property
-    def SPLITS(self) -> tuple[str, ...]:  # noqa: N802
+    def SPLITS(self) -> tuple[str, ...]:  # noqa: N802, as in modules
         return tuple(filter(None, self.files))
 
     def rows(self, folder: Path, split: str | None) -> Iterator[ProblemRow]:

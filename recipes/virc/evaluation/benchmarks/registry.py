@@ -1,6 +1,6 @@
-"""Benchmarks: adding one is adding a file here, or an entry to the table of one.
+"""Benchmarks: how one is found by its name, its dataset on the hub or a path, and its problems.
 
-A benchmark module has what `Benchmark` lists; an installed package names one by an entry point of `virc.benchmarks`.
+A benchmark module has what `Benchmark` lists; extras and packages name one by an entry point of `virc.benchmarks`.
 Its rows are those of the batch format. In addition to `answer` and `choices` they say how an answer counts (`decimals`,
 `tolerance`) and which parts of the benchmark a problem belongs to (`category`). A user's own benchmark is a file of
 such rows, as `virc batch` reads it.
@@ -10,19 +10,18 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from virc.config.taken import ignoring
-from virc.core import plugins
 from virc.core.errors import ConfigError, DataError, UsageError, errors_as
 from virc.core.events import Reporter
 from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
-from virc.download.benchmarks import installed, names
+from virc.download.benchmarks import installed, named, names, on_hub
 from virc.solving.rows import ProblemRow, as_row
 from virc.solving.sources.row_files import RowFile, open_problems
 
@@ -40,9 +39,8 @@ Right = Callable[[str, Mapping[str, Any]], bool | None]
 class Benchmark(Protocol):
     """What a benchmark module has, or each of its `BENCHMARKS` (`hub_rows.HubBenchmark`, for most that are published).
 
-    Its id on the hub is a line of `virc.download.benchmarks`. It may have a `right`, which decides in place of the
-    rules and the algebra of `score`. A judge, if there is one, decides when that returns None; without a judge such
-    an answer is wrong.
+    It may have a `right`, which decides in place of the rules and the algebra of `score`. A judge, if there is one,
+    decides when that returns None; without a judge such an answer is wrong.
 
     Args:
         NAME: what the user calls it; the file is called so too.
@@ -82,20 +80,8 @@ class LocalBenchmark(msgspec.Struct, frozen=True):
     scorer: str | None = None
 
 
-@cache
-def known() -> Mapping[str, Benchmark]:
-    """All benchmarks by their names, in order."""
-    package = "virc.evaluation.benchmarks"
-    found: dict[str, Benchmark] = {}
-    for name in plugins.module_names(package):
-        module: Any = plugins.module_of(package, name)
-        benchmarks = getattr(module, "BENCHMARKS", (module,))
-        found |= {each.NAME: each for each in benchmarks if hasattr(each, "NAME")}  # modules of helpers have no NAME
-    return dict(sorted(found.items()))
-
-
 def rule_of(name: str | None) -> Right | None:
-    return getattr(known().get(name or "") or installed(name or ""), "right", None)
+    return getattr(installed(name or ""), "right", None)
 
 
 def find(
@@ -118,18 +104,14 @@ def find(
         ignored: columns that are left out.
     """
     if not name:  # a variable of a script that was not set, as a rule
-        raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
+        raise UsageError("the name of the benchmark is empty", f"virc eval {names()[0]}")
     if name == "-":
         raise UsageError("a benchmark is read more than once, which standard input cannot be", "name a file")
-    benchmarks = known().values()
-    for benchmark in benchmarks:
-        if name.lower() in (benchmark.NAME, benchmark.HUB and benchmark.HUB.lower()):
-            return _published(benchmark, _folder(benchmark, workspace), split)
-    if of_package := installed(name.lower()):
-        return _published(of_package, _folder(of_package, workspace), split)
+    if benchmark := named(name):
+        return _published(benchmark, _folder(benchmark, workspace), split)
     path = expanded(name)
-    for benchmark in benchmarks if is_folder(path) else ():
-        if benchmark.HUB and _is_called(path.resolve().name, benchmark):
+    for benchmark in on_hub() if is_folder(path) else ():
+        if _is_called(path.resolve().name, benchmark):
             return _published(benchmark, path, split)
     if is_folder(path) or is_file(path):
         return _own(path, split, report or Reporter(), chosen, ignored)

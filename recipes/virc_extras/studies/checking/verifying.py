@@ -15,6 +15,7 @@ from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError, 
 from virc.core.extras import install
 from virc.core.files import is_file
 from virc.core.text import clause, counted, plain
+from virc.download.benchmarks import names
 from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
@@ -350,7 +351,7 @@ def _benchmark(
     """The name of the benchmark to compare with, and its problems; those of the file if it is not here."""
     head = file.head
     named = head.published or head.benchmark
-    if name is None and named not in benchmarks.known():  # it may be any path
+    if name is None and named not in names():  # it may be any path
         notes.append(f"its rows are not compared: {plain(named, 80)} is no benchmark by name; --benchmark FILE.jsonl")
         return named, problems
     try:

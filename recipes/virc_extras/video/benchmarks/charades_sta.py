@@ -33,6 +33,6 @@ def _make(row: Mapping[str, Any], _: Fields) -> Fields:
 
 
 right = graded(said_span)
-_BENCHMARK = media_benchmark("charades-sta", ABOUT, {"": ("data/test-*.parquet", "test*.parquet")}, _make)
+_BENCHMARK = media_benchmark("charades-sta", ABOUT, HUB, {"": ("data/test-*.parquet", "test*.parquet")}, _make)
 SPLITS = _BENCHMARK.SPLITS
 rows = _BENCHMARK.rows

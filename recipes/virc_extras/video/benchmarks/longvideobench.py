@@ -43,7 +43,7 @@ def _measures(answer: str, fields: Mapping[str, Any]) -> Values:
 
 right = Graded(_right, _measures)
 _BENCHMARK = media_benchmark(
-    "longvideobench", ABOUT, {"": ("lvb_val.json", "validation-*.parquet", "data/validation-*.parquet")}, _make
+    "longvideobench", ABOUT, HUB, {"": ("lvb_val.json", "validation-*.parquet", "data/validation-*.parquet")}, _make
 )
 SPLITS = _BENCHMARK.SPLITS
 rows = _BENCHMARK.rows

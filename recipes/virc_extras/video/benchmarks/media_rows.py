@@ -49,9 +49,9 @@ class MediaBenchmark(HubBenchmark, frozen=True):
 
 
 def media_benchmark(
-    name: str, about: str, files: Mapping[str, Sequence[str]], make: Make, origin: str | None = None
+    name: str, about: str, hub: str, files: Mapping[str, Sequence[str]], make: Make, origin: str | None = None
 ) -> MediaBenchmark:
-    return MediaBenchmark(name, about, files, {"question": "question"}, make, origin=origin)
+    return MediaBenchmark(name, about, hub, files, {"question": "question"}, make, origin=origin)
 
 
 def _is_file(folder: Path, name: str) -> bool:

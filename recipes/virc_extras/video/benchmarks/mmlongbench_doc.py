@@ -138,7 +138,7 @@ def _totals(values: Sequence[Values]) -> Values:
 
 right = Graded(_right, _measures, _totals)
 _BENCHMARK = media_benchmark(
-    "mmlongbench-doc", ABOUT, {"": ("data/train-*.parquet", "samples.json", "data/samples.json")}, _make
+    "mmlongbench-doc", ABOUT, HUB, {"": ("data/train-*.parquet", "samples.json", "data/samples.json")}, _make
 )
 SPLITS = _BENCHMARK.SPLITS
 rows = _BENCHMARK.rows

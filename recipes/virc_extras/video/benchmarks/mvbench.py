@@ -80,7 +80,7 @@ def _without_signs(text: str) -> str:
     return re.sub(r"(?!<=\d)\.(?!\d)", "", out, count=32)
 
 
-_BENCHMARK = media_benchmark("mvbench", ABOUT, {}, _make)
+_BENCHMARK = media_benchmark("mvbench", ABOUT, HUB, {}, _make)
 
 
 def rows(folder: Path, split: str | None) -> Iterator[ProblemRow]:

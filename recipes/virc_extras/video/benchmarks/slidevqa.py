@@ -65,6 +65,7 @@ right = Graded(_right, _measures)
 _BENCHMARK = HubBenchmark(
     "slidevqa",
     ABOUT,
+    HUB,
     {split: (f"data/{split}-*.parquet",) for split in ("test", "val", "train")},
     {"id": "qa_id", "question": "question", "answer": "answer"}
     | {"images": {"columns": [f"page_{number}" for number in range(1, 21)]}},

@@ -45,6 +45,7 @@ def _said(reply: str) -> Span | None:
 
 
 right = graded(_said, is_over=True)
-_BENCHMARK = media_benchmark("tvgbench", ABOUT, {"": ("tvgbench.json", "annotations/tvgbench.json")}, _make, _ORIGIN)
+_FILES = ("tvgbench.json", "annotations/tvgbench.json")
+_BENCHMARK = media_benchmark("tvgbench", ABOUT, HUB, {"": _FILES}, _make, _ORIGIN)
 SPLITS = _BENCHMARK.SPLITS
 rows = _BENCHMARK.rows

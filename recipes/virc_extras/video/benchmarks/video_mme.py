@@ -39,6 +39,6 @@ def right(answer: str, fields: Mapping[str, Any]) -> bool:
     return bool(first_capital(answer, (), _PREFIXES, "ABCD") == fields["label"])
 
 
-_BENCHMARK = media_benchmark("video-mme", ABOUT, {"": ("videomme/test-*.parquet", "test*.parquet")}, _make)
+_BENCHMARK = media_benchmark("video-mme", ABOUT, HUB, {"": ("videomme/test-*.parquet", "test*.parquet")}, _make)
 SPLITS = _BENCHMARK.SPLITS
 rows = _BENCHMARK.rows

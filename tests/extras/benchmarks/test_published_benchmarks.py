@@ -1,33 +1,45 @@
 """Benchmarks of others: rows in the published layout become the published prompts, and replies are scored alike."""
 
 import json
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
-from evaluation import published
-from evaluation.published import Fields
-from evaluation.test_benchmarks import good
+from extras.benchmarks import published
+from extras.benchmarks.published import Fields
 from support.called import virc
 from support.published import Layout
 from support.row_files import PLACES
 from support.servers import serve
 from support.solving import answer, open_source
+from typer import Context
 
-from virc.download.benchmarks import HUB_IDS
+from virc.core import entry_points
+from virc.download.benchmarks import named
+from virc.download.wanted import DownloadConfig, resolve_requests
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of, find
 from virc.evaluation.problems import problems_of
+from virc.evaluation.results import rules_digest
 from virc.evaluation.verdicts import doubtful, verdicts_by_rule
 from virc.scoring.accepted import measured
 from virc.scoring.answers import score
 from virc.scoring.score import Key
+from virc.solving.rows import ProblemRow
+from virc_cli.console.completion import downloads
 
 AGREEMENT = Path(__file__).parent / "agreement"
 MIN_CASES = 300
+MODULES = {
+    name: module
+    for name, module in entry_points.own("virc.benchmarks").items()
+    if module.startswith("virc_extras.benchmarks.")
+}
 
 
 class Benchmark(Layout, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +67,20 @@ CASES = [
 ]
 
 
+def good(found: LocalBenchmark) -> list[ProblemRow]:
+    """The rows of a benchmark, each of which can be asked, shown and put into a table; read twice alike."""
+    rows = list(found.rows())
+    assert [row.fault for row in rows if row.fault] == []
+    assert len({str(row.id) for row in rows}) == len(rows)
+    assert [row.line for row in rows] == list(range(1, len(rows) + 1))
+    for row in rows:
+        assert all(open_source(image, found.base).mode == "RGB" for image in row.images)
+        assert category_of(row.passed)
+        assert row.passed["answer"]
+    assert [(row.id, row.digest) for row in found.rows()] == [(row.id, row.digest) for row in rows]
+    return rows
+
+
 def write(folder: Path, case: Benchmark) -> None:
     """Write three rows in a folder called as the benchmark."""
     case.write(folder / "data" / case.name)
@@ -77,8 +103,41 @@ def test_rows_are_asked_as_published(tmp_path: Path, case: Benchmark) -> None:
     assert {len(row.images) for row in rows} == {case.pictures}
     assert {key: ({"id": rows[0].id} | rows[0].passed).get(key) for key in case.fields} == case.fields
     assert category_of(rows[0].passed) == case.categories
-    module = benchmarks.known()[case.name]
-    assert HUB_IDS[case.name] == module.HUB
+
+
+def test_a_benchmark_is_downloaded_by_its_name_and_by_that_of_its_dataset() -> None:
+    for word in ("mathvista", "AI4Math/MathVista"):
+        (wanted,) = resolve_requests(DownloadConfig((word,)))
+        assert (wanted.name, wanted.folder) == ("mathvista", Path("data/mathvista"))
+    offered = downloads(cast(Context, SimpleNamespace(params={"names": ("eval",)})))
+    assert offered >= {"mathvision", "vstar"}
+
+
+def test_mathvista_and_vstar_are_asked_with_the_published_prompts(tmp_path: Path) -> None:
+    figure, choice, search = published.figure("1"), published.choice("2"), published.search
+    published.mathvista(tmp_path / "mathvista", [figure, choice])
+    published.vstar(tmp_path / "vstar", [search(0), search(1), search(2, text="What is it?", label="wool")])
+    asked = [row.question for name in ("mathvista", "vstar") for row in good(find(str(tmp_path / name), Path()))]
+    assert asked == [figure["query"], choice["query"], search(0)["text"], search(1)["text"], "What is it?"]
+
+
+def test_each_benchmark_of_a_module_has_its_entry_point() -> None:
+    listed = {each.NAME: each for module in {*MODULES.values()} for each in import_module(module).BENCHMARKS}
+    assert listed.keys() == MODULES.keys()
+    assert {name: named(each.HUB.upper()) for name, each in listed.items()} == listed
+
+
+def test_a_package_takes_no_name_of_a_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (info := tmp_path / "other-1.0.dist-info").mkdir()
+    (info / "entry_points.txt").write_text("[virc.benchmarks]\nmathvista = other\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert entry_points.entries("virc.benchmarks")["mathvista"] == ("virc_extras.benchmarks.mathematics", "virc")
+
+
+def test_the_rules_of_extras_are_in_the_digest_of_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = rules_digest()
+    monkeypatch.setattr(entry_points, "own", lambda group: {})
+    assert rules_digest() != digest
 
 
 def agreed() -> list[str]:
@@ -87,7 +146,7 @@ def agreed() -> list[str]:
 
 
 def test_each_published_rule_has_kept_verdicts() -> None:
-    ruled = {name for name, module in benchmarks.known().items() if getattr(module, "right", None)}
+    ruled = {name for name in MODULES if benchmarks.rule_of(name)}
     assert ruled - {"mme-realworld-lite"} | {"docvqa"} == {*agreed()}
 
 
@@ -95,7 +154,7 @@ def test_each_published_rule_has_kept_verdicts() -> None:
 def test_replies_are_scored_as_the_published_function_did(name: str) -> None:
     kept = json.loads((AGREEMENT / f"{name}.json").read_text(encoding="utf-8"))
     assert len(kept["cases"]) >= MIN_CASES
-    right = getattr(benchmarks.known()[name], "right", None) or _anls
+    right = benchmarks.rule_of(name) or _anls
     differ = [(reply, value) for at, reply, value in kept["cases"] if right(reply, kept["fields"][at]) != value]
     assert differ == []
 

@@ -98,6 +98,7 @@ BENCHMARKS = (
     HubBenchmark(
         "chartqa",
         "2,500 questions on charts, whose numbers may be off by 5 %",
+        "lmms-lab/ChartQA",
         {"": ("data/test-*.parquet",)},
         {"images": "image", "question": "question", "answer": "answer"},
         _of_chartqa,
@@ -106,6 +107,7 @@ BENCHMARKS = (
     HubBenchmark(
         "charxiv",
         "1,000 questions that need reasoning on charts of scientific papers",
+        "princeton-nlp/CharXiv",
         {"": ("val.parquet", "data/val-*.parquet")},
         {"images": "image", "question": "reasoning_q", "answer": "reasoning_a"},
         _of_charxiv,
@@ -113,6 +115,7 @@ BENCHMARKS = (
     HubBenchmark(
         "docvqa",
         "5,349 questions on pages of documents, measured by ANLS",
+        "lmms-lab/DocVQA",
         {"": ("DocVQA/validation-*.parquet", "data/validation-*.parquet")},
         {"id": "questionId", "images": "image", "question": "question", "answers": "answers", "metric": "anls"},
         _of_docvqa,

@@ -60,6 +60,7 @@ BENCHMARKS = (
     HubBenchmark(
         "mathverse",
         "3,940 problems of geometry and functions, in five versions with less and less in words",
+        "AI4Math/MathVerse",
         {"": ("testmini.parquet", "data/testmini-*.parquet")},
         {"id": "sample_index", "images": "image", "question": "question_for_eval", "answer": "answer"},
         _of_mathverse,
@@ -67,6 +68,7 @@ BENCHMARKS = (
     HubBenchmark(
         "mathvista",
         "1,000 mathematical questions on figures of many kinds, from 31 datasets",
+        "AI4Math/MathVista",
         {"testmini": ("data/testmini-*.parquet", "annot_testmini.json")},
         {"id": "pid", "question": "question", "choices": "choices", "answer": "answer"}
         | {"images": ["decoded_image", "image"]},

@@ -81,6 +81,7 @@ BENCHMARKS = (
     HubBenchmark(
         "hr-mmsearch",
         "305 questions on large photographs, whose answers are found by a search",
+        "sensenova/HR-MMSearch",
         {"": ("data/train-*.parquet",)},
         {"id": "sample_id", "images": "query_image", "question": "query", "answer": "ground_truth"},
         _of_hr_mmsearch,
@@ -89,6 +90,7 @@ BENCHMARKS = (
     HubBenchmark(
         "o3-bench",
         "questions on large charts and maps whose evidence lies far apart, with boxes of it",
+        "m-Just/O3-Bench",
         {"": ("test/metadata.jsonl",)},
         {"images": {"text": "test/{file_name}"}, "question": "question", "answer": "answer", "choices": "options"},
         _of_o3_bench,
@@ -96,6 +98,7 @@ BENCHMARKS = (
     HubBenchmark(
         "vtc-bench",
         "680 questions that take a chain of picture operations",
+        "zzzhu/VTC-Bench",
         {"": ("VTC-Bench.tsv", "data/VTC-Bench.tsv")},
         {"id": "id", "images": "image", "question": "question", "answer": "answer"}
         | {"choices": {"columns": ["A", "B", "C", "D"]}},
@@ -106,6 +109,7 @@ BENCHMARKS = (
     HubBenchmark(
         "zoombench",
         "845 questions on small things in large photographs",
+        "inclusionAI/ZoomBench",
         {"": ("data/test*.parquet",)},
         {"id": "id", "images": "image", "question": "query", "answer": "response"},
         _of_zoombench,

@@ -166,6 +166,7 @@ BENCHMARKS = (
     HubBenchmark(
         "blink",
         "1,901 questions on what people see at a glance, in one to four pictures",
+        "BLINK-Benchmark/BLINK",
         {"": ("*/val-*.parquet",)},
         {"id": "idx", "question": "question", "choices": "choices", "answer": "answer"}
         | {"images": {"columns": ["image_1", "image_2", "image_3", "image_4"]}},
@@ -175,6 +176,7 @@ BENCHMARKS = (
     HubBenchmark(
         "hr-bench",
         "800 questions on small things in pictures of 4K, and of 8K",
+        "DreamMr/HR-Bench",
         {size: (f"hr_bench_{size}.parquet", f"hr_bench_{size}.tsv") for size in ("4k", "8k")},
         {"id": "index", "images": "image", "question": "question", "answer": "answer"}
         | {"choices": {"columns": ["A", "B", "C", "D"]}},
@@ -185,19 +187,21 @@ BENCHMARKS = (
         HubBenchmark(
             name,
             about,
+            f"yifanzhang114/MME-RealWorld-{hub}",
             {"": ("data/train-*.parquet", "*.parquet")},
             _OF_MME | {"choices": "multi-choice options"},
             _of_mme,
             _right_in_mme,
         )
-        for name, about in (
-            ("mme-realworld", "23,609 questions on large photographs, maps, charts and traffic"),
-            ("mme-realworld-lite", "1,919 questions of MME-RealWorld, at most 50 of each task"),
+        for name, about, hub in (
+            ("mme-realworld", "23,609 questions on large photographs, maps, charts and traffic", "Lmms-eval"),
+            ("mme-realworld-lite", "1,919 questions of MME-RealWorld, at most 50 of each task", "lite-lmms-eval"),
         )
     ),
     HubBenchmark(
         "treebench",
         "405 questions on subtle things in crowded photographs, with boxes of the evidence",
+        "HaochenWang/TreeBench",
         {"": ("TreeBench.tsv",)},
         {"id": "index", "images": "image", "question": "question", "answer": "answer"}
         | {"choices": {"columns": ["A", "B", "C", "D", "E", "F"]}},
@@ -208,6 +212,7 @@ BENCHMARKS = (
         HubBenchmark(
             f"visualprobe-{level}",
             f"{level} questions on small things in large photographs",
+            f"Mini-o3/VisualProbe_{level.title()}",
             {"": ("val.json", "*/val.json", "data/val*.parquet", "data/*.parquet")},
             {"id": "doc_id", "images": "images", "folder": _FOLDERS, "question": "problem", "answer": "solution"},
             _of_visualprobe,
@@ -217,6 +222,7 @@ BENCHMARKS = (
     _VStar(
         "vstar",
         "191 questions on small things in large photographs",
+        "craigwu/vstar_bench",
         {"": ("test_questions.jsonl", "data/test-*.parquet")},
         {"id": "question_id", "images": "image", "question": "text", "answer": "label"},
         _of_vstar,

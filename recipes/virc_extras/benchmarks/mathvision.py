@@ -176,6 +176,7 @@ BENCHMARKS = (
     HubBenchmark(
         "mathvision",
         "3,040 problems of mathematical competitions with figures",
+        "MathLLMs/MathVision",
         {split: (f"data/{split}-*.parquet", f"{split}.jsonl") for split in ("test", "testmini")},
         {"id": "id", "question": "question", "choices": "options", "answer": "answer"}
         | {"images": ["decoded_image", "image"]},

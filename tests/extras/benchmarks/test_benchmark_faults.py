@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from evaluation.published import Fields, choice, figure, mathvista, mathvista_json, picture, search, vstar
+from extras.benchmarks.published import Fields, choice, figure, mathvista, mathvista_json, picture, search, vstar
 
 from virc.core.errors import DataError
 from virc.evaluation.benchmarks.registry import find
