@@ -15,8 +15,10 @@ from support.tool_replies import Reader, crop, said, schema
 from virc.data import show
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
+from virc.data.convert.recode import reworded
 from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import FILE_SIZES, MARK, Message, Picture, Record, content_of, images_of
+from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2
@@ -196,3 +198,16 @@ def test_rows_are_checked_and_shown_without_code_of_users(monkeypatch: pytest.Mo
     rules = Rules(msgspec.structs.replace(OWN, tools=("read_text",)), holds="solutions")
     row = Made(record, session.trace(), rules, False)
     assert (row.faults, [unit.call and unit.call.name for unit in row.page.units]) == ([], ["read_text"])
+
+
+@pytest.mark.parametrize(("at", "short"), [(1, ()), (3, (crop(0, 0, 9, 9),))])
+def test_calls_that_make_no_image_or_several_are_reworded(at: int, short: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reader, "apply", lambda *_: Result(images=[gradient(140, 196), gradient(112, 196)]))
+    monkeypatch.setitem(tools._CUSTOM, "read_text", Reader(""))
+    target, spoken = (msgspec.structs.replace(PROTOCOLS[each], tools=(*OWN.tools, "read_text")) for each in (1, at))
+    session = Session(spoken, "Which?", [gradient(280, 196)], tolerate=(), tools=tools.known())
+    session.feed(Reply(said(*short, ("read_text", {}), crop(0, 0, 84, 56, index=2))))
+    session.feed(Reply(said(crop(0, 0, 28, 28, index=3))))
+    record = row_of(session)
+    assert Made(record, session.trace(), Rules(spoken, holds="solutions"), False).faults == []
+    assert reworded(record, "Which?", spoken, target).images == record.images

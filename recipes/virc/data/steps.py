@@ -112,7 +112,8 @@ class StoredWalk:
             turn, images = self._turns.get(at), self._known(indices[at:end])
             written = turn.calls if turn else ()
             after = self.history.copy() if self.history and written else self.history
-            calls = [self._called(each, after) for each in written]
+            first = len(images) - len(written) + 1  # calls after one that is not run are taken to make an image each
+            calls = [self._called(each, after, images[: max(end, 0)]) for end, each in enumerate(written, first)]
             self._resync(images, after)
             yield Step(at, turn, [*_with_images(calls, images)], images)
 
@@ -127,15 +128,17 @@ class StoredWalk:
         full = self._pixels(at, file) if self._protocol.crops == "file" else None
         return Shown(self._pixels(at, size), original=file, full=full)
 
-    def _called(self, tool: ToolText, history: History | None) -> StepCall:
-        """A call, carried out on the history, which gets what it makes."""
+    def _called(self, tool: ToolText, history: History | None, images: Sequence[int]) -> StepCall:
+        """A call, carried out on the history, which gets what it makes, or `images` of the row if it is not run."""
         if history is None:
             return StepCall(tool)
         before = len(history.images)
         try:
             view = self._spoken.view(history.sizes, [each for each in self._files if each])
             checked = check_call(find_tool(self._offered, tool.name), tool.arguments, view)
-            made = self._made(checked.call, history) if self._is_run(checked.call) else None
+            if not self._is_run(checked.call):
+                return StepCall(tool, checked, numbers=self._stored(images, history))
+            made = self._made(checked.call, history)
         except ValueError as error:  # a ToolError, or what it makes cannot be shown
             return StepCall(tool, error=error, made=() if self._spoken.shows_errors else None)
         return StepCall(tool, checked, made=made, numbers=range(before, len(history.images)))
@@ -145,6 +148,14 @@ class StoredWalk:
         for shown, each in [(history.shown(call, each), each) for each in plans]:
             history.add(shown, each.place)
         return [ToolImage(each.size, each.made.size, each.place) for each in plans]
+
+    def _stored(self, images: Sequence[int], history: History) -> Sequence[int]:
+        """Add those of the row's images that the history lacks; returns their numbers."""
+        new = {index: size for index in images if index >= len(history.images) and (size := self._shown[index])}
+        for index, size in new.items():
+            history.add(Shown(self._pixels(index, size)), None)
+        self._unplaced.update(new)
+        return [*new]
 
     def _is_run(self, call: Call) -> bool:
         """Whether a tool runs: without colours only one that needs none, and whose code is no user's."""
@@ -161,7 +172,7 @@ class StoredWalk:
             self.history = None
             return
         before = len(self.history.images)
-        placed = len(after.images) - before == len(images)
+        placed = len(after.images) - before == len(images) and self._unplaced.isdisjoint(images)
         self.history.kept = after.kept
         for number, (index, size) in enumerate(zip(images, sizes, strict=True), before):
             made, place = (after.images[number], after.places[number]) if placed else (None, None)
@@ -176,7 +187,7 @@ def _with_images(calls: Collection[StepCall], images: Sequence[int]) -> Iterator
     makes = [(each.made is None and each.error is None) or bool(each.made) for each in calls]
     last = max((number for number, each in enumerate(makes) if each), default=len(calls) - 1)
     for number, each in enumerate(calls):
-        taken = images if number == last else images[: len(each.made or ())]
+        taken = images if number == last else images[: len(each.numbers)]
         images = images[len(taken) :]
         yield msgspec.structs.replace(each, images=taken)
 

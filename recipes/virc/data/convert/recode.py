@@ -2,11 +2,11 @@
 
 `change.py` chooses one of four ways, from the least change to the greatest: `shrunk` makes images smaller, `recoded`
 writes boxes in other coordinates, `regenerated` also lets a session show all images and user turns again, `reworded`
-writes every reply again, with the tools and the grammar of another system (`_Replay`).
+writes every reply again, with the tools and the grammar of another system (`Rewording`).
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,10 +20,11 @@ from virc.data.rows.boxes import with_boxes_for
 from virc.data.rows.record import Message, Picture, Record, file_sizes_field, file_sizes_of, images_of, inputs_of
 from virc.data.rows.results import joined
 from virc.data.rows.sizes import Spoken, display_sizes
+from virc.data.steps import StepCall, StoredWalk, read_turns
 from virc.reasoning.bodies import POINT, POINTS
-from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
+from virc.reasoning.calls import Call, Point, Region, Size, ToolError, View, view_of
 from virc.reasoning.checking import as_written, properties
-from virc.reasoning.coordinates import resolve_index, scale_box, sides_of, written_as
+from virc.reasoning.coordinates import parts_of, resolve_index, scale_box, sides_of, written_as
 from virc.reasoning.images import SQUARE, Shown, image_size, show, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
@@ -66,13 +67,11 @@ class Boxes(msgspec.Struct):
 
 def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
     """A record with boxes and system message in another protocol. Raises DataError: it is not in the source's."""
-    view = _view(record, source)
     messages = []
-    for number, message, seen in with_images_before(record):
+    for number, message, before in _with_views(record, source):
         content = message.content
         with errors_of(number):
             if message.role == "assistant":
-                before = msgspec.structs.replace(view, sizes=view.sizes[:seen])
                 after = msgspec.structs.replace(before, coordinates=target.coordinates)
                 content = rewritten(content, before, after, boxes)
             elif message.role == "system":
@@ -87,11 +86,9 @@ def regenerated(
     record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes, grid: Grid | None = None
 ) -> Record:
     """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made again."""
-    view = _view(record, source)
-    session = new_session(record, question, target, grid)
-    for number, message, seen in with_images_before(record):
+    messages, session = [*_with_views(record, source)], new_session(record, question, target, grid)
+    for number, message, before in messages:
         if message.role == "assistant":
-            before = msgspec.structs.replace(view, sizes=view.sizes[:seen])
             with errors_of(number):
                 _feed(session, message.content, before, boxes)
     return finished(session, record, grid)
@@ -129,10 +126,6 @@ def _sides(view: View, index: int) -> Size:
     return sides_of(view.sizes[index], view.coordinates, original)
 
 
-def _view(record: Record, source: Protocol) -> View:
-    return view_of(source, shown_sizes(record, source), files_of(record))
-
-
 def files_of(record: Record) -> list[Size]:
     """(width, height) in px of the file of every input, which the row may have smaller; raises DataError."""
     inputs = [image_size(*_file(record.images[index])) for index in inputs_of(record)]
@@ -145,10 +138,11 @@ def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     return [size for size in display_sizes(record, files, Spoken(protocol)) if size]
 
 
-def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
-    seen = 0
+def _with_views(record: Record, source: Protocol) -> Iterator[tuple[int, Message, View]]:
+    """The messages, counted from 1, with what had been shown before each."""
+    seen, sizes, files = 0, shown_sizes(record, source), files_of(record)
     for number, (message, indices) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
-        yield number, message, seen
+        yield number, message, view_of(source, sizes[:seen], files)
         seen += len(indices)
 
 
@@ -290,74 +284,69 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol, 
     A call that the target has no tool for is left out, and its thought is put before the next. A call that cuts out a
     part of an image becomes one of the target's tool that does.
     """
-    replay = _Replay(record, question, source, target, grid)
-    for number, message, seen in with_images_before(record):
-        if message.role == "assistant":
-            with errors_of(number):
-                replay.take(message.content, seen)
-    return finished(replay.session, record, grid)
+    session, sizes, files = new_session(record, question, target, grid), shown_sizes(record, source), files_of(record)
+    turns, unread = read_turns(record, source.grammar)
+    spoken, offered = Spoken(source, source.coordinates), tools.offered(source.tools)
+    walk, rewording = StoredWalk(record, turns, spoken, sizes, files, offered), Rewording(session, sizes)
+    for step in walk:
+        with errors_of(step.at + 1):
+            if step.turn:
+                rewording.add_turn(step.turn, step.calls, spoken.shows_errors)
+            elif not spoken.shows_errors or unread[step.at].kind != "json":
+                raise unread[step.at]
+        assert walk.history  # each image opens
+        rewording.resync(walk.history.sizes)
+    return finished(session, record, grid)
 
 
-class _Replay:
-    def __init__(self, record: Record, question: str, source: Protocol, target: Protocol, grid: Grid | None) -> None:
-        self.session = new_session(record, question, target, grid)
-        self._source, self._target = source, target
-        self._sizes = shown_sizes(record, source)
-        self._files = files_of(record)
-        # index of an image of the record -> its index in the session; None where the target has no tool that makes it
-        self._places: list[int | None] = [*range(len(self.session.images))]
-        self._thoughts: list[str] = []
+class Rewording:
+    """A session that gets the turns of a record, whose images are shown at `sizes`: (width, height) in px."""
 
-    def take(self, text: str, seen: int) -> None:
-        """Add a turn that was written when `seen` images had been shown."""
-        try:
-            turn = parse(text, self._source.grammar)
-        except FormatError as error:
-            if self._source.errors != "show" or error.kind != "json":
-                raise
-            return
+    def __init__(self, session: Session, sizes: Sequence[Size]) -> None:
+        self._session, self._target, self._sizes = session, session.protocol, dict(enumerate(sizes))
+        # number of an image in the record -> its index in the session, if a tool of the target makes it
+        self._places = {index: index for index in range(len(session.images))}
+        self._thoughts, self._pending = list[str](), list[tuple[ToolText, StepCall]]()  # of the turn to write
+
+    def resync(self, sizes: Sequence[Size]) -> None:
+        """Go on after the images that the record shows, of these sizes; what else its calls made is forgotten."""
+        self._sizes = dict(enumerate(sizes))
+        self._places = {number: at for number, at in self._places.items() if number in self._sizes}
+
+    def add_turn(self, turn: Turn, calls: Iterable[StepCall], shows_errors: bool) -> None:
+        """Add a turn, divided if the target allows fewer calls; without wrong ones where the record shows errors."""
         self._thoughts.append(turn.think)
         if not turn.calls:
             boxed = _BOXED in self._target.first and final(turn.answer or "") is None
-            self._feed((), rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
-            return
-        self._places = [*self._places, *[None] * seen][:seen]
-        pending: list[ToolText] = []  # calls of the turn to write; a turn with more than the target allows is divided
-        for tool in turn.calls:
-            view = view_of(self._source, self._sizes[: len(self._places)], self._files)
-            try:
-                call = tools.checked(tool, view, self._source.tools).call
-            except ToolError:
-                if self._source.errors != "show":
-                    raise
-                continue  # the row shows the error to the model, and goes on
-            place = self._places[call.index] if call.index is not None else None
-            is_full = len(pending) == self._target.grammar.most_calls
-            if is_full or (place or 0) >= len(self.session.images):  # or the call needs the image of a pending one
-                self._feed(tuple(pending))
-                pending = []
-            translated = self._translated(call)
-            if call.index is not None:
-                pending_images = sum("image_index" in each.arguments for each in pending)
-                self._places.append(len(self.session.images) + pending_images if translated else None)
-            pending += [translated] if translated else []
-        if pending:
-            self._feed(tuple(pending))
+            self._feed(rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
+        for each in calls:
+            if each.call:
+                self._add_call(each, each.call)
+            elif not shows_errors:
+                raise ToolError(str(each.error))
+        if self._pending:
+            self._feed()
 
-    def _translated(self, call: Call) -> ToolText | None:
-        """The call by the target's tool of that name, else by one that cuts where it cuts; None without such a tool."""
+    def _add_call(self, each: StepCall, call: Call) -> None:
+        """The call by the target's tool of that name, else by one that cuts where it cuts; none without such a tool."""
+        is_full = len(self._pending) == self._target.grammar.most_calls
+        if is_full or any(call.index in other.numbers for _, other in self._pending):
+            self._feed()
         candidates = [call.name, *(filter(tools.cuts, self._target.tools) if tools.cuts(call.name) else ())]
-        name = next((each for each in candidates if each in self._target.tools), None)
-        return self._call(call, name) if name else None
+        if name := next((other for other in candidates if other in self._target.tools), None):
+            self._pending.append((self._call(call, name), each))
+        self._sizes |= {number: made.size for number, made in zip(each.numbers, each.made or (), strict=False)}
 
-    def _feed(self, calls: tuple[ToolText, ...], answer: str | None = None) -> None:
-        if isinstance(self.session.next(), Done):
+    def _feed(self, answer: str | None = None) -> None:
+        if isinstance(self._session.next(), Done):
             raise ToolError("the row continues after its answer")
-        turn = Turn(" ".join(filter(None, self._thoughts)), calls, answer)
-        outcome = self.session.feed(Reply(written(turn, self._target.grammar)))
+        turn = Turn(" ".join(filter(None, self._thoughts)), tuple(call for call, _ in self._pending), answer)
+        outcome = self._session.feed(Reply(written(turn, self._target.grammar)))
         if isinstance(outcome, Rejected):
             raise ToolError(outcome.reason)
-        self._thoughts = []
+        for (_, each), result in zip(self._pending, outcome.results, strict=False):
+            self._places |= zip(each.numbers, result.images, strict=False)
+        self._thoughts, self._pending = [], []
 
     def _call(self, call: Call, name: str) -> ToolText:
         """The call of the target's tool `name`, with its image numbers and coordinates."""
@@ -365,29 +354,24 @@ class _Replay:
         arguments: dict[str, Any] = {key: value for key, value in call.arguments.items() if key in known}
         if call.index is None:
             return ToolText(name, arguments)
-        index = self._places[call.index] if call.index < len(self._places) else None
-        if index is None:
+        if (index := self._places.get(call.index)) is None:
             raise ToolError(f"it needs image {call.index}, which no tool of this system makes")
         arguments["image_index"] = index
+        size, sides = self._sizes[call.index], _sides(self._session.view, index)
         if call.box is not None and "bbox_2d" in known:  # the window around a point follows from the point
-            arguments["bbox_2d"] = self._box(call, call.box, index)
+            arguments["bbox_2d"] = self._box(call.region or parts_of(call.box, size), sides)
         if call.points:
-            points = [self._point(call, point, index) for point in call.points]
+            points = [self._point(point, size, sides) for point in call.points]
             arguments |= {POINT: points[0]} if POINT in known else {POINTS: points}
         if call.factor is not None:
             arguments["scale_factor"] = call.factor
-        return ToolText(name, as_written(tools.get(name), arguments, self.session.view))
+        return ToolText(name, as_written(tools.get(name), arguments, self._session.view))
 
-    def _point(self, call: Call, point: Point, index: int) -> list[float]:
-        assert call.index is not None
-        size, sides = self._sizes[call.index], _sides(self.session.view, index)
+    def _point(self, point: Point, size: Size, sides: Size) -> list[float]:
         new = [(at + 0.5) * side / pixels for at, pixels, side in zip(point, size, sides, strict=True)]
         return [round(at, DIGITS) if self._target.coordinates == "unit" else int(at) for at in new]
 
-    def _box(self, call: Call, box: Sequence[int], index: int) -> list[float]:
-        assert call.index is not None
-        size, sides = self._sizes[call.index], _sides(self.session.view, index)
-        parts = call.region or [c / side for c, side in zip(box, size * 2, strict=True)]
+    def _box(self, parts: Region, sides: Size) -> list[float]:
         digits = DIGITS if self._target.coordinates == "unit" else None
         new = [part * side for part, side in zip(parts, sides * 2, strict=True)]
         return [round(c, digits) for c in written_as(new, self._target.box)]
