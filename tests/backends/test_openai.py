@@ -15,7 +15,7 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from PIL import Image
 from support.faults import stall, status
-from support.servers import image_bytes, serve
+from support.servers import CHAT, MODELS, image_bytes, serve
 from support.tables import each_case
 
 from virc.backends.chat import ollama
@@ -76,6 +76,17 @@ def test_without_a_name_several_models_or_none_are_a_mistake(models: Sequence[st
         OpenAIBackend(server.url)
     assert raised.value.hint == hint
     assert not models or raised.value.message.endswith("serves 3 models and none was chosen: a/b, c, my-embed")
+
+
+def test_hints_of_a_model_name_what_helps() -> None:
+    """Azure answers 400 for its list of models; of models for another API alone, 404 with a name that its list has."""
+    with serve(fault=status(400, "unknown path"), fault_on=MODELS) as server, pytest.raises(ConfigError) as unlisted:
+        OpenAIBackend(server.url)
+    of_another_api = status(404, "This is not a chat model")
+    with serve(models=["pro"], fault=of_another_api, fault_on=CHAT) as server, pytest.raises(ConfigError) as listed:
+        OpenAIBackend(server.url, "pro").reply(ask(), GREEDY)
+    assert unlisted.value.hint == "where it lists no models, name one: --model NAME"
+    assert listed.value.hint == "it lists pro, but not for this API, as it says: --model names another"
 
 
 def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are(tmp_path: Path) -> None:

@@ -94,10 +94,20 @@ def test_a_layout_names_no_picture_outside_of_its_folder(tmp_path: Path) -> None
     assert "private address" in done.err
 
 
-def test_a_system_message_that_is_not_sent_is_named(tmp_path: Path) -> None:
+def test_a_system_message_and_later_questions_that_are_not_sent_are_named(tmp_path: Path) -> None:
     saved(tmp_path, "a.png", 0)
-    row = {"messages": [{"role": "system", "content": "Answer in French."}, *TALK], "images": ["a.png"]}
+    later = [{"role": "user", "content": "And now?"}, {"role": "assistant", "content": "blue"}]
+    row = {"messages": [{"role": "system", "content": "Answer in French."}, *TALK, *later], "images": ["a.png"]}
     with serve(["<answer>rouge</answer>"], models=["qwen3-vl"]) as server:
         done = virc("batch", lines(tmp_path / "a.jsonl", [row]), "--endpoint", server.url)
     assert done.code == 0
     assert "warning: the system message of these rows is not sent: Answer in French" in done.err
+    assert "warning: of a conversation with several questions, the first alone is asked" in done.err
+
+
+def test_images_of_a_solution_are_not_shown_with_its_question(tmp_path: Path) -> None:
+    assert virc("data", "synth", "--to", tmp_path / "dr", "--count", 1, "--pattern", "look").code == 0
+    with serve(["<answer>7</answer>"], models=["qwen3-vl"]) as server:
+        assert virc("batch", tmp_path / "dr/trajectories.json", "--endpoint", server.url).code == 0
+        shown = [part for message in server.chats()[-1]["messages"] for part in message["content"]]
+    assert sum(part["type"] == "image_url" for part in shown if isinstance(part, dict)) == 1

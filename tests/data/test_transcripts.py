@@ -91,6 +91,9 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "message 2 (c) does not answer": [ASKED, result(), TOLD],
     "an object of arguments: look(1)": [ASKED, *said(("tool_call", "look(1)"), ("tool", "12"), keys=OURS), TOLD],
     "has <tool_call> in its text": [ASKED, calls(call(), text="<tool_call>"), result(), TOLD],
+    "it has l twice, with two values": [
+        ASKED, calls({"function": {"name": "look", "arguments": '{"l": 1, "l": 2}'}}), TOLD],
+    "Out of range float": [ASKED, calls({"function": {"name": "look", "arguments": '{"l": 1e999}'}}), TOLD],
     "but function_call, which nothing reads": [ASKED, {"role": "assistant", "content": None, "function_call": CALL}],
 }  # fmt: skip
 

@@ -57,15 +57,23 @@ def opened(source: RowsFile, report: Reporter) -> RowFile:
     layout = f"the layout {source.laid_out.name}" if source.laid_out else f"the format {source.format}"
     for line in (f"{source.file} is read by {layout}", *source.reasons):
         report.note(line)
-    systems = {system_of(row.record) for row in islice(part.rows(), _LOOKED_AT) if row.record} - {"", USUAL_SYSTEM}
-    if systems and not (part.change.chat_protocol and part.change.chat_protocol.tools):
-        sentence = f"the system message of these rows is not sent: {plain(min(systems), 60)}"
-        report.warn(sentence, "write it in front of the questions")
+    first = [row.record for row in islice(part.rows(), _LOOKED_AT) if row.record]
+    if not (part.change.chat_protocol and part.change.chat_protocol.tools):
+        _name_what_is_not_asked(first, report)
 
     def values() -> Iterator[Numbered]:
         return ((row.line, row.line, row.fault or row.passed) for row in _rows(part))
 
     return RowFile(_rows(part), source.media, values)
+
+
+def _name_what_is_not_asked(records: Sequence[Record], report: Reporter) -> None:
+    """Warn of what conversations say besides their first question."""
+    if systems := {*map(system_of, records)} - {"", USUAL_SYSTEM}:
+        sentence = f"the system message of these rows is not sent: {plain(min(systems), 60)}"
+        report.warn(sentence, "write it in front of the questions")
+    if any(sum(each.role == "user" for each in record.messages) > 1 for record in records):
+        report.warn("of a conversation with several questions, the first alone is asked")
 
 
 def _is_read_alike(source: RowsFile, beside: RowFile) -> bool:

@@ -568,7 +568,7 @@ def no_answer(attempts: Sequence[Attempt]) -> NoAnswerError:
     is_stock_model = example.trace.protocol.reading == "lenient"
     hint = _HINTS.get(kind) if kind and (is_stock_model or kind == "length") else None
     if _CUT_EARLY in failure.message:
-        hint = "serve it with a longer context (llama.cpp: -c, LM Studio: Context Length), or lower «--max-pixels»"
+        hint = "its own limit is below «--max-tokens»: a longer context (llama.cpp: -c), or a lower «--max-pixels»"
     if hint is None and REPEATED in failure.message:
         hint = "«--temperature 0.7» has the model try something else"
     return NoAnswerError(several + failure.message, hint)

@@ -64,7 +64,7 @@ def check_rows(prepared: Prepared, result: Result, report: Reporter) -> None:
     for kind, count in result.faults.items():
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", checks)
     if prepared.resolved.system.offered and not result.protocol.tools:
-        report.note("the rows call no tools, and so will the model: they are learnt as questions and answers")
+        report.note("the rows call none of its tools, and so will the model: they are learnt as conversations")
     elif warning := _other_protocol(prepared, result):
         report.warn(*warning)
     if result.otherwise:

@@ -118,7 +118,7 @@ def _outcome(unit: "Unit") -> str:
     if unit.answer is not None:
         return f"answer: {unit.answer}"
     if not unit.calls:
-        results = (f"result: {each.text or each.error}" for each in unit.results)
+        results = (f"result: {each.text or each.error or '(no text)'}" for each in unit.results)
         return (
             "not usable: " + "; ".join(each.reason for each in unit.rejected) if unit.rejected else "; ".join(results)
         )

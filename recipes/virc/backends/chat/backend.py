@@ -401,6 +401,8 @@ class OpenAIBackend:
         try:
             listed = self.link.models()
         except (ConfigError, NetworkError) as error:
+            if model is None and isinstance(error, ConfigError) and error.hint is None:
+                raise ConfigError(error.message, "where it lists no models, name one: «--model NAME»") from error
             if model is None or not _has_answered(error):
                 raise
             listed = []

@@ -292,6 +292,8 @@ class Link:
     def missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):
             return f"«--endpoint none» runs the folder {self.model} on this machine"
+        if self.model in self.names:
+            return f"it lists {self.model}, but not for this API, as it says: «--model» names another"
         if self.names:
             return f"it serves {names_hint(self.names)}: «--model {self.names[0]}»"
         if self.is_ollama:

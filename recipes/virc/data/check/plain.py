@@ -54,8 +54,8 @@ def protocol_of(found: Survey, usual_system: str) -> Protocol | None:
     records = [row.record for row in found.kept if row.record]
     replies = _replies(records)
     system = next(map(system_of, records), "")
-    differ = len(found.systems) != 1 and not any(record.has_tools for record in records)
-    if differ or "<tools>" in system or any(map(_calls, replies)):
+    are_transcripts = any(record.has_tools for record in records)
+    if not are_transcripts and (len(found.systems) != 1 or "<tools>" in system or any(map(_calls, replies))):
         return None
     return _of(system or usual_system, _MARKED if _all_marked(replies) else _UNMARKED)
 

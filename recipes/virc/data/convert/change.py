@@ -386,6 +386,8 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
     if holds == "pairs":
         if record.rejected is None:
             raise DataError("it has no rejected reply")
+        if record.messages and record.messages[-1].content == record.rejected:
+            raise DataError("its chosen reply is its rejected one: it has nothing to learn")
     elif holds == "solutions":
         if not record.messages:
             raise DataError("it has no conversation")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from virc.core.errors import DataError
-from virc.core.json_stream import Fields
+from virc.core.json_stream import Fields, once
 from virc.core.text import plain
 from virc.systems.layouts.layout import listed
 
@@ -115,11 +115,23 @@ def _calls(value: Any, number: int) -> list[Call]:
     return [_call(each, number) for each in (value if isinstance(value, list) and value else [value])]
 
 
+def _arguments(text: str, number: int) -> Any:
+    """Those in a text, as JSON or as Python prints them. Raises DataError: a key twice, or a number beyond JSON."""
+    try:
+        arguments = json.loads(text, object_pairs_hook=once)
+        json.dumps(arguments, allow_nan=False)
+    except (json.JSONDecodeError, RecursionError):
+        return listed(text)
+    except ValueError as error:
+        raise DataError(f"message {number} has a call whose arguments are no JSON: {error}") from None
+    return arguments
+
+
 def _call(value: Any, number: int) -> Call:
     fields = value if isinstance(value, dict) else {}
     function = fields["function"] if isinstance(fields.get("function"), dict) else fields
     name, given = function.get("name"), function.get("arguments")
-    arguments = listed(given or "{}") if isinstance(given, str) else given
+    arguments = _arguments(given or "{}", number) if isinstance(given, str) else given
     if not isinstance(name, str) or not name or not isinstance(arguments, dict):
         raise DataError(
             f"message {number} has a call without a name and an object of arguments: {plain(str(value), 80)}"

@@ -178,6 +178,9 @@ def _is_asked(opened: RowFile) -> bool:
         return not fields.message.endswith(SEVERAL_TURNS)
     if isinstance(fields, DataError):
         return len(first) > 1  # else it is no list of rows
+    turns = fields.get("messages")
+    if isinstance(turns, list) and any(isinstance(each, dict) and each.get("role") == "assistant" for each in turns):
+        return False  # its images may be those that the calls of the solution made
     try:
         columns = resolve(fields, {})
     except DataError:
