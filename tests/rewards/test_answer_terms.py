@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rewards.prompts import answer, prompt
 from support.tables import cases_of
@@ -106,6 +106,7 @@ KNOWN = prompt(
 
 @pytest.mark.integration
 @settings(deadline=2000, max_examples=100)
+@example("1E400")
 @given(st.text(max_size=300) | st.text("0123456789.,-+eE[]{}()\"':% /\\", max_size=300))
 def test_any_answer_has_a_finite_number(said: str) -> None:
     for name in RULES:

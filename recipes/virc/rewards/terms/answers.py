@@ -114,7 +114,7 @@ def closeness(answer: str, sample: Sample, context: RewardContext) -> float:
     number is 0, as its 5 % are nothing; here 0 does.
     """
     error = _relative_error(answer, sample.prompt.key)
-    beyond = 1.0 if error is None else (float(error) - 0.05) / 0.15  # 0 at 5 %, 1 at 20 %
+    beyond = 1.0 if error is None else (float(min(error, Fraction(1))) - 0.05) / 0.15  # 0 at 5 %, 1 at 20 %
     return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, beyond))))
 
 
