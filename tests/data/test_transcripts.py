@@ -93,6 +93,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "has <tool_call> in its text": [ASKED, calls(call(), text="<tool_call>"), result(), TOLD],
     "it has l twice, with two values": [
         ASKED, calls({"function": {"name": "look", "arguments": '{"l": 1, "l": 2}'}}), TOLD],
+    "it ends with the result of a tool": [ASKED, calls(call()), result()],
     "Out of range float": [ASKED, calls({"function": {"name": "look", "arguments": '{"l": 1e999}'}}), TOLD],
     "but function_call, which nothing reads": [ASKED, {"role": "assistant", "content": None, "function_call": CALL}],
 }  # fmt: skip
@@ -127,3 +128,9 @@ def test_a_text_that_became_a_number_in_a_column_of_texts_and_parts_is_a_text() 
     """datasets 5.2.0 stores the text "4" of such a column as the number."""
     contents = [message_of({"role": "assistant", "content": content}, 1).content for content in (4, 1.5, True)]
     assert contents == ["4", "1.5", "true"]
+
+
+def test_tools_of_a_row_are_left_out_by_their_name(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "system", "content": "<tools></tools>"}, ASKED, TOLD], "tools": json.dumps(TOOLS)}
+    done = converted(tmp_path, row, "--format", "sft", "--ignore", "tools")
+    assert (done.code, "tools" in json.loads((tmp_path / "out/rows.json").read_text())[0]) == (0, False), done.err

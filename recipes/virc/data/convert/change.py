@@ -43,6 +43,7 @@ from virc.data.rows.laid_out import without_marks
 from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.record import MARK, Picture, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import split_results
+from virc.data.rows.transcripts import RESULT
 from virc.families.registry import of_system as family_of
 from virc.families.registry import taught
 from virc.models import registry as models
@@ -391,6 +392,8 @@ def _fit_for_format(record: Record, holds: Holds) -> Record:
     elif holds == "solutions":
         if not record.messages:
             raise DataError("it has no conversation")
+        if record.has_tools and record.messages[-1].role == RESULT:
+            raise DataError("it ends with the result of a tool: engines drop such a row, or stop")
         if rl.is_cut(record):
             raise DataError(
                 "the reply to its last message is not known",

@@ -234,6 +234,8 @@ def key_of(name: str) -> str:
 
 
 def _hint(field: str, names: Collection[str]) -> str:
+    if field == "question" and {"messages", "conversations"} & {*names}:
+        return "conversations are read from a file by its name, without «--column»"
     if any("?" in name or _FILE.search(name) for name in names):
         return "the first line of a table names its columns, such as image,question"
     known = {name for each in USUAL.values() for name in each.split()} | _ANSWERS
