@@ -4,8 +4,8 @@ They are those that `virc data convert --format batch` writes, but for their pic
 """
 
 import shlex
-from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -57,14 +57,15 @@ def opened(source: RowsFile, report: Reporter) -> RowFile:
     layout = f"the layout {source.laid_out.name}" if source.laid_out else f"the format {source.format}"
     for line in (f"{source.file} is read by {layout}", *source.reasons):
         report.note(line)
-    first = [row.record for row in islice(part.rows(), _LOOKED_AT) if row.record]
+    rows = part.rows()
+    first = [*islice(rows, _LOOKED_AT)]
     if not (part.change.chat_protocol and part.change.chat_protocol.tools):
-        _name_what_is_not_asked(first, report)
+        _name_what_is_not_asked([row.record for row in first if row.record], report)
 
     def values() -> Iterator[Numbered]:
-        return ((row.line, row.line, row.fault or row.passed) for row in _rows(part))
+        return ((row.line, row.line, row.fault or row.passed) for row in _problems(part, part.rows()))
 
-    return RowFile(_rows(part), source.media, values)
+    return RowFile(_problems(part, chain(first, rows)), source.media, values)
 
 
 def _name_what_is_not_asked(records: Sequence[Record], report: Reporter) -> None:
@@ -89,7 +90,7 @@ def _meant(record: Record) -> Sequence[object]:
     return (record.question, record.answer, len(record.images), record.messages, further)
 
 
-def _rows(part: SubsetSource) -> Iterator[ProblemRow]:
-    for row in part.rows():
+def _problems(part: SubsetSource, rows: Iterable[ParsedRow]) -> Iterator[ProblemRow]:
+    for row in rows:
         lost = row.lost and ParsedRow(row.number, fault=part.located(row.lost))
         yield batch.problem(lost or changed(part.change, row)[0], part.source.name)

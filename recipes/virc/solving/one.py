@@ -34,12 +34,8 @@ from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 
 SCHEMA = "virc.solve/1"
-RETRY_TEMPERATURES = (
-    0.0,
-    0.5,
-    0.8,
-    1.0,
-)  # the least temperature of each try of a turn; the last holds for all that follow
+RETRY_TEMPERATURES = (0.0, 0.5, 0.8, 1.0)
+"""The least temperature of each try of a turn; the last holds for all that follow."""
 _HINTS: Mapping[RejectionKind, str] = {
     "length": "«--max-tokens N» allows longer replies",
     "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; «--family NAME» says which it is",
