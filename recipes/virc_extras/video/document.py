@@ -33,7 +33,7 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
         return MediaParts(shown, summary, facts)
     first, last = len(shown) + 1, min(2 * len(shown), facts.pages)
     sentence = f"{name} has {facts.pages:,} pages, and only the first {len(shown)} are looked at"
-    return MediaParts(shown, summary, facts, (sentence, f"«--page {first}-{last}» shows others"))
+    return MediaParts(shown, summary, facts, [(sentence, f"«--page {first}-{last}» shows others")])
 
 
 def called(page: Picture, number: int, facts: Facts) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,13 +19,18 @@ _BEGINNING = 2**16
 class MediaParts(msgspec.Struct, frozen=True):
     """The parts of a file that are shown; `summary` says in words what they are of what.
 
-    `left_out` is a sentence about parts that are not shown although nobody chose some, and what shows them.
+    `left_out` is what is not shown although nobody chose parts: sentences, each with a hint or None.
     """
 
     parts: Sequence[Picture]
     summary: str
     facts: Facts
-    left_out: tuple[str, str] | None = None
+    left_out: Sequence[tuple[str, str | None]] = ()
+
+    def warnings(self, name: str) -> Iterator[tuple[str, str | None]]:
+        """What is to be said of the file of that name, each sentence with a hint or None."""
+        yield from ((f"{name} {note}", None) for note in self.facts.notes)
+        yield from self.left_out
 
 
 class Medium(Protocol):
@@ -108,7 +113,7 @@ class OpenedMedium(msgspec.Struct, eq=False):
         """How a row names it; None: there is no file on the disk."""
         if isinstance(self.content, bytes):
             return None
-        facts = msgspec.structs.replace(self.facts, times=(), rounding=0)
+        facts = msgspec.structs.replace(self.facts, times=(), rounding=0, notes=())
         path = self.content.absolute()
         beginning = digest_of_beginning(path)
         return StoredMedium(str(path), self.kind.KIND, self.name, facts, self.number, beginning)

@@ -117,8 +117,8 @@ def _pictures(
     found = medium.parts(content, name, chosen, check)
     if report:
         report.note(found.summary)
-    if report and found.left_out:
-        report.warn(*found.left_out)
+        for warning in found.warnings(name):
+            report.warn(*warning)
     opened = OpenedMedium(medium, content, name, number, found.facts)
     return (_unfolded(opened, part, index) for index, part in enumerate(found.parts, 1))
 

@@ -51,6 +51,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
         times: in seconds at which the frames begin to be shown, by their numbers from 0, where they were asked for.
         rounding: what is added to a time before the frame is looked for that is shown then, in seconds.
         videos: of a clip, its tracks with pictures.
+        notes: what is shown otherwise than the file has it, or not at all: sentences behind its name.
     """
 
     length: float = 0
@@ -59,6 +60,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     times: tuple[float, ...] = ()
     rounding: float = 0
     videos: int = 1
+    notes: tuple[str, ...] = ()
 
 
 class Picture(msgspec.Struct, frozen=True):
