@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import UsageError
+from virc.core.text import counted
 from virc.core.web import html
 from virc.evaluation.answered import Result
 from virc.evaluation.columns import Column, Evaluated, Fields
@@ -39,10 +40,13 @@ class Looking(Column):
             yield from ("",) if at else ()
             yield f"{verdict.model}: {verdict.sentence}, {figures.probability(verdict.p)} ({verdict.test})"
             yield from table([_HEAD, *_rows(verdict)])
+            if note := uncropped(verdict):
+                yield note
 
     def section(self, summary: Summary, places: Mapping[Any, int]) -> str:
         found = summary.columns["looks"]
-        return html.part("virc_extras:studies/looks", looks=found, figures=figures) if found else ""
+        parts = {"figures": figures, "uncropped": uncropped}
+        return html.part("virc_extras:studies/looks", looks=found, **parts) if found else ""
 
     def verdicts(self, summary: Summary) -> Mapping[str, str]:
         return {each.model: each.sentence for each in summary.columns["looks"]}
@@ -64,6 +68,12 @@ def looks_of(arms: Sequence[Sequence[Result]]) -> list[Looks]:
         answers = [{arm: each.answers[model] for arm, each in zip(ARMS, results, strict=True)} for results in compared]
         found += [looks(model, answers, [results[0].guessed for results in compared])] if compared else []
     return found
+
+
+def uncropped(verdict: Looks) -> str:
+    """What lost points leave out, in words; empty if nothing."""
+    count = max(each.uncropped for each in verdict.arms.values())
+    return f"{counted(count, 'problem')} without a crop: no crop to replace, so not in the lost points" if count else ""
 
 
 def _rows(verdict: Looks) -> Iterator[tuple[str, ...]]:

@@ -74,9 +74,9 @@ class ArmResult(msgspec.Struct, frozen=True):
     """An arm compared with the arm `AS_IT_IS`, on the `of` problems that were decided in both.
 
     Args:
-        right: number of right answers in the arm.
-        gain: the share of right answers in `AS_IT_IS` minus that in the arm. Where crops are replaced, a problem
-            without a crop counts as if its answer had stayed.
+        right: number of right answers in the arm, as its file has them.
+        gain: the share of right answers in `AS_IT_IS` minus that in the arm. Where crops are replaced, the `uncropped`
+            problems, of which no crop was looked at, count as if their answers had stayed.
         interval: 95 % interval of the gain (Newcombe's for pairs).
         p: p of McNemar's exact test.
     """
@@ -86,6 +86,7 @@ class ArmResult(msgspec.Struct, frozen=True):
     gain: float
     interval: Interval
     p: float
+    uncropped: int = 0
 
 
 class Looks(msgspec.Struct, frozen=True):
@@ -268,16 +269,18 @@ def _p_kept(kept: _Counted, reseeded: _Counted) -> float:
 
 def _arm(name: ArmName, answers: Answers) -> ArmResult:
     pairs: Counter[tuple[bool, bool]] = Counter()
+    right = uncropped = 0
     for each in answers:
         before, after = each[AS_IT_IS], each[name]
         if before.right is None or after.right is None:
             continue
         changed = before.cropped or name not in _CROPS
         pairs[before.right, after.right if changed else before.right] += 1
+        right, uncropped = right + after.right, uncropped + (not changed)
     both, lost, won, neither = (pairs[way] for way in ((True, True), (True, False), (False, True), (False, False)))
     of = both + lost + won + neither
     gain = (lost - won) / of if of else 0.0
-    return ArmResult(both + won, of, gain, paired(both, lost, won, neither), mcnemar(lost, won))
+    return ArmResult(right, of, gain, paired(both, lost, won, neither), mcnemar(lost, won), uncropped)
 
 
 def _kept(answers: Answers, arm: ArmName, chances: Sequence[float]) -> _Counted:

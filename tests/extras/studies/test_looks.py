@@ -118,6 +118,12 @@ def knows(body: dict[str, Any]) -> str:
     return CROP if reads_crop(body) == CROP else answer(found[1])
 
 
+def test_an_arm_counts_the_right_answers_of_its_file() -> None:
+    """An answer without a crop has none to replace: it is in no lost points, and its arm may differ."""
+    found = looks("m", [LOST] * 4 + [arms(BARE, crops_swapped=OTHER)] * 3, apart(7)).arms["crops swapped"]
+    assert (found.right, found.of, found.uncropped, round(7 * found.gain)) == (0, 7, 3, 4)
+
+
 @pytest.fixture
 def rows(here: Path) -> Path:
     lines = []
