@@ -95,11 +95,28 @@ def test_a_parameter_left_out_is_named_where_it_matters(refused: str) -> None:
     assert _left(answer) == ((("unsent", refused),) if refused != "stream_options" else ())
 
 
-def test_what_somebody_chose_and_a_server_does_not_take_is_named() -> None:
+@pytest.mark.parametrize(
+    ("owner", "penalty"),
+    [("openai", "repetition_penalty"), ("vllm", "repetition_penalty"), ("llamacpp", "repeat_penalty")],
+)
+def test_what_somebody_chose_is_sent_and_named_where_it_is_refused(owner: str, penalty: str) -> None:
     chosen = Sampling(temperature=1.0, top_k=20, repetition_penalty=1.1, max_tokens=64, min_p=0.1)
-    assert _left(None, chosen, "openai") == tuple(("unsent", name) for name in ("top_k", "repetition_penalty", "min_p"))
-    assert _left(None, chosen, "llamacpp") == (("unsent", "top_k"), ("unsent", "repetition_penalty"))
-    assert _left(None, chosen, "vllm") == ()
+    names = ("top_k", penalty, "min_p")
+    seen: list[dict[str, Any]] = []
+
+    def picky(exchange: servers.Exchange) -> None:
+        if name := next((name for name in names if name in (exchange.body or {})), None):
+            exchange.send_json(servers.error(f"Unrecognized request argument supplied: {name}"), 400)
+        else:
+            exchange.send_events("12", None)
+
+    def easy(exchange: servers.Exchange) -> None:
+        seen.append(dict(exchange.body or {}))
+        exchange.send_events("12", None)
+
+    assert _left(easy, chosen, owner) == ()
+    assert {name: seen[-1][name] for name in names} == {"top_k": 20, penalty: 1.1, "min_p": 0.1}
+    assert {*_left(picky, chosen, owner)} == {("unsent", name) for name in names}
     assert ollama.request(ask("?"), chosen, "m", 4096)["options"]["min_p"] == 0.1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.called import virc
-from support.servers import serve
+from support.servers import Exchange, error, serve
 from support.tables import each_case
 
 MINE = """\
@@ -62,6 +62,20 @@ def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Pa
     page = (tmp_path / "trace" / "index.html").read_text()
     assert "Zoom 0,0–56,84 of image 0" in page
     assert "It reads 97." in page
+
+
+def test_settings_are_those_that_were_sent(mine: Path, image: Path) -> None:
+    def picky(exchange: Exchange) -> None:
+        if "repetition_penalty" in (exchange.body or {}):
+            exchange.send_json(error("Unrecognized request argument supplied: repetition_penalty"), 400)
+        else:
+            exchange.send_events(SEEN, None)
+
+    with serve([SEEN], fault=picky, owned_by="somebody") as server:
+        done = virc("solve", image, "What does it read?", "--endpoint", server.url, "--system", mine, "--json")
+    assert (done.json["answer"], done.json["settings"]["top_p"]) == ("97", 0.9), done.err
+    assert "repetition_penalty" not in done.json["settings"]
+    assert "repetition_penalty" in json.dumps(done.json["left"])
 
 
 @each_case(

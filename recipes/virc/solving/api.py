@@ -110,7 +110,7 @@ def solve_images(
             if opened is not setup.opened:
                 opened.close()
     seconds = round(time.monotonic() - began, 3)
-    fields = known | outcome(solved, opened) | seen | {"warnings": seen["warnings"] + told(solved, report)}
+    fields = known | outcome(solved, opened, known) | seen | {"warnings": seen["warnings"] + told(solved, report)}
     on_facts(fields)
     traced = traced_pictures(images, sources, choice)
     untraced = write_traces(

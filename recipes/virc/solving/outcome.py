@@ -91,10 +91,12 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     }
 
 
-def outcome(solved: Solved, opened: Opened | None = None) -> Fields:
-    """Fields of the result; with what is not read of the files of an open model."""
+def outcome(solved: Solved, opened: Opened | None = None, known: Fields | None = None) -> Fields:
+    """Fields of the result; with what is not read of the files of an open model, and the settings that were sent."""
     sample = chosen(solved)
-    fields: Fields = {
+    refused = getattr(opened and opened.backend, "left_out", ())
+    sent = {name: value for name, value in (known or {}).get("settings", {}).items() if name not in refused}
+    fields: Fields = ({"settings": sent} if sent else {}) | {
         "answer": solved.answer,
         "turns": len(sample.trace.turns),
         "replies": solved.replies,

@@ -343,9 +343,7 @@ class OpenAIBackend:
                 request = self._with_extra(self._body(ask, sampling, as_part))
                 if not attempt.streams:
                     del request["stream"]
-                top_k = None if sampling.is_usual else sampling.top_k  # nobody chose it
-                chosen = {"top_k": top_k, "repetition_penalty": sampling.repetition_penalty, "min_p": sampling.min_p}
-                attempt.wanted, attempt.sent = chosen | request, self._habits.fitted(request)
+                attempt.wanted, attempt.sent = request, self._habits.fitted(request)
             return self.link.complete(attempt.sent, sampling.max_tokens, on_text or _unheard, deadline, address)
 
         return self._images.reply(ask.images, complete) if self.server.virc_image_ids is True else complete(whole)
@@ -425,13 +423,16 @@ class OpenAIBackend:
         request = completion(ask, sampling, self.model, as_part)
         takes = provider(server.kind)
         if takes.takes_sampling:
-            request["top_k"] = -1 if sampling.top_k is None else sampling.top_k  # -1 is all tokens
+            request["top_k"] = -1  # all tokens
             if sampling.temperature > 0:
                 request["top_p"] = sampling.top_p
-            if sampling.repetition_penalty is not None:
-                request["repetition_penalty"] = sampling.repetition_penalty
-        if (takes.takes_sampling or takes.takes_min_p) and sampling.min_p is not None:
+        if sampling.top_k is not None and (takes.takes_sampling or not sampling.is_usual):
+            request["top_k"] = sampling.top_k
+        if sampling.min_p is not None:
             request["min_p"] = sampling.min_p
+        if sampling.repetition_penalty is not None:
+            name, beside = takes.penalty
+            request |= {name: sampling.repetition_penalty, **beside}
         if ask.stop and takes.keeps_stop:
             request |= {"stop": list(ask.stop), takes.keeps_stop: True}
         if server.kind == VLLM and server.virc_grid is not None and self._drawing > 1:

@@ -19,9 +19,9 @@ LENGTHS = ("max_tokens", "max_completion_tokens")
 SYSTEM = "system"
 """The message of that role, which some chat templates refuse (Gemma, older Mistral): the user's then holds its text."""
 OPTIONAL = (
-    "top_k", "min_p", "seed", "stream_interval", "stream_options", "repetition_penalty", "include_stop_str_in_output",
-    "no_stop_trim", "stop", "temperature", "top_p", "stream", "response_format", SYSTEM,
-    *LENGTHS,
+    "top_k", "min_p", "seed", "stream_interval", "stream_options", "repetition_penalty", "repeat_penalty",
+    "repeat_last_n", "include_stop_str_in_output", "no_stop_trim", "stop", "temperature", "top_p", "stream",
+    "response_format", SYSTEM, *LENGTHS,
 )  # fmt: skip
 """What a request can do without: the model then draws by the server's own defaults."""
 MISSED = "cache miss for image"

@@ -30,9 +30,9 @@ class Provider(NamedTuple):
         thinking: None: as its host has it.
         keeps_stop: the parameter that has it leave in a reply the text of `stop` that ended it. Others cut that text
             off, so that it is unknown which of several it was.
-        takes_sampling: it takes `top_k`, `min_p` and `repetition_penalty`, which openai.com refuses. Left out, it takes
+        takes_sampling: it takes `top_k`, `min_p` and the penalty, which openai.com refuses. Left out, it takes
             top_k and top_p from the model's generation_config.json, where top_k may be 1, and then tries are alike.
-        takes_min_p: it takes `min_p`, and has other names for the rest.
+        penalty: what it calls `repetition_penalty`, and what that needs beside it.
         shows_whole: it shows pictures by the model's own rules, and never smaller.
         batches: it computes replies in batches, and refuses a conversation that is too long.
     """
@@ -44,7 +44,7 @@ class Provider(NamedTuple):
     takes_sampling: bool = False
     shows_whole: bool = False
     batches: bool = False
-    takes_min_p: bool = False
+    penalty: tuple[str, Mapping[str, Any]] = ("repetition_penalty", {})
 
 
 OLLAMA, VLLM = "library", "vllm"
@@ -55,9 +55,14 @@ PROVIDERS = {
     ),
     "sglang": Provider("SGLang", "docs.sglang.ai: Sampling Parameters", TEMPLATE, "no_stop_trim", True, True, True),
     "virc": Provider("virc serve", "virc.serving", TEMPLATE, takes_sampling=True, shows_whole=True),
-    "llamacpp": Provider("llama.cpp", "ggml-org/llama.cpp: tools/server/README.md", TEMPLATE, takes_min_p=True),
+    "llamacpp": Provider(
+        "llama.cpp", "ggml-org/llama.cpp: tools/server/README.md", TEMPLATE,
+        penalty=("repeat_penalty", {"repeat_last_n": -1}),
+    ),
     OLLAMA: Provider("Ollama", "ollama/ollama: api/types.go, `think`", ({"think": True}, {"think": False})),
-    "organization_owner": Provider("LM Studio", "lmstudio.ai/docs; GD4AI/obsidian-llm-wiki#481", _EFFORT),
+    "organization_owner": Provider(
+        "LM Studio", "lmstudio.ai/docs; GD4AI/obsidian-llm-wiki#481", _EFFORT, penalty=("repeat_penalty", {})
+    ),
     "lmdeploy": Provider("LMDeploy", "lmdeploy.readthedocs.io", TEMPLATE),
 }  # fmt: skip
 """By the owner of the models that a server lists, in lower case."""
