@@ -10,6 +10,7 @@ from support.tables import cases_of
 
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines import registry as engines
+from virc.engines.key_table import Key, KeyTable
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems.registry import Assumption, Overlay, Stage, System
@@ -132,3 +133,10 @@ def test_assumptions_are_those_of_the_stage_and_counted(published: dict[str, Any
     assert said[:3] == ["2 assumptions, where nothing was published", *map(str, (assumed[0], assumed[2]))]
     usual = "assumed too, as this package's defaults: train_batch_size 64, epochs 1.0, warmup_ratio 0.0"
     assert said[3:] == ([] if published or defaults else [usual])
+
+
+@pytest.mark.parametrize(("ours", "why"), [(42, "the engine's own default"), (777, "as by default"), (49, "mine.yaml")])
+def test_a_value_is_called_the_engines_own_where_it_is(ours: int, why: str) -> None:
+    table = KeyTable({"seed": Key(same="seed", default=42)}, {})
+    (change,) = table.changes({"seed": ours}, {"seed": 1}, {"seed": "mine.yaml"} if ours == 49 else {})
+    assert change.why == why

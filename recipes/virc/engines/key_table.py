@@ -83,10 +83,10 @@ class KeyTable(msgspec.Struct, frozen=True):
         for key in {**published, **keys} if published else {}:
             theirs, ours = published.get(key), keys.get(key, self.default(key))
             if theirs != ours:
-                changes.append(Change(key, theirs, ours, self._why_changed(key, origins, key in published)))
+                changes.append(Change(key, theirs, ours, self._why_changed(key, ours, origins, key in published)))
         return tuple(changes)
 
-    def _why_changed(self, name: str, origins: Mapping[str, str], is_published: bool) -> str:
+    def _why_changed(self, name: str, ours: Any, origins: Mapping[str, str], is_published: bool) -> str:
         key = self.keys.get(name, Key())
         settings = {setting.split(".")[0] for setting in key.settings}
         of_key = dict.fromkeys(
@@ -95,8 +95,9 @@ class KeyTable(msgspec.Struct, frozen=True):
             if setting.split(".")[0] in settings or f"{setting}.".startswith(f"{ENGINE}.{name}.")
         )
         by_user = [origin for origin in of_key if origin.startswith(_OPTIONS) or origin.endswith((".yaml", ".yml"))]
+        by_default = "the engine's own default" if ours == key.default and not of_key else ""
         otherwise = next(iter(of_key), "as by default") if is_published else "no published value is listed"
-        return ", ".join(by_user) or key.why or key.fixed or otherwise
+        return ", ".join(by_user) or key.why or key.fixed or by_default or otherwise
 
     def faults(self, given: Mapping[str, Any], origins: Mapping[str, str] = {}) -> Iterator[Fault]:
         """What a user may not set, and where it was set: keys of virc, and keys that are refused."""

@@ -35,7 +35,7 @@ _KEYS: Mapping[str, Key] = {
     "lr_scheduler_type": Key(follows=("schedule",), default="linear"),
     "warmup_steps": Key(same="warmup_ratio", why="a share of the steps, in place of warmup_ratio", default=0),
     "optim": Key(default="adamw_torch_fused"),
-    "weight_decay": Key(why="the engine's own default", default=0.0),
+    "weight_decay": Key(default=0.0),
     "adam_beta2": Key(default=0.999),
     "gradient_accumulation_steps": Key(
         follows=("train_batch_size", "micro_batch_size_per_device", "devices", "nodes"), default=1
@@ -63,7 +63,7 @@ _KEYS: Mapping[str, Key] = {
     "save_steps": Key(follows=("save_steps",), why="not read when saving by epoch", default=500),
     "save_total_limit": Key(same="save_total_limit"),
     "enable_jit_checkpoint": Key(fixed="virc saves when a run is asked to stop"),
-    "seed": Key(same="seed", why="the engine's own default, written down", default=42),
+    "seed": Key(same="seed", default=42),
     "use_cpu": Key(follows=("device",)),
     "dataloader_num_workers": Key(same="loaders", default=0),
     "dataloader_pin_memory": Key(default=True),
