@@ -27,6 +27,7 @@ from virc_zoo.deepeyes import deepeyes
 from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.grit import grit
 from virc_zoo.openvlthinker import openvlthinker
+from virc_zoo.revisor import revisor
 from virc_zoo.rewardmap import rewardmap
 from virc_zoo.rewardmap import rows as rewardmap_rows
 from virc_zoo.vicrit import vicrit
@@ -61,6 +62,11 @@ def read(reply: str, answer: str = "5", **columns: Any) -> Sample:
         (curr_reft_open.found, "<answer>[0, 0, 10, 10] [0, 0, 0, 0]</answer>", "[0, 0, 10, 10]", "detection", 1),
         (curr_reft_open.found, "<answer>[9, 9, 9, 9] [0, 0, 9, 10]</answer>", "[0, 0, 10, 10]", "detection", 1),
         (curr_reft_open.found, "<answer>[0, 0, 5.9, 10]</answer>", "[0, 0, 10, 10]", "detection", 0),  # 5, of 10
+        (curr_reft_open.found, "<answer>[0, 0, 1, 10]</answer>", "[0, 0, 1, 10]", "detection", 0),  # an overlap of 1 px
+        (curr_reft_open.found, "<answer>[0, 0, 2, 10]</answer>", "[0, 0, 2, 10]", "detection", 1),
+        (revisor.looked, "<time_interval>[1, 3.5]</time_interval>", "A", "", 1),
+        (revisor.looked, "<time_interval>[1, 2.5]</time_interval>", "A", "", 0),
+        (revisor.looked, "<time_interval>[1, 3.5]</time_interval><answer>A</answer>", "A", "", 0),
         (curr_reft_open.named, "<answer>cat, dog,</answer>", "dog", "classify", 0.5),
         (curr_reft_open.named, "<answer>cat [</answer>", "cat", "classify", 0),
         (curr_reft_open.named, "<answer>cat.", "cat", "classify", 1),  # to the last character but one

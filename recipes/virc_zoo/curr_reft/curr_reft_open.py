@@ -2,7 +2,8 @@
 
 Which of them is right, 0 to 1, is by the row's `task`:
 
-    detection   whether the last box of the answer overlaps the row's by an IoU over 0.5; the first where that is zeros
+    detection   whether the last box of the answer overlaps the row's by an IoU over 0.5; the first where that is zeros;
+                as published, an overlap of one pixel's width or height is none
     classify    names in both by names in either; what commas and white space part is a name
     math        whether math-verify finds the same formula in the whole reply and the whole solution, the answer has the
                 same letters A to E, or one is in the other
@@ -47,7 +48,9 @@ def found(sample: Sample, context: RewardContext) -> float | None:
         raise DataError("the row's answer is no box of four numbers")
     said = _boxes(_cut(sample.text).replace(" ", ""))
     box = (said[-1] if any(said[-1]) else said[0]) if said else (0, 0, 0, 0)
-    return float(iou(box, wanted[0]) > 0.5)
+    (left, top, right, bottom), (a, b, c, d) = box, wanted[0]
+    is_thin = min(min(right, c) - max(left, a), min(bottom, d) - max(top, b)) <= 1
+    return float(iou(box, wanted[0]) > 0.5 and not is_thin)
 
 
 def named(sample: Sample, context: RewardContext) -> float | None:

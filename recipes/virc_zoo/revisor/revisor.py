@@ -5,13 +5,13 @@ r"""The reward of REVISOR: a right answer, one that the part of the clip that it
 
     right: the letter of the last <answer> is that of the row; wrong where it has 1,000 characters or more
     second: the same of the reply that the model gave to the frames of its first look alone (`second_reply`)
-    looked: its environment gave frames for an interval
+    looked: its environment gave frames for an interval, be it that of the last reply, whose frames nobody sees
     malformed: thoughts, answers or intervals are not in pairs, or lack; those of spans behind the last thought
     overlap: of the last interval with that of the row, over the span around both; 1 where both are one point
 
 Source: SeerRay-Lab/REVISOR@7bc36fa, verl/utils/reward_score/vl_agent.py, compute_video_score_ours and
 compute_temporal_grounding, with the rewards of video_tool_new_v1.py, which naive.py adds. What differs: several looks
-are worth 0.1 together.
+are worth 0.1 together, and how long the clip is does not matter to that of the last reply.
 """
 
 import re
@@ -28,6 +28,9 @@ _LONG = 1000
 _LETTER = re.compile(r"([a-z])[.,)]?\s*.*|\(([a-z])\)\s*.*")
 _SPAN = re.compile(r"\[\s*([\d.]{1,20})\s*,\s*([\d.]{1,20})\s*\]")
 _INTERVAL = ("<time_interval>", "</time_interval>")
+_CALL = re.compile(rf"{_INTERVAL[0]}\s*{_SPAN.pattern}\s*{_INTERVAL[1]}")
+_ANSWER = re.compile(r"<answer>.+?</answer>", re.DOTALL)
+_LEAST = 2  # seconds
 
 
 def right(sample: Sample, context: RewardContext) -> float | None:
@@ -42,9 +45,14 @@ def second(sample: Sample, context: RewardContext) -> float | None:
 
 
 def looked(sample: Sample, context: RewardContext) -> float | None:
-    """Whether an interval was shown: 1 or 0; None of a span."""
+    """Whether an interval was shown, or read for the last reply: 1 or 0; None of a span."""
     shown = any(MARK in each.content for each in before_reply(sample))
-    return None if _is_span(sample) else float(shown)
+    last = None if _ANSWER.search(sample.text) else _CALL.search(sample.text)
+    try:
+        read = last is not None and float(last[2]) - float(last[1]) >= _LEAST
+    except ValueError:
+        read = False
+    return None if _is_span(sample) else float(shown or read)
 
 
 def overlap(sample: Sample, context: RewardContext) -> float | None:
