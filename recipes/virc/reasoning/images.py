@@ -400,7 +400,7 @@ def upright_rgb(image: Image.Image, name: str, data: bytes | None = None, meanin
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode in ("L", "RGB") and plain and mark is None and not (meaning.greatest or rendering.range):
             rendering = msgspec.structs.replace(rendering, range=depth.brightened(image))
-        pixels, rendering = _as_rgb(image, rendering, meaning)
+        pixels, rendering = as_rgb(image, rendering, meaning)
         pixels = appearance.in_square_pixels(pixels, shape)
     if rendering.range is not None:
         sendable = None
@@ -675,7 +675,7 @@ def _check_size(size: Size, name: str, most: int = MAX_PIXELS) -> None:
         raise DataError(f"{measured}, one side over {MAX_ASPECT} times the other", "cut out the part that matters")
 
 
-def _as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[Image.Image, Rendering]:
+def as_rgb(image: Image.Image, rendering: Rendering, meaning: Stated) -> tuple[Image.Image, Rendering]:
     """A decoded picture as RGB in sRGB, and its rendering: the one given, with what this step adds to it."""
     if meaning.greatest or image.mode.startswith(("I", "F")):
         image, levels, missing = depth.grey(image, meaning.greatest)

@@ -79,12 +79,12 @@ def solve_images(
     parts = [*unfolded(sources, images, choice, report, partial(check_time, deadline), strict=True)]
     if not on_pictures(parts):
         return Solution(None, {})
-    files, given, page = [each.file for each in parts], [each.given for each in parts], next(iter(choice.pages), None)
+    page = next(iter(choice.pages), None)
     with ExitStack() as opening:
         pictures = opening.enter_context(opened_all(_paged(parts, page), Terms(seconds=deadline.left())))
         folders = trace_folders(setup.trace, setup.config) if setup.trace else []
         check_writable(setup.trace)
-        seen = report_losses(files, given, pictures, None if any(each.place for each in parts) else page, report)
+        seen = report_losses(parts, pictures, page, report)
         on_facts(seen)
         before = time.monotonic()
         with deadline.paused():

@@ -28,7 +28,17 @@ from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
 from virc.solving.asking import Asking, Grader
-from virc.solving.image_source import Picture, looked_at, losses, page_file, sources_of, unfolded, with_scales
+from virc.solving.image_source import (
+    Picture,
+    Unfolded,
+    looked_at,
+    losses,
+    page_file,
+    said_of,
+    sources_of,
+    unfolded,
+    with_scales,
+)
 from virc.solving.one import SCHEMA, SolveConfig, Solved, check_time
 from virc.solving.outcome import Fields
 from virc.solving.rows import ProblemRow, file_name, in_parallel
@@ -37,7 +47,7 @@ from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
 
 HOPELESS_IN_A_ROW = 20
-SeenPicture = tuple[Fields, Picture]  # the facts of a picture, and what it was given as
+SeenPicture = tuple[Fields, Unfolded]  # the facts of a picture, and what it was unfolded as, without its file
 _TIMES = 3  # attempts at a row whose endpoint goes away: the row itself may crash the server
 LOOK_SECONDS, MAX_SECONDS = 2.0, 300.0  # between two checks of an endpoint that is away, and until it is given up
 
@@ -223,7 +233,8 @@ def shown_images(
             image = shown(*file, opened.chat_protocol, opened.backend.grid, terms)
             image.place, image.medium = part.place, part.medium
             if facts is not None:
-                facts.append((looked_at(part.file, part.given, image, page), part.given))
+                seen = looked_at(part.file, part.given, image, page)
+                facts.append((seen, msgspec.structs.replace(part, file=(b"", ""))))
             yield image
 
     try:
@@ -294,7 +305,7 @@ def _solve_row(
     facts: list[SeenPicture] = []
     images = shown_images(config, opened, row, deadline, facts)
     on_images(images)
-    seen, given = [each for each, _ in facts[: len(images)]], [each for _, each in facts[: len(images)]]
+    seen, parts = [each for each, _ in facts[: len(images)]], [each for _, each in facts[: len(images)]]
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
     asking = (solving, opened.backend, protocol, images, row.question, deadline, choices)
     solved = strategies.solve(Asking(*asking, grader=config.grader))
@@ -304,7 +315,7 @@ def _solve_row(
     fields = outcome.outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= outcome.conduct(solved) | {
         "pictures": with_scales(seen, images),
-        "warnings": losses(seen, given) + outcome.notices(solved),
+        "warnings": said_of(parts) + losses(seen, [each.given for each in parts]) + outcome.notices(solved),
     }
     if config.replies:
         fields["rollout"] = outcome.replies_of(solved)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -42,6 +43,8 @@ File = tuple[bytes, str]
 """The bytes of a picture, and what the user calls it, for messages."""
 Source = tuple[bytes | Path, str]
 """The same of what may be a clip or document too, which stays on the disk."""
+Loss = tuple[str, str | None]
+"""What is not shown as a file has it: a sentence, and a hint or None."""
 Fields = dict[str, Any]
 STREAM = "-"
 SECONDS = 60.0
@@ -174,7 +177,7 @@ def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
     return [sentence for sentence, _ in _losses(pictures, sources)]
 
 
-def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[tuple[str, str | None]]:
+def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[Loss]:
     for number, (seen, source) in enumerate(zip(pictures, sources, strict=True), 1):
         has_name = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
         name = plain(source, 80) if has_name else f"picture {number}"
@@ -195,20 +198,6 @@ def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[
         is_integer_to_1 = high == 1 and isinstance(high, int)  # 0 and 1 of 8 bits are not the 0 to 1.0 of floats
         if (min(low, high), max(low, high)) not in _FULL_RANGES or is_integer_to_1:
             yield f"{name} is shown from {low:g}, as black, to {high:g}, as white", None
-
-
-def report_losses(
-    files: Sequence[File],
-    sources: Sequence[Picture],
-    pictures: Sequence[OpenedImage],
-    page: int | None,
-    report: Reporter,
-) -> Fields:
-    seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
-    warnings = [*_losses(seen, sources)]
-    for sentence, hint in warnings:
-        report.warn(sentence, hint)
-    return {"pictures": seen, "warnings": [sentence for sentence, _ in warnings]}
 
 
 def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
@@ -279,12 +268,30 @@ class Unfolded(msgspec.Struct, frozen=True):
     Args:
         given: what it was given as; of a part of a clip or document, what that part is called.
         place: of such a part; None of a picture.
+        said: of the first part, what of its file is not shown as it is: sentences, each with a hint or None.
     """
 
     file: File
     given: Picture
     place: MediaPlace | None = None
     medium: Any = None  # as of `Shown`
+    said: Sequence[Loss] = ()
+
+
+def said_of(parts: Iterable[Unfolded]) -> list[str]:
+    return [sentence for part in parts for sentence, _ in part.said]
+
+
+def report_losses(
+    parts: Sequence[Unfolded], pictures: Sequence[OpenedImage], page: int | None, report: Reporter
+) -> Fields:
+    """Say what is not shown of the pictures; `page` is that shown of each, where none is a part of another file."""
+    page = None if any(each.place for each in parts) else page
+    seen = [looked_at(each.file, each.given, image, page) for each, image in zip(parts, pictures, strict=True)]
+    warnings = [*chain(*(each.said for each in parts)), *_losses(seen, [each.given for each in parts])]
+    for sentence, hint in warnings:
+        report.warn(sentence, hint)
+    return {"pictures": seen, "warnings": [sentence for sentence, _ in warnings]}
 
 
 def unfolded(

@@ -36,7 +36,7 @@ from virc.scoring.answers import score
 from virc.scoring.score import Key, Verdict
 from virc.scoring.symbolic import Symbolic, formula
 from virc.serving.agent.request_queue import LeftError
-from virc.solving.image_source import File, Picture, Unfolded, looked_at, losses, unfolded
+from virc.solving.image_source import File, Picture, Unfolded, looked_at, losses, said_of, unfolded
 from virc.solving.outcome import chosen
 from virc.solving.traces.page import in_words
 from virc.tools import registry as tools
@@ -124,10 +124,11 @@ class ToolCalls:
                 raise LeftError("nobody waits for the picture")
 
         def work() -> CallReply:
-            data, name = self._part(request, source, check_listener).file
+            part = self._part(request, source, check_listener)
+            data, name = part.file
             with opened_all([(data, name)], of_client(check_listener), partial(_bytes_made, request)) as pictures:
                 file, fields = make(request, pictures[0], data, session)
-                warnings = _warnings([(data, name)], [source], pictures)
+                warnings = said_of([part]) + _warnings([(data, name)], [source], pictures)
                 return _reply([file, *warnings], msgspec.structs.replace(fields, warnings=warnings))
 
         try:
@@ -194,6 +195,7 @@ class ToolCalls:
         sample = chosen(solved)
         ids = [self._store.keep(session, IMAGE, data, len(data)) for data, _ in files]
         warnings = await asyncio.to_thread(_warnings, files, [part.given for part in parts_asked], pictures)
+        warnings = said_of(parts_asked) + warnings
         sizes = [each.original or each.size for each in pictures]
         looks, parts = await asyncio.to_thread(self._looks, sample.trace, sample.images, sizes, ids, session, request)
         steps = _Steps(sample.trace, request.question, [shown.file for shown in sample.images])

@@ -25,7 +25,7 @@ from virc.reasoning.calls import Tool
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.messages import printable
 from virc.reasoning.opening.pictures import opened_all
-from virc.solving.image_source import Picture, files_of, page_file, report_losses
+from virc.solving.image_source import Picture, Unfolded, files_of, page_file, report_losses
 from virc.solving.one import deadline_error
 from virc.solving.outcome import Fields, settings
 from virc.solving.setup import OnFacts, Setup
@@ -192,7 +192,8 @@ def solve_images(
         shown_files = [page_file(file, page, source) for file, source in zip(picture_files, sources, strict=True)]
     with ExitStack() as stack:
         pictures = stack.enter_context(opened_all(shown_files, Terms(seconds=deadline.left()), whole=True))
-        learn(report_losses(picture_files, sources, pictures, page, report))
+        given = [Unfolded(*each) for each in zip(picture_files, sources, strict=True)]
+        learn(report_losses(given, pictures, page, report))
         if setup.setup.trace:
             trace.check_folder(setup.setup.trace)
             check_writable(setup.setup.trace)

@@ -6,7 +6,12 @@ from virc.reasoning.pixels.aspects import Answer, Aspect
 
 CLIPS: Mapping[Aspect, Answer] = {
     "turn": "shown",
+    "pixel shape": "shown",
     "range": "shown",
+    "primaries": "shown",
+    "transfer": "said",
+    "transparency": "said",
+    "interlacing": "said",
     "further frames": "shown",
     "tracks": "said",
     "parts": "cannot be there",

@@ -18,6 +18,7 @@ from virc.core.errors import DataError
 from virc_extras.video.kinds import clip_format
 from virc_extras.video.limits import MAX_PIXELS, MAX_SECONDS
 from virc_extras.video.sampling import clock_up
+from virc_extras.video.shown import Appearance, decoder
 
 _BACK = (0, 1, 5, 30)  # seconds before a time from which it is decoded, the first that does; then from the start
 _MAX_ROUNDING = Fraction(1, 2000)  # of a second, or half a tick: files round times to their clock
@@ -62,6 +63,7 @@ class Clip:
         if not videos or not videos[0].codec_context:
             raise self._damaged("no video that can be decoded")
         self._stream, self.videos = videos[0], len(videos)
+        self._decoder = decoder(self._stream)
         self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
         self.rounding = min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
         self._decoded: Iterator[Any] = iter(())
@@ -72,8 +74,9 @@ class Clip:
         first = self._first()
         self._start: int = first.pts
         self._check_size(first.width, first.height)
-        self._turn = _turn_of(first)
+        self._turn, self._appearance = _turn_of(first), Appearance(self._stream)
         self.size = self._upright(first).size
+        self._check_size(*self.size)
         self._find_end()
 
     def frame_at(self, seconds: float) -> tuple[float, Image.Image]:
@@ -83,14 +86,28 @@ class Clip:
         """
         frame = self._find(self._start + self._ticks(Fraction(seconds) + self.rounding))
         self._check_size(frame.width, frame.height)
-        return self._seconds(frame.pts), self._upright(frame)
+        begin: int = frame.pts
+        if frame.interlaced_frame:
+            before = self._find(begin - 1)
+            frame = self._appearance.whole(self._find(begin), before, self._next)
+        return self._seconds(begin), self._upright(frame)
 
     def all(self) -> Iterator[tuple[float, Image.Image]]:
         """Every frame from the first to the last: the time at which it begins to be shown, and its pixels, upright."""
         self._seek(None)
-        while (frame := self._next_frame()) is not None:
+        before, frame = None, self._next_frame()
+        while frame is not None:
+            after = self._next_frame()
             if frame.pts >= self._start:
-                yield self._seconds(frame.pts), self._upright(frame)
+                whole = self._appearance.whole(frame, before, after) if frame.interlaced_frame else frame
+                yield self._seconds(frame.pts), self._upright(whole)
+                before = frame
+            frame = after
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is shown otherwise than the frames have it that were read, as of `Facts`."""
+        return self._appearance.notes
 
     def times(self) -> list[float]:
         """The times in seconds at which all frames begin to be shown, by their numbers from 0; reads no pixels."""
@@ -137,7 +154,7 @@ class Clip:
         before: int | None = None
         for packet in self._container.demux(self._stream):
             try:
-                frames = packet.decode()
+                frames = self._decoder.decode(packet)
             except av.InvalidDataError:
                 continue
             for frame in frames:
@@ -209,6 +226,8 @@ class Clip:
             )
         except av.FFmpegError:  # a container without an index, or a time before its first key frame
             self._container.seek(0, backward=True)
+        if self._decoder is not self._stream.codec_context:  # which the seek has forget what it was given
+            self._decoder.flush_buffers()
         self._decoded = self._frames()
 
     def _ticks(self, seconds: Fraction) -> int:
@@ -218,7 +237,7 @@ class Clip:
         return float((pts - self._start) * self._tick)
 
     def _upright(self, frame: Any) -> Image.Image:
-        image: Image.Image = frame.to_image()
+        image = self._appearance.picture(frame)
         return image if self._turn is None else image.transpose(self._turn)
 
     def _damaged(self, reason: str | None) -> DataError:

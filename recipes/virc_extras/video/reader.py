@@ -12,8 +12,8 @@ from virc.core.events import Reporter
 from virc.core.text import plain
 from virc.reasoning.images import is_known, parse_header, readable
 from virc.reasoning.media import FILES, MediaChoice
+from virc.solving.image_source import Loss, Source, Unfolded, read_head
 from virc.solving.image_source import Picture as Given
-from virc.solving.image_source import Source, Unfolded, read_head
 from virc_extras.video import clip, document
 from virc_extras.video.choosing import choice_in_row, choice_of
 from virc_extras.video.columns import columns_of_media, files_in
@@ -117,12 +117,11 @@ def _pictures(
     found = medium.parts(content, name, chosen, check)
     if report:
         report.note(found.summary)
-        for warning in found.warnings(name):
-            report.warn(*warning)
     opened = OpenedMedium(medium, content, name, number, found.facts)
-    return (_unfolded(opened, part, index) for index, part in enumerate(found.parts, 1))
+    said = [*found.warnings(name)]
+    return (_unfolded(opened, part, index, said) for index, part in enumerate(found.parts, 1))
 
 
-def _unfolded(opened: OpenedMedium, part: Picture, number: int) -> Unfolded:
+def _unfolded(opened: OpenedMedium, part: Picture, number: int, said: Sequence[Loss]) -> Unfolded:
     called = f"{opened.kind.called(part, number, opened.facts)} of {opened.name}"
-    return Unfolded((part.data, called), called, opened.place(part, number), opened)
+    return Unfolded((part.data, called), called, opened.place(part, number), opened, said if number == 1 else ())

@@ -99,6 +99,8 @@ class AsPictures:
         if rewriting:
             self.media |= rewriting.media
             self._said.append(rewriting.said())
+            for first, *others in rewriting.losses.values():
+                self._said.append(first + f", and so of {counted(len(others), 'other')}" * bool(others))
             self._faults |= {f"{self.files[-1]}, row {at}": text for at, text in rewriting.faults.items()}
 
     def tell(self, report: Report) -> None:
@@ -149,6 +151,7 @@ class _Rewriting:
         self._prepared = getattr(plugins.loaded(rewriting), "with_clips", None) if rewriting else None
         self._protocol = of_system(system) if system and system.worded else None
         self._made: dict[object, _Made] = {}  # a clip has several questions
+        self.losses: dict[str, list[str]] = {}  # sentences on clips, by what they say without their names
         self.media = set[Medium]()
         self.faults: dict[int, str] = {}
 
@@ -268,6 +271,8 @@ class _Rewriting:
             if part.place is None or part.place.index == 1:
                 at += 1
                 made.files.append(part.medium and part.medium.stored())
+                for sentence, _ in part.said:
+                    self.losses.setdefault(sentence.replace(files[at][0].name, "", 1), []).append(sentence)
             made.names.append(self._store.add(_stored(part, files[at][0].name)))
             made.places.append(
                 part.medium.numbered(part.place) if part.place and part.place.page is None else part.place

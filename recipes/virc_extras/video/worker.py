@@ -176,6 +176,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
             continue
         before, data = begin, _encoded(fitting(pixels, most), "JPEG")
         yield Picture(len(data), seconds=time, data=data)
+    yield Facts(clip.length, clip.size, videos=clip.videos, notes=clip.notes)
 
 
 def _document(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:

@@ -47,7 +47,7 @@ def written(
     suffix: str, codec: str = "libx264", *, frames: int = 60, times: Callable[[int], float] | None = None,
     rate: Fraction = RATE,
     options: Mapping[str, str] = {}, container: Mapping[str, str] = {}, pixels: str = "yuv420p", turned: int = 0,
-    start: float = 0, size: tuple[int, int] = (WIDTH, HEIGHT),
+    start: float = 0, size: tuple[int, int] = (WIDTH, HEIGHT), shape: Fraction | None = None,
 ) -> Drawn:  # fmt: skip
     """Draw a clip; `turned` degrees are how the camera was held: pixels are stored turned back."""
     file = io.BytesIO()
@@ -58,6 +58,8 @@ def written(
         stored = size[::-1] if turned % 180 else size
         stream.width, stream.height = stored
         stream.pix_fmt, stream.options = pixels, {"g": "12", **options}
+        if shape:
+            stream.codec_context.sample_aspect_ratio = shape
         if times is not None or start:
             stream.codec_context.time_base = tick
         for number in range(frames):

@@ -13,9 +13,7 @@ READERS: Mapping[str, Mapping[Aspect, str]] = {
     "pictures": appearance.ANSWERS, "clips": aspects.CLIPS, "documents": aspects.DOCUMENTS,
 }  # fmt: skip
 NOT_YET = {
-    ("clips", "pixel shape"), ("clips", "primaries"), ("clips", "transfer"), ("clips", "transparency"),
-    ("clips", "interlacing"), ("documents", "parts"), ("documents", "form"), ("documents", "enclosed files"),
-    ("documents", "missing fonts"),
+    ("documents", "parts"), ("documents", "form"), ("documents", "enclosed files"), ("documents", "missing fonts"),
 }  # fmt: skip
 """May only shrink."""
 

@@ -106,10 +106,6 @@ def test_one_frame_is_a_clip() -> None:
     assert (number_of(clip.frame_at(0)[1]), number_of(clip.frame_at(7)[1]), clip.last) == (0, 0, 0.0)
 
 
-def test_pixels_that_are_not_square_are_not_stretched() -> None:
-    assert opened(written("mp4", options={"aspect": "4:3"})).frame_at(0)[1].size == (160, 48)
-
-
 def test_a_far_time_is_found_by_a_seek_and_a_near_one_by_decoding_on(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = opened(written("mp4", frames=600, options={"g": "30", "bf": "0"}))
     decoded = 0

@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -47,7 +48,7 @@ _COLORANTS = {
 }
 """XYZ of red, green and blue at D50."""
 _GREENS = {"Adobe RGB": (0.21, 0.71), "Display P3": (0.265, 0.69), "BT.2020": (0.17, 0.797)}  # x, y
-_PRIMARIES = {9: "BT.2020", 12: "Display P3"}  # numbers of H.273
+_PRIMARIES = {9: "BT.2020", 11: "Display P3", 12: "Display P3"}  # numbers of H.273
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _SRGB_GAMMA = 1 / 2.2
 _SAME = 3  # of 255: a profile that changes no colour more is that of sRGB
@@ -129,9 +130,13 @@ def pixel_shape(image: Image.Image, data: bytes | None = None) -> float:
         if isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTags.Base.Orientation) in range(5, 9):
             width, height = height, width  # Pillow itself turns a TIFF
         shape = width / height
-        if _SHAPES[0] <= shape <= _SHAPES[1] and abs(shape - 1) > _SQUARE:
-            return shape
+        return credible(shape)
     return 1.0
+
+
+def credible(shape: float) -> float:
+    """The shape of a pixel; 1.0 where it is nearly square, or a fault."""
+    return shape if _SHAPES[0] <= shape <= _SHAPES[1] and abs(shape - 1) > _SQUARE else 1.0
 
 
 def square_size(size: Size, shape: float) -> Size:
@@ -179,6 +184,15 @@ def _srgb() -> Any:
     from PIL import ImageCms
 
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@cache
+def profile_of(primaries: int) -> Any:
+    """The profile of colours by their number in H.273 and the curve of sRGB; None: they are not wider than sRGB."""
+    from PIL import ImageCms
+
+    name = _PRIMARIES.get(primaries)
+    return name and ImageCms.ImageCmsProfile(io.BytesIO(_matrix_profile(name, None)))
 
 
 def _opened_profile(content: bytes, image: Image.Image) -> Any:
