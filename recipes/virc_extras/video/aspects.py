@@ -31,6 +31,10 @@ DOCUMENTS: Mapping[Aspect, Answer] = {
     "interlacing": "cannot be there",
     "further frames": "cannot be there",
     "tracks": "cannot be there",
+    "parts": "said",
     "clock": "cannot be there",
     "layers": "shown",
+    "form": "said",
+    "enclosed files": "said",
+    "missing fonts": "said",
 }

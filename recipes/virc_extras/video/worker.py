@@ -192,11 +192,11 @@ def _document(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
         raise DataError(
             f"{len(pages)} pages of {task.name} are asked for, over {MAX_PICTURES}", "name fewer: «--page 1-9»"
         )
-    yield Facts(pages=document.count)
     for number in pages:
         drawn = document.page(number, MAX_PIXELS // len(pages))
         data = min((_encoded(drawn, kind) for kind in ("PNG", "JPEG")), key=len)  # a text, or a scan
         yield Picture(len(data), page=number, data=data)
+    yield Facts(pages=document.count, notes=tuple(document.notes()))
 
 
 def _encoded(image: Any, kind: str) -> bytes:
@@ -210,13 +210,14 @@ _KINDS: dict[str, Callable[[IO[bytes], _Task], Iterator[Facts | Picture]]] = {"c
 
 
 def _limit_memory(size: int) -> None:
-    """Let this process have `size` bytes more memory than now."""
+    """Let this process have `size` bytes more memory than now, and nest calls as deeply as the system allows."""
     if sys.platform != "linux":
         return
     import resource
 
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    resource.setrlimit(resource.RLIMIT_STACK, (resource.getrlimit(resource.RLIMIT_STACK)[1],) * 2)
 
 
 def _answers(task: _Task, content: bytes) -> Iterator[tuple[_Answer, bytes]]:

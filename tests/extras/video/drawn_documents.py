@@ -51,3 +51,20 @@ def filled_in() -> bytes:
         page="/Annots [5 0 R]",
         more=(f"5 0 obj {field} endobj", f"6 0 obj {drawn} endobj"),
     )
+
+
+def lettered(text: str, font: str, mode: int = 0) -> bytes:
+    """A page of a text in a font, filled (`mode` 0) or as that behind a scan (3); object 6 draws a black character."""
+    character, drawn = "9 0 d0 0 0 9 9 re f", f"BT {mode} Tr /F 20 Tf 20 40 Td {text} Tj ET"
+    return by_hand(
+        page=f"/Contents 5 0 R /Resources <</Font <</F <</Type /Font {font}>>>>>>",
+        more=tuple(
+            f"{number} 0 obj <</Length {len(each)}>>stream\n{each}\nendstream endobj"
+            for number, each in enumerate((drawn, character), 5)
+        ),
+    )
+
+
+def annotated(*annotations: str) -> bytes:
+    """A page with these annotations."""
+    return by_hand(page=f"/Annots [{' '.join(f'<</Type /Annot /Rect [20 20 90 80] {each}>>' for each in annotations)}]")
