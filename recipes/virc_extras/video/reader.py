@@ -16,7 +16,7 @@ from virc.solving.image_source import Loss, Source, Unfolded, read_head
 from virc.solving.image_source import Picture as Given
 from virc_extras.video import clip, document
 from virc_extras.video.choosing import choice_in_row, choice_of
-from virc_extras.video.columns import columns_of_media, files_in
+from virc_extras.video.columns import files_in, media_of
 from virc_extras.video.kinds import HEAD
 from virc_extras.video.limits import MAX_PICTURES
 from virc_extras.video.parts import Medium, OpenedMedium, StoredMedium
@@ -42,7 +42,7 @@ def unfolded(
     if strict:
         sources = [*sources]
         check_choice(choice, [medium_in(source) for source in sources])
-    clips = (each for name in columns_of_media({**row, "images": given}) for each in files_in(row[name]))
+    clips = (each for value in media_of({**row, "images": given}).values() for each in files_in(value))
     shown = {each for each in given if isinstance(each, str)}
     if left := next((each for each in clips if isinstance(each, str) and each not in shown), None):
         sentence = f"it has pictures, and the clip or document {plain(left, 80)}, of which nothing is shown"

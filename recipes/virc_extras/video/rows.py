@@ -32,11 +32,10 @@ from virc.reasoning.media import FILES, PLACES, USUAL_MEDIA, MediaChoice, MediaP
 from virc.solving.image_source import Source, Unfolded
 from virc.systems import registry as systems
 from virc_extras.video.choosing import choice_between, choice_in_row, choice_of
-from virc_extras.video.columns import OF_CLIP, PATH, PICTURES, columns_of_media, may_name_media
+from virc_extras.video.columns import OF_CLIP, PATH, PICTURES, TALKS, may_name_media, media_of, spread
 from virc_extras.video.parts import Medium, StoredMedium
 from virc_extras.video.reader import check_choice, medium_in, unfolded
 
-_TALKS = ("messages", "conversations", "prompt")
 _TEXTS = ("content", "value")
 _REPLIES = ("assistant", "gpt")
 _MARKS = re.compile(rf"<video>|{MARK}")
@@ -68,16 +67,17 @@ def names_media(file: Path) -> bool:
     rows = (row for _, row in raw.rows(file) if isinstance(row, dict))
     try:
         first = next(rows, {})
-        if file.suffix.lower() in _TABLES and not any(map(may_name_media, first)):
+        in_turns = any("video" in str(first.get(name)) for name in TALKS)
+        if file.suffix.lower() in _TABLES and not in_turns and not any(map(may_name_media, first)):
             return False
-        return any(True for row in chain([first], rows) for _ in columns_of_media(row))
+        return any(map(media_of, chain([first], rows)))
     except (DataError, SetupError):  # which is said when the rows are converted
         return False
 
 
 def check_pictures_alone(row: Mapping[str, Any], file: Path) -> None:
     """Raise DataError if a row of a file names clips or documents."""
-    if column := next(columns_of_media(row), None):
+    if column := next(iter(media_of(row)), None):
         convert = f"virc data convert {shlex.quote(str(file))} --to DIR --format batch"
         sentence = f"{file} names clips or documents in its column {column}, which no engine opens"
         raise DataError(sentence, f"{convert}, sft or prompts, writes their frames and pages as images")
@@ -193,19 +193,21 @@ class _Rewriting:
                 if not self._skips:
                     raise DataError(sentence, error.hint) from None
                 self.faults[number] = sentence
-                kept = {} if isinstance(row, DataError) else row
-                named = {name: plain(str(kept[name]), 80) for name in columns_of_media(kept)}
+                kept = {} if isinstance(row, DataError) else spread(row)
+                named = {name: plain(str(value), 80) for name, value in media_of(kept).items()}
                 left = {key: value for key, value in kept.items() if key not in named}
                 yield {**plain_fields(left), "images": [*named.values()]}
 
     def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        columns = [*columns_of_media(row)]
+        row = spread(row)
+        columns = [*media_of(row)]
         pictures = next((name for name in (*PICTURES, PATH) if name not in columns and row.get(name)), None)
         clips = [each for name in columns for each in _listed(row[name])]
         shown = [_Medium("<video>", self._files(each), self._choice_of(row, each)) for each in clips]
         beside = [_Medium(MARK, self._files(each)) for each in _listed(row[pictures])] if pictures else []
         left = {key: value for key, value in row.items() if key not in (*columns, pictures)}
         texts, is_solved = _texts_of(left)
+        _say_video(texts, len(shown), bool(beside))
         media = _in_order(shown, beside, [each for text in texts for each in _MARKS.findall(text.text)])
         made = self._pictures(media)
         asked = _without_marks(texts[0].text) if is_solved and texts else None
@@ -226,14 +228,16 @@ class _Rewriting:
 
     def _files(self, value: Any) -> list[Picture]:
         """The files of an element of a column: one, or the frames of a clip that somebody else took out of it."""
-        if isinstance(value, Mapping):
+        called = ""
+        while isinstance(value, Mapping):
+            called = str(value.get("path") or "")
             value = next((value[key] for key in OF_CLIP if value.get(key)), None)
         several = value if isinstance(value, list) else [value]
         if not all(isinstance(each, str | bytes) and each for each in several):
             raise DataError(f"it names no file of a clip: {plain(value, 60)}")
         folder, confined = self._file.parent, self._confined
         return [
-            Picture("", data=each) if isinstance(each, bytes) else Picture(each, folder, confined=confined)
+            Picture(called, data=each) if isinstance(each, bytes) else Picture(each, folder, confined=confined)
             for each in several
         ]
 
@@ -318,7 +322,7 @@ class _Text(NamedTuple):
 
 def _texts_of(row: dict[str, Any]) -> tuple[list[_Text], bool]:
     """The texts of a row that may have marks, copied so that they can be changed; and whether a reply is among them."""
-    for name in _TALKS:
+    for name in TALKS:
         turns = row.get(name)
         if isinstance(turns, list) and turns and all(isinstance(each, Mapping) for each in turns):
             row[name] = turns = [dict(each) for each in turns]
@@ -326,6 +330,14 @@ def _texts_of(row: dict[str, Any]) -> tuple[list[_Text], bool]:
             texts = [_Text(each, key) for each in asked for key in _TEXTS if isinstance(each.get(key), str)]
             return texts, any(_role(each) in _REPLIES for each in turns)
     return [_Text(row, key) for key, value in row.items() if isinstance(value, str) and _MARKS.search(value)], False
+
+
+def _say_video(texts: Sequence[_Text], clips: int, has_pictures: bool) -> None:
+    """Have the marks of pictures stand for clips where there are no others, as in LLaVA-Video's rows."""
+    marks = [mark for each in texts for mark in _MARKS.findall(each.text)]
+    if not has_pictures and marks == [MARK] * clips:
+        for each in texts:
+            each.within[each.key] = each.text.replace(MARK, "<video>")
 
 
 def _without_marks(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from extras.video.drawn_clips import KINDS, number_of
 from extras.video.drawn_documents import scanned
@@ -35,10 +36,17 @@ ASKED, CLIP, FOUR = "What is it?", "clips/phone.mp4", ["0:00", "0:00.66", "0:01.
 NUMBERS = [0, 19, 39, 59]
 TURNS = [{"role": "user", "content": f"<video>{ASKED}"}, {"role": "assistant", "content": "a bar"}]
 GPT = [{"from": "human", "value": f"<video>\n{ASKED}"}, {"from": "gpt", "value": "a bar"}]
+LLAVA_VIDEO = [GPT[0] | {"value": f"<image>\n{ASKED}"}, GPT[1]]
+REPLY = TURNS[1]
 VIDEO_R1 = {"problem": ASKED, "data_type": "video", "problem_type": "free-form", "solution": "<answer>97</answer>",
             "options": [], "path": f"./{CLIP}"}  # fmt: skip
 VERL = {"data_source": "d", "prompt": [{"role": "user", "content": f"<video>{ASKED}"}],
         "reward_model": {"style": "rule", "ground_truth": "97"}, "extra_info": {"index": 0}}  # fmt: skip
+
+
+def parts(clip: dict[str, Any]) -> dict[str, Any]:
+    """A turn of content parts, as of TRL and Qwen."""
+    return {"role": "user", "content": [clip, {"type": "text", "text": ASKED, "video": None}]}
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +107,15 @@ def lines(row: dict[str, Any]) -> list[str]:
         ({"messages": TURNS, "videos": [CLIP]}, [], "g.json", NUMBERS, FOUR),
         ({"conversations": GPT, "video": CLIP}, [], "h.json", NUMBERS, FOUR),
         ({"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}, [], "i.jsonl", NUMBERS, FOUR),
+        ({"conversations": LLAVA_VIDEO, "video": CLIP}, [], "l.json", NUMBERS, FOUR),
+        ({"messages": [parts({"type": "video", "video": CLIP}), REPLY]}, [], "m.jsonl", NUMBERS, FOUR),
+        ({"messages": [parts({"type": "video", "video": f"file://{CLIP}", "nframes": 2}), REPLY]}, [], "n.jsonl",
+         [0, 59], ["0:00", "0:01.97"]),
+        ({"messages": [parts({"type": "video", "text": None}), REPLY], "videos": [CLIP]}, [], "o.json", NUMBERS, FOUR),
+        ({"messages": [parts({"type": "video_url", "video_url": {"url": CLIP}}), REPLY]}, [], "p.json", NUMBERS, FOUR),
+        ({"messages": [{"role": "user", "content": f"<video>{CLIP}</video>{ASKED}"}, REPLY]}, [], "q.jsonl", NUMBERS,
+         FOUR),
+        (VERL | {"prompt": [parts({"type": "video", "video": CLIP})]}, [], "r.jsonl", NUMBERS, FOUR),
     ],
 )  # fmt: skip
 def test_published_layouts_give_the_frames_of_their_clips_with_their_times(
@@ -108,6 +125,17 @@ def test_published_layouts_give_the_frames_of_their_clips_with_their_times(
     assert (pictures(made), made["question"]) == (numbers, ASKED)
     assert lines(made) == [f"Frame {number} at {time}:" for number, time in enumerate(times, 1)]
     assert made["answer"] == ("a bar" if {"messages", "conversations"} & row.keys() else "97")
+
+
+def test_the_bytes_of_a_clip_are_read_and_their_path_is_its_name_alone() -> None:
+    """As `Video` of datasets 5 stores it."""
+    video = {"bytes": Path(CLIP).read_bytes(), "path": "/elsewhere/bars.mp4"}
+    parquet.write_table(
+        pyarrow.table({"id": ["1"], "video": [video], "question": [ASKED], "answer": ["97"]}), "t.parquet"
+    )
+    (made,) = converted(Path("t.parquet"))
+    assert (pictures(made), lines(made)[1]) == (NUMBERS, "Frame 2 at 0:00.66:")
+    assert "bars" in made["images"][0]
 
 
 def test_turns_show_each_frame_behind_its_line() -> None:
