@@ -31,7 +31,7 @@ def session_of(
     placed = zip(pictures, places_of(record.extra, len(pictures)), sizes, strict=True)
     try:
         images = [show(picture, protocol, grid, place, size) for picture, place, size in placed]
-        give_media(images, record.extra)
+        give_media(images, record.extra, record.folder)
         return Session(
             protocol, record.question or "", images, grid,
             tolerate=tolerate, max_turns=max_turns, tools=known(), on_tool_failure=on_tool_failure,

@@ -1,7 +1,9 @@
 """Clips and documents: files that hold pictures, each at a time or on a page. An extra reads them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -97,8 +99,24 @@ def number_frame(shown: Any, protocol: Protocol) -> None:
         shown.place = shown.medium.numbered(shown.place)
 
 
-def give_media(images: Sequence[Any], fields: Mapping[str, Any]) -> None:
+def files_from(fields: Mapping[str, Any], base: Path, to: Path | None = None) -> dict[str, Any]:
+    """`image_media` of a row of the folder `base`, if it has it, for a row in the folder `to`; None: of any folder."""
+    if not isinstance(files := fields.get(FILES), list):
+        return {}
+
+    def placed(path: str) -> str:
+        whole = os.path.realpath(base / path)
+        return os.path.relpath(whole, os.path.realpath(to)) if to else whole
+
+    is_file = [isinstance(each, Mapping) and isinstance(each.get("path"), str) for each in files]
+    pairs = zip(files, is_file, strict=True)
+    return {FILES: [{**each, "path": placed(each["path"])} if named else each for each, named in pairs]}
+
+
+def give_media(images: Sequence[Any], fields: Mapping[str, Any], base: Path = Path()) -> None:
     """Give pictures of a row's question (`Shown`) their places, and the clips and documents that tools look into.
+
+    `base` is the folder of the row.
 
     Raises:
         DataError: `image_places` or `image_media` is wrong.
@@ -108,7 +126,7 @@ def give_media(images: Sequence[Any], fields: Mapping[str, Any]) -> None:
         shown.place = shown.place or place  # that of the clip which the row itself names
     if fields.get(FILES) is not None and (reader := media_reader()):
         counts = parts_of_files(places)
-        files = reader.opened_again(fields[FILES], len(counts))
+        files = reader.opened_again(files_from(fields, base).get(FILES, fields[FILES]), len(counts))
         media = [medium for medium, count in zip(files, counts, strict=True) for _ in range(count)]
         for shown, medium in zip(images, media, strict=True):
             shown.medium = medium or shown.medium

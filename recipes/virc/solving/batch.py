@@ -241,7 +241,7 @@ def shown_images(
         images = [*opened_files(row.pictures, row.passed)]
         if not images:  # the model finds some
             return images
-        give_media(images, row.passed)
+        give_media(images, row.passed, config.base)
         ablation = config.solving.crop_ablation
         other_pictures = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
         others = [*opened_files(other_pictures, {})] or images

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from virc.core.module_files import needed_files
 from virc.data.formats import batch
 from virc.data.formats.registry import Writing
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Record
+from virc.data.rows.record import Record, placed_in
 from virc.models import chat_protocol
 from virc.models.chat_protocol import written
 from virc.models.registry import find
@@ -238,7 +239,7 @@ def _copied(system: System, inside: Path) -> System:
 def _rows(rows: Path, system: System, inside: Path) -> str:
     folder = inside / _ROWS
     folder.mkdir()
-    batch.write(folder, _ROWS, records(rows, system), Writing(PictureStore(folder)))
+    batch.write(folder, _ROWS, map(partial(placed_in, folder), records(rows, system)), Writing(PictureStore(folder)))
     return f"{_ROWS}/{_ROWS}.jsonl"
 
 

@@ -14,6 +14,7 @@ from virc.core.files import expanded
 from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture
+from virc.reasoning.media import files_from
 from virc.solving.rows import with_choices
 from virc.solving.sources.columns import Columns, picture_of, read_row, resolve
 from virc.solving.sources.picture_files import ENDINGS
@@ -110,7 +111,8 @@ class Placed:
         """The columns of a row with the names of its pictures in the folder of NEW; bytes become files."""
         if base not in self._same:
             self._same[base] = base.resolve() == self._folder
-        return {name: value if name in _TEXTS else self._value(value, base) for name, value in fields.items()}
+        moved = {**fields, **files_from(fields, base, self._folder)}
+        return {name: value if name in _TEXTS else self._value(value, base) for name, value in moved.items()}
 
     def _value(self, value: Any, base: Path) -> Any:
         if isinstance(value, str):

@@ -1,6 +1,7 @@
 """The parts of a clip or document, as `clip` and `document` give them to `reader`."""
 
 import hashlib
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ class Medium(Protocol):
 
 
 class StoredMedium(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A clip or document as a row of RL names it: its path, what it is called, and the rest as of `OpenedMedium`.
+    """A clip or document as a row names it: its path from the row's folder, its name, the rest as of `OpenedMedium`.
 
     `beginning` is the digest of its size and first bytes, by which another file at its path is known: one that changed,
     or one of this machine that the row's author does not have.
@@ -109,14 +110,13 @@ class OpenedMedium(msgspec.Struct, eq=False):
                     raise DataError(sentence, "convert the rows again (virc data convert)")
         return self.content
 
-    def stored(self) -> StoredMedium | None:
-        """How a row names it; None: there is no file on the disk."""
+    def stored(self, folder: Path) -> StoredMedium | None:
+        """How a row of a folder names it; None: there is no file on the disk."""
         if isinstance(self.content, bytes):
             return None
         facts = msgspec.structs.replace(self.facts, times=(), rounding=0, notes=())
-        path = self.content.absolute()
-        beginning = digest_of_beginning(path)
-        return StoredMedium(str(path), self.kind.KIND, self.name, facts, self.number, beginning)
+        path, beginning = os.path.relpath(os.path.realpath(self.content), folder), digest_of_beginning(self.content)
+        return StoredMedium(path, self.kind.KIND, self.name, facts, self.number, beginning)
 
     def times(self) -> Facts:
         """The times of a clip's frames, which are read when somebody asks for them."""

@@ -274,7 +274,7 @@ class _Rewriting:
         for part in unfolded(sources, [name for _, name in sources], choice, None, lambda: None, strict=False):
             if part.place is None or part.place.index == 1:
                 at += 1
-                made.files.append(part.medium and part.medium.stored())
+                made.files.append(part.medium and part.medium.stored(self._to.resolve()))
                 for sentence, _ in part.said:
                     self.losses.setdefault(sentence.replace(files[at][0].name, "", 1), []).append(sentence)
             made.names.append(self._store.add(_stored(part, files[at][0].name)))

@@ -16,6 +16,7 @@ from support.solving import answer, call
 from support.tables import each_case
 
 from virc.core.errors import DataError
+from virc.data.rows.record import placed_in
 from virc.data.rows.verl import record_of
 from virc.models.chat_protocol import read_protocol, written
 from virc.models.registry import EMBEDDED_FOLDER
@@ -136,6 +137,52 @@ def test_the_bytes_of_a_clip_are_read_and_their_path_is_its_name_alone() -> None
     (made,) = converted(Path("t.parquet"))
     assert (pictures(made), lines(made)[1]) == (NUMBERS, "Frame 2 at 0:00.66:")
     assert "bars" in made["images"][0]
+
+
+def test_rows_on_parts_of_one_clip_are_on_one_side_of_a_split_and_are_found_on_both() -> None:
+    Path("other.mp4").write_bytes(KINDS["two rates"]().data)
+    Path("third.mp4").write_bytes(KINDS["B-frames"]().data)
+    rows = [
+        {"id": f"{clip} {at}", "video": {"video": clip, "at": at}, "question": ASKED, "answer": "97"}
+        for clip in (CLIP, "other.mp4", "third.mp4")
+        for at in (0.3, 0.9, 1.5)
+    ]
+    file = rows_file(*rows)
+    for words in ((), ("--group-by", "video")):
+        to = Path(f"split{len(words)}")
+        done = virc("data", "convert", file, "--to", to, "--format", "batch", "--split", "val=0.4", *words)
+        assert done.code == 0, done.err
+        sides = [
+            {json.loads(line)["image_places"][0]["source"] for line in each.read_text().splitlines()}
+            for each in sorted(to.glob("*.jsonl"))
+        ]
+        assert [len(each) for each in sides] in ([1, 2], [2, 1])
+        assert not sides[0] & sides[1]
+    for name, chosen in (("one", rows[:1]), ("two", rows[1:4])):
+        converted(rows_file(*chosen, name=f"{name}.jsonl"))
+    found = virc("data", "check", "two-batch", "--against", "one-batch")
+    assert "a clip or document of it is held out: one, row 1" in found.out + found.err
+
+
+def test_rows_of_clips_name_no_folder_of_this_machine_and_find_their_clips_from_any_folder() -> None:
+    row = {"id": "1", "video": CLIP, "question": ASKED, "answer": "97"}
+    converted(rows_file(row, name="first.jsonl"))
+    Path("deep").mkdir()
+    for form in ("batch", "prompts"):
+        protocol = () if form == "batch" else ("--protocol", "default")
+        to = f"deep/{form}"
+        done = virc("data", "convert", "first-batch/first.jsonl", "--to", to, "--format", form, *protocol)
+        assert done.code == 0, done.err
+    fields = json.loads(Path("deep/batch/first.jsonl").read_text())
+    assert fields["image_media"][0]["path"] == f"../../{CLIP}"
+    assert virc("push", "deep/batch", "me/rows", "--dry-run").code == 0
+    record = record_of(parquet.read_table("deep/prompts/first.parquet").to_pylist()[0], Path("deep/prompts"))
+    images = [
+        show_input(open_file(each.read(), "it"), read_protocol(EMBEDDED_FOLDER / FILE_NAME), QWEN2)
+        for each in record.images
+    ]
+    give_media(images, record.extra, record.folder)
+    assert images[0].medium.source().resolve() == Path(CLIP).resolve()
 
 
 def test_turns_show_each_frame_behind_its_line() -> None:
@@ -283,6 +330,7 @@ def test_rewards_and_pages_of_rollouts_show_what_tools_did() -> None:
     (fields,) = parquet.read_table("rl/rl.parquet").to_pylist()
     record = record_of(fields, Path("rl"))
     images = [show_input(open_file(each.read(), "it"), protocol) for each in record.images]
+    record = placed_in(None, record)  # as a run has it
     give_media(images, record.extra)
     session = Session(protocol, ASKED, images, tools=registry.known())
     for reply in (call("watch", start=1, clip=1), call("select_frames", target_frames=[3], clip=1), answer("97")):

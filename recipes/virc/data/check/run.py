@@ -32,7 +32,7 @@ from virc.data.rows.fingerprint import Copies
 from virc.data.rows.llamafactory import INFO
 from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Id, Record, check_column, group_of
+from virc.data.rows.record import Id, Record, check_column, clips_of, group_of, placed_in
 from virc.families import registry as families
 from virc.models.chat_protocol import of_system
 from virc.models.chat_protocol import written as protocol_bytes
@@ -302,6 +302,8 @@ class _Run:
         here, held_out = dataset << _ROW_BITS | row.number, self.report.datasets[dataset].held_out
         inputs = {key_of("input", pixels): each for pixels, each in result.inputs.items()}
         keys, column = dict.fromkeys(inputs, "an input of it is held out"), self._config.group_by
+        clips = clips_of(row.record) if row.record else ()
+        keys |= {key_of("clip", each): "a clip or document of it is held out" for each in clips}
         if row.record and (value := group_of(row.record, column)) is not None:
             keys[key_of("group", value)] = f"its {column} {value[:60]!r} is held out"
         for key, what in keys.items():
@@ -332,7 +334,8 @@ def _write_clean(source: RowsFile, records: Iterator[Record], writing: Writing) 
         return 0
     settings = msgspec.structs.replace(writing, embed=any(picture.data is not None for picture in first.images))
     folder = writing.pictures.folder
-    written: int = writer(source.written_as).write(folder, source.name, chain([first], records), settings)
+    placed = map(partial(placed_in, folder), chain([first], records))
+    written: int = writer(source.written_as).write(folder, source.name, placed, settings)
     if (source.media / FILE_NAME).is_file():
         shutil.copyfile(source.media / FILE_NAME, folder / FILE_NAME)
     elif source.laid_out and source.laid_out.protocol and source.holds != "problems":

@@ -27,7 +27,7 @@ from virc.data.formats.registry import RowsFile, Writing
 from virc.data.rows.llamafactory import INFO
 from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Record, with_one_system
+from virc.data.rows.record import Record, placed_in, with_one_system
 from virc.models.chat_protocol import written
 from virc.reasoning.media import USUAL_MEDIA, MediaChoice, media_reader
 from virc.reasoning.protocol import FILE_NAME, Protocol
@@ -270,7 +270,7 @@ class _Stream:
                     record = with_one_system(row.record)
                     moved = ["a later system message begins the text behind it"] * (record is not row.record)
                     self._report.reasons += {*moved, *self._ways(record.extra)}.difference(self._report.reasons)
-                    yield record
+                    yield placed_in(self._config.to, record)
                 elif row.fault:
                     self._leave_out(part, row.fault, row.number)
             self._at = None

@@ -22,7 +22,7 @@ from virc.data.formats import rl
 from virc.data.formats.registry import RowsFile
 from virc.data.rows.fingerprint import Copies, fingerprint_of
 from virc.data.rows.numbered import ParsedRow
-from virc.data.rows.record import Id, Picture, Record, check_column, group_of, inputs_of
+from virc.data.rows.record import Id, Picture, Record, check_column, clips_of, group_of, inputs_of
 
 
 class SubsetSource(msgspec.Struct, frozen=True):
@@ -223,6 +223,7 @@ def _grouped(groups: Groups, part: SubsetSource, marks: bytearray | None, group_
             pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
             group = group_of(record, group_by)
             keys = [f"group {group}"] if group is not None else [] if pictures else [f"row {key}"]
+            keys += [f"clip {each}" for each in clips_of(record)]
             groups.add(keys, dict(_keyed(picture, part) for picture in pictures))
     check_column(group_by, part.source.file, columns)
     return found

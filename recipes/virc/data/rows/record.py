@@ -23,6 +23,7 @@ from virc.reasoning import trace, turns
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import MAX_BYTES, Shown, image_size
+from virc.reasoning.media import FILES, PLACES, files_from
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import MAX_SCAN
@@ -53,6 +54,7 @@ SIDES: Mapping[Role, Literal["system", "user", "assistant"]] = {
 """Role -> whose turn it is; `transcripts` says what the last two are."""
 Id = str | int
 
+_CLIPS = ("video", "videos", "clip", "document", "pdf")  # columns of rows before their clips became frames
 FILE_SIZES = "file_sizes"
 """Of a row: the sizes of its question's files, as crops from the file depend on more than the images that are shown."""
 
@@ -178,8 +180,19 @@ class Record(msgspec.Struct, frozen=True):
         return bool(self.tools) or any(message.role in (CALL, RESULT) for message in self.messages)
 
     @property
+    def folder(self) -> Path:
+        """What relative names of its files start from."""
+        return next((each.folder for each in self.images), Path())
+
+    @property
     def called(self) -> str:
         return "a row without an id" if self.id is None else f"row {self.id!r}"
+
+
+def placed_in(folder: Path | None, record: Record) -> Record:
+    """A record whose clips and documents are named from a folder; None: by whole paths."""
+    files = files_from(record.extra, record.folder, folder)
+    return msgspec.structs.replace(record, extra=record.extra | files) if files else record
 
 
 def with_one_system(record: Record) -> Record:
@@ -309,9 +322,16 @@ def group_of(record: Record, column: str | None) -> str | None:
     return None if value is None else str(value)
 
 
+def clips_of(record: Record) -> list[str]:
+    """What tells the clips and documents of a row from others: digests, or names where the row holds their bytes."""
+    files, places = record.extra.get(FILES) or (), record.extra.get(PLACES) or ()
+    found = [str(each.get("beginning")) for each in files if isinstance(each, Mapping)]
+    return found or [*{str(each.get("source")): None for each in places if isinstance(each, Mapping)}]
+
+
 def check_column(column: str | None, file: Path, known: Collection[str]) -> None:
     """Raises DataError: a column to group by was named, and it is not in `known`, the columns of the rows of a file."""
-    if column and column not in known:
+    if column and column not in known and not (PLACES in known and column.lower() in _CLIPS):
         hint = did_you_mean(
             column, known, "columns that virc reads as parts of a problem, such as its id, group no rows"
         )

@@ -39,7 +39,17 @@ from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.numbered import ParsedRow
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
+from virc.data.rows.record import (
+    MARK,
+    Message,
+    Picture,
+    Record,
+    content_of,
+    images_of,
+    inputs_of,
+    message_of,
+    placed_in,
+)
 from virc.data.rows.remembered import decoded, remembered
 from virc.data.rows.sizes import Spoken, display_size, display_sizes
 from virc.families import registry as families
@@ -392,6 +402,6 @@ def _write(file: Path, part: _Part, rows: Iterable[ParsedRow], media: set[str]) 
     def fields() -> Iterator[dict[str, object]]:
         for index, record in enumerate(row.record for row in rows):
             assert record
-            yield verl_rows.fields_of(record, index, [image(each) for each in record.images], turns)
+            yield verl_rows.fields_of(placed_in(None, record), index, [image(each) for each in record.images], turns)
 
     parquet_rows.write_rows(file, verl_rows.schema(embed=False, turns=turns), fields())
