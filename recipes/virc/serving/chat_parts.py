@@ -1,9 +1,9 @@
 """The parts of a message's content, as clients of several APIs write them."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -44,6 +44,16 @@ class PicturePart(ContentPart):
     @property
     def unmet(self) -> str | None:
         """The field by which it asks for more than to be seen."""
+        return None
+
+    @property
+    def frames(self) -> Sequence[str]:
+        """The addresses of the frames that it is sent as; none of a picture or a file."""
+        return ()
+
+    @property
+    def rate(self) -> float | None:
+        """Of these frames, how many are a second of the clip."""
         return None
 
 
@@ -147,6 +157,34 @@ class VideoUrl(PicturePart, tag="video_url"):
     def address(self) -> str:
         return self.video_url if isinstance(self.video_url, str) else self.video_url.url
 
+    @property
+    def frames(self) -> Sequence[str]:  # as vLLM takes them
+        kind, _, data = self.address.partition(",")
+        return (
+            [f"data:image/jpeg;base64,{each}" for each in data.split(",")] if kind == "data:video/jpeg;base64" else ()
+        )
+
+
+class Video(PicturePart, tag="video"):
+    """A clip of Qwen's chat templates: its address, or those of its frames, `fps` or `sample_fps` a second."""
+
+    TAKES: ClassVar = ("video", *VideoUrl.TAKES[1:])
+    video: str | list[str]
+    fps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    sample_fps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+    @property
+    def address(self) -> str:
+        return self.video if isinstance(self.video, str) else ""
+
+    @property
+    def frames(self) -> Sequence[str]:
+        return self.video if isinstance(self.video, list) else VideoUrl(self.video).frames
+
+    @property
+    def rate(self) -> float | None:
+        return self.sample_fps or self.fps
+
 
 class InputFile(PicturePart, tag="input_file"):
     """A clip or a document of the Responses API; this server keeps no files."""
@@ -211,6 +249,7 @@ AnyPart = (
     | ImageData
     | Resource
     | VideoUrl
+    | Video
     | FilePart
     | InputFile
 )
@@ -225,6 +264,17 @@ _DATA_URL = re.compile(
 graphics, and the few letters that stand for a picture in a manual, stay text.
 """
 _INNER = {"image_url": _Url, "source": _Source, "video_url": _Url, "file": InputFile}
+
+
+def shown_parts(part: AnyPart) -> list[AnyPart]:
+    """What a part consists of: the frames of a clip with a line before each, or what a resource holds, else itself."""
+    if isinstance(part, Resource):
+        return [part.content]
+    if not isinstance(part, PicturePart) or not part.frames:
+        return [part]
+    times = [f" at {number / part.rate:g} s" if part.rate else "" for number in range(len(part.frames))]
+    lines = [Text(f"Frame {number}{time}:") for number, time in enumerate(times, 1)]
+    return [each for pair in zip(lines, map(ImageUrl, part.frames), strict=True) for each in pair]
 
 
 def result_parts(result: bytes) -> list[msgspec.Raw] | None:

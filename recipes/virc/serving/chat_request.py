@@ -17,7 +17,15 @@ from virc.backends.interface import Sampling
 from virc.core.options import in_fields
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
-from virc.serving.chat_parts import AnyPart, PicturePart, Resource, Text, split_pictures, unknown_fields, written_parts
+from virc.serving.chat_parts import (
+    AnyPart,
+    PicturePart,
+    Text,
+    shown_parts,
+    split_pictures,
+    unknown_fields,
+    written_parts,
+)
 
 MAX_BODY = 64 * 2**20
 """Bytes of a request."""
@@ -316,8 +324,7 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
     if not isinstance(content, list):
         return Message(role, _with_calls(message, content or ""))
     first, text, offsets = len(pictures), "", list[int]()  # offsets: where in the text each image stands
-    for number, any_part in enumerate(content):
-        part = any_part.content if isinstance(any_part, Resource) else any_part
+    for number, part in ((number, part) for number, each in enumerate(content) for part in shown_parts(each)):
         if isinstance(part, PicturePart):
             pictures.append(url_of(part, f"{place}.content[{number}]"))
             offsets.append(len(text))
@@ -339,8 +346,7 @@ def _without_data_urls(content: str | list[AnyPart] | None) -> list[AnyPart]:
     """The parts of a tool's result, in which data URLs of pictures in texts are pictures of their own."""
     parts = [Text(content or "")] if not isinstance(content, list) else content
     split: list[AnyPart] = []
-    for any_part in parts:
-        part = any_part.content if isinstance(any_part, Resource) else any_part
+    for part in (shown for each in parts for shown in shown_parts(each)):
         split += split_pictures(part.text) if isinstance(part, Text) else [part]
     return split
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from extras.mcp.mcp_server import called, refused, tool_calls
-from extras.video.drawn_clips import KINDS, number_of
+from extras.video.drawn_clips import KINDS, number_of, painted
 from extras.video.drawn_documents import ENCRYPTED, scanned
 from PIL import Image
 from serving.agent.agent_server import PICTURE, scripted
@@ -21,6 +21,16 @@ def url(kind: str, data: bytes) -> str:
 
 
 CLIP, PAGES = url("video/mp4", KINDS["turned"]().data), url("application/pdf", scanned(2))
+
+
+def _still() -> bytes:
+    file = io.BytesIO()
+    painted(7).save(file, "JPEG")
+    return file.getvalue()
+
+
+STILL = url("image/jpeg", _still())
+FRAMES = url("video/jpeg", _still()) + "," + STILL.partition(",")[2]
 
 
 def numbers(running: Any) -> list[int]:
@@ -46,6 +56,24 @@ def test_the_agent_takes_clips_and_files(part: dict[str, Any], seen: list[int]) 
         status, answer = running.ask("What falls?", part)
         assert (status, answer["choices"][0]["message"]["content"]) == (200, "97")
         assert numbers(running)[: len(seen)] == seen
+
+
+@pytest.mark.parametrize(
+    ("part", "lines"),
+    [
+        ({"type": "video_url", "video_url": {"url": FRAMES}}, ["Frame 1:", "Frame 2:"]),  # as vLLM 0.33 takes them
+        ({"type": "video", "video": [STILL, STILL], "sample_fps": 2.0}, ["Frame 1 at 0 s:", "Frame 2 at 0.5 s:"]),
+        ({"type": "video", "video": CLIP}, ["Frame 1 at 0:00:", "Frame 2 at 0:00.66:"]),
+    ],
+    ids=["data:video/jpeg", "list of frames", "one address"],
+)
+def test_the_agent_takes_the_frames_of_a_clip(part: dict[str, Any], lines: list[str]) -> None:
+    with scripted() as running:
+        status, answer = running.ask("What falls?", part)
+        assert (status, answer["choices"][0]["message"]["content"]) == (200, "97")
+        assert numbers(running)[:2] == ([7, 7] if part.get("video") != CLIP else [0, 19])
+        text = json.dumps(running.behind.chats()[0]["messages"])
+        assert [text.count(line) for line in lines] == [1, 1]
 
 
 def test_clips_stand_where_the_client_puts_them() -> None:
