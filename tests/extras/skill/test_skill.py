@@ -15,7 +15,16 @@ def test_it_is_printed_and_copied(tmp_path: Path) -> None:
     done = virc("skill", "--to", tmp_path / "skills")
     file = tmp_path / "skills" / "virc" / "SKILL.md"
     assert (printed.code, done.code, done.out) == (0, 0, f"{file}\n")
-    assert file.read_text() == printed.out == SKILL.read_text()
+    assert file.read_text() == printed.out
+    assert printed.out.startswith(SKILL.read_text())
+
+
+def test_it_is_written_over_where_nobody_edited_it(tmp_path: Path) -> None:
+    file = Path(virc("skill", "--to", tmp_path).out.strip())
+    assert virc("skill", "--to", tmp_path).code == 0
+    file.write_text(file.read_text().replace("Use virc", "Use virc, please"))
+    edited = virc("skill", "--to", tmp_path)
+    assert (edited.code, f"{file} was edited" in edited.err, "please" in file.read_text()) == (2, True, True)
 
 
 def test_it_is_a_skill_by_the_format_of_agent_skills() -> None:
