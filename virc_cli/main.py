@@ -4,7 +4,7 @@
 """
 
 import errno
-import importlib.util
+import importlib
 import io
 import os
 import pkgutil
@@ -24,7 +24,7 @@ import typer
 from virc.core import entry_points, interpreter
 from virc.core.errors import SetupError, UsageError, VircError, as_virc_error
 from virc.core.options import on_command_line, shown_by
-from virc.core.text import did_you_mean
+from virc.core.text import did_you_mean, plain
 from virc_cli import commands, slips
 from virc_cli.console import completion, output
 from virc_cli.console.interrupts import leave
@@ -149,7 +149,7 @@ def _run(words: Sequence[str], name: str) -> int:
         modules: dict[str, ModuleType | str] = {name: _load(name, found[name])}
     else:
         modules = {each: entry_points.command_line(module) for each, module in found.items()}
-        _warn_of_taken_names(is_help=not name and completion.VARIABLE not in os.environ)
+        _warn_of_packages(is_help=not name and completion.VARIABLE not in os.environ)
     if completion.VARIABLE in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -185,12 +185,17 @@ def _check_extra_installed(words: Sequence[str]) -> None:
         entry_points.check_installed("virc.commands", command, "command")
 
 
-def _warn_of_taken_names(is_help: bool) -> None:
-    for name, (_, package) in entry_points.entries("virc.commands").items() if is_help else ():
-        if package not in entry_points.OWN and importlib.util.find_spec(f"{commands.__name__}.{name}"):
-            output.warn(
-                f"the command {name} of the installed package {package} is left out, as virc has one of that name"
-            )
+def _warn_of_packages(is_help: bool) -> None:
+    """Name what installed packages would add and help cannot list."""
+    if not is_help:
+        return
+    for package, reason in entry_points.unreadable().items():
+        output.warn(f"the entry points of the installed package {package} are left out: {reason}")
+    for name, (_, package) in entry_points.entries("virc.commands").items():
+        fault = entry_points.refused(name, package)
+        if fault or (package not in entry_points.OWN and entry_points.source(f"{commands.__name__}.{name}")):
+            why = f": {fault}" if fault else ", as virc has one of that name"
+            output.warn(f"the command {plain(name)} of the installed package {package} is left out{why}")
 
 
 def _translated(error: Exception) -> UsageError:

@@ -26,6 +26,15 @@ broken = my_package.broken
 """
 
 
+DAMAGED = {
+    "mistyped": b"def command(:\n",
+    "zero": b'def command() -> None:\n    """Zero."""\n\0',
+    "latin": b'"""\xe9."""\n',
+}
+"""Modules that cannot be loaded."""
+LEFT_OUT = ("../../x", "data.x.y.z", "caf\xe9")
+
+
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `virc solve --trace` writes of a model that crops twice."""
@@ -83,3 +92,36 @@ def test_no_package_takes_the_place_of_our_command(site: Path) -> None:
     sentence = "of the installed package my-package is left out, as virc has one of that name"
     assert warned == [f"warning: the command {name} {sentence}" for name in ("solve", "runs.rm")]
     assert "Answer a question about a picture, a clip or a document." in virc(site, "solve", "--help").stdout
+
+
+@pytest.mark.integration
+def test_damage_in_a_package_breaks_nothing_else(site: Path) -> None:
+    (info := site / "harm-1.dist-info").mkdir()
+    (site / "shut-1.dist-info" / "entry_points.txt").mkdir(parents=True)  # which cannot be read, as without a right
+    entries = [f"{name} = my_package.{name}" for name in DAMAGED] + [f"{name} = my_package.looks" for name in LEFT_OUT]
+    text = "\n".join(["[virc.commands]", "looks.none = my_package.looks", *entries, "[virc.tools]", "spin = ../gone"])
+    (info / "entry_points.txt").write_bytes(text.encode("latin-1"))
+    for name, code in DAMAGED.items():
+        (site / "my_package" / f"{name}.py").write_bytes(code)
+    helped = virc(site, "--help")
+    assert helped.returncode == 0, helped.stderr
+    listed = {name: what for name, _, what in (line[2:].partition(" ") for line in helped.stdout.splitlines())}
+    assert "Count the calls" in listed["looks"]
+    assert [name for name in DAMAGED if "Cannot be loaded: SyntaxError: " not in listed[name]] == []
+    why = "its name is not NAME or GROUP.NAME"
+    warned = [f"the command {name} of the installed package harm is left out: {why}" for name in LEFT_OUT]
+    warned += ["the entry points of the installed package shut are left out: is a directory"]
+    said = helped.stderr.replace("\ufffd", "\xe9").splitlines()
+    assert [each for each in warned if f"warning: {each}" not in said] == []
+    completed = virc(site, _VIRC_COMPLETE="complete_bash", COMP_WORDS="virc loo", COMP_CWORD="1")
+    assert (completed.returncode, completed.stdout.split(), completed.stderr) == (0, ["looks"], "")
+    for words in (["data", "--help"], ["looks", "trace"]):
+        assert ((done := virc(site, *words)).returncode, done.stderr) == (0, "")
+    tools = virc(site, "tools", "ls")
+    assert (tools.returncode, tools.stderr.count("the installed package harm names ../gone")) == (0, 1), tools.stderr
+    for words in ([name] for name in DAMAGED):
+        assert (done := virc(site, *words)).returncode == 3
+        assert f"the command {words[0]} of the installed package harm cannot be loaded: SyntaxError: " in done.stderr
+    for words in (["../../x"], ["data", "x.y.z"]):
+        assert (done := virc(site, *words)).returncode == 3
+        assert f"the command {'.'.join(words)} of the installed package harm cannot be loaded: {why}\n" in done.stderr

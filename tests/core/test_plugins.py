@@ -60,7 +60,7 @@ def test_a_module_that_fails_names_its_line_and_is_loaded_anew(tmp_path: Path) -
     ("named", "why"), [("gone_pack", "there is no such module"), ("failing_pack.inner", "RuntimeError: broken")]
 )
 def test_a_package_that_names_what_cannot_be_found_is_named(
-    named: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "failing_pack").mkdir()
     (tmp_path / "failing_pack" / "__init__.py").write_text("raise RuntimeError('broken')\n")
@@ -68,7 +68,6 @@ def test_a_package_that_names_what_cannot_be_found_is_named(
     (info / "entry_points.txt").write_text(f"[virc.operators]\nspin = {named}\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     plugins.installed.cache_clear()
-    with pytest.raises(ConfigError) as refused:
-        plugins.installed("virc.operators")
-    assert refused.value.message == f"the installed package my-pack names {named}, which cannot be found: {why}"
-    assert refused.value.hint == "update the package, or pip uninstall my-pack"
+    assert plugins.installed("virc.operators") == {}
+    said = f"the installed package my-pack names {named}, which cannot be found: {why}"
+    assert capsys.readouterr().err.splitlines() == [said]

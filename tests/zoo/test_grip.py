@@ -1,15 +1,20 @@
 """The reward of GRiP by hand: its program is not published, so nothing else can be held against it."""
 
 import asyncio
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rewards.prompts import answer, prompt
 from support.scripted_judge import judged as judge
+from support.servers import serve
 
 from virc.core.errors import DataError
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
+from virc.rewards.context import RewardContext
+from virc.rewards.judging import Judge
 from virc.rewards.sample import sample
 
 SQUARE = [14, 14, 98, 98]
@@ -45,6 +50,14 @@ def test_boxes_are_rewarded_by_their_salience_and_thoughts_by_the_judge(
 def test_no_thought_is_no_way_of_reasoning() -> None:
     assert reward_of("<answer>red</answer>", "A") == 0
     assert reward_of(answer("red", ""), "A") == reward_of(answer("red", "-"), "N") == 1 + 1
+
+
+def test_half_a_character_is_judged(tmp_path: Path) -> None:
+    read = sample(answer("red", "It \ud800 is."), prompt([(252, 196)], right="red", strict="own"))
+    with serve(["A"]) as server, closing(Judge(server.url, kept=tmp_path)) as asked:
+        found = rollouts.score([read], rollouts.ends(read), rewards.find("grip"), RewardContext(judge=asked))
+        assert asyncio.run(found).total == 1 + 1 + 1
+    assert "It ? is." in str(server.chats())
 
 
 def test_salience_of_another_length_is_a_fault_of_the_row() -> None:

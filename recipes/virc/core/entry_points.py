@@ -11,6 +11,7 @@ import ast
 import importlib.util
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import ModuleType
 from typing import Literal, get_args
 
 from virc.core.errors import ConfigError
+from virc.core.text import clause, plain
 
 Group = Literal[
     "virc.systems", "virc.tools", "virc.rewards", "virc.strategies", "virc.operators", "virc.commands",
@@ -25,7 +27,8 @@ Group = Literal[
 ]  # fmt: skip
 
 
-_COMMAND = re.compile(r"(?ms)^def command\(.*?(?=^[^\s)]|\Z)")
+_COMMAND = re.compile(rb"(?ms)^def command\(.*?(?=^[^\s)]|\Z)")
+_NAME = re.compile(r"\w[\w-]*(\.\w[\w-]*)?")
 
 
 def entries(group: Group) -> Mapping[str, tuple[str, str]]:
@@ -35,20 +38,27 @@ def entries(group: Group) -> Mapping[str, tuple[str, str]]:
     """
     found: dict[str, tuple[str, str]] = {}
     for package, text in sorted(_files(tuple(sys.path)), key=lambda file: file[0] not in OWN):
-        if f"[{group}]".encode() not in text:
+        if isinstance(text, OSError) or f"[{group}]".encode() not in text:
             continue
-        for line in text.decode().partition(f"[{group}]")[2].partition("\n[")[0].splitlines():
-            name, is_one, value = line.partition("=")
-            if is_one:  # after those of this distribution the first on the path counts, as for modules
+        for line in text.decode(errors="replace").partition(f"[{group}]")[2].partition("\n[")[0].splitlines():
+            name, _, value = line.partition("=")
+            if value and name.strip():  # after those of this distribution the first on the path counts, as for modules
                 found.setdefault(name.strip(), (value.partition(":")[0].strip(), package))
     return found
 
 
 @cache
-def _files(path: Sequence[str]) -> Sequence[tuple[str, bytes]]:
+def _files(path: Sequence[str]) -> Sequence[tuple[str, bytes | OSError]]:
     """The files of entry points on a path, each with the name of its package; read once for all groups."""
     files = [file for folder in path for file in Path(folder).glob("*-info/entry_points.txt")]
-    return [(file.parent.name.partition("-")[0].replace("_", "-"), file.read_bytes()) for file in files]
+    return [(file.parent.name.partition("-")[0].replace("_", "-"), _read(file)) for file in files]
+
+
+def _read(file: Path) -> bytes | OSError:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        return error
 
 
 OWN = ("virc", "virc-systems")
@@ -61,9 +71,19 @@ def modules(group: Group) -> Mapping[str, str]:
 
     A command of another package is listed without its module, too: whoever names it is told what is wrong.
     """
-    listed = entries(group).items()
+    listed = {name: each for name, each in entries(group).items() if not refused(name, each[1])}
     is_lenient = group == "virc.commands"
-    return {name: module for name, (module, of) in listed if source(module) or (is_lenient and of not in OWN)}
+    return {name: module for name, (module, of) in listed.items() if (is_lenient and of not in OWN) or source(module)}
+
+
+def refused(name: str, package: str) -> str | None:
+    """Why the entry of that name in another package is left out; None: it is not."""
+    return None if package in OWN or _NAME.fullmatch(name) else "its name is not NAME or GROUP.NAME"
+
+
+def unreadable() -> Mapping[str, str]:
+    """Why the entry points of packages cannot be read, by the packages' names."""
+    return {package: clause(error) for package, error in _files(tuple(sys.path)) if isinstance(error, OSError)}
 
 
 @cache
@@ -96,14 +116,17 @@ def of_option(command: str, option: str) -> ModuleType:
 
 
 def check_installed(group: Group, name: str, what: str) -> None:
-    """Raise ConfigError for what this distribution has in an extra that is not here.
+    """Raise ConfigError for what this distribution has in an extra that is not here, and for an entry that is refused.
 
     Args:
         name: of an entry point, or of anything else, which is passed.
         what: it is, such as `strategy`.
     """
-    if entries(group).get(name, ("", ""))[1] in OWN and name not in own(group):
+    package = entries(group).get(name, ("", ""))[1]
+    if package in OWN and name not in own(group):
         raise not_installed(f"that has the {what} {name}")
+    if package and (reason := refused(name, package)):
+        raise not_loaded(what, name, package, reason)
 
 
 def own_packages() -> set[str]:
@@ -122,14 +145,19 @@ def command_line(module: str) -> str:
     file = source(module)
     if file is None:
         return f"Cannot be loaded: there is no module {module}."
-    text = file.read_text("utf-8")
-    alone = _COMMAND.search(text)  # to parse all of each file would take as long as Python's own start
     try:
-        tree = ast.parse(alone[0] if alone else text)
-    except SyntaxError:
-        tree = ast.parse(text)
+        tree = _tree(file.read_bytes(), is_own=module in own("virc.commands").values())
+    except Exception as error:  # the file of others may be anything
+        return f"Cannot be loaded: {type(error).__name__}: {clause(error)}."
     functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "command")
     return (ast.get_docstring(next(functions, tree)) or "").partition("\n")[0]
+
+
+def _tree(code: bytes, is_own: bool) -> ast.Module:
+    alone = _COMMAND.search(code) if is_own else None  # to parse all of ours would take as long as Python's own start
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(alone[0] if alone else code)
 
 
 def import_command(name: str, module: str) -> ModuleType:
@@ -148,7 +176,6 @@ def load(group: Group, what: str, name: str, module: str, members: Sequence[str]
         ConfigError: the import raises, or the module lacks a member.
     """
     from virc.core.limits import guarded
-    from virc.core.text import clause
 
     try:
         found = importlib.import_module(module)
@@ -156,17 +183,21 @@ def load(group: Group, what: str, name: str, module: str, members: Sequence[str]
             getattr(found, member)
     except (Exception, SystemExit) as raised:  # others' code may fail in any way
         error = guarded.as_error(raised)
-        package = entries(group)[name][1]
-        sentence = f"the {what} {name} of the installed package {package} cannot be loaded: "
-        reason = f"{type(error).__name__}: {clause(error)}"
-        raise ConfigError(sentence + reason, f"update the package, or pip uninstall {package}") from error
+        raise not_loaded(what, name, entries(group)[name][1], f"{type(error).__name__}: {clause(error)}") from error
     return found
+
+
+def not_loaded(what: str, name: str, package: str, reason: str) -> ConfigError:
+    """The error for an entry point of an installed package."""
+    sentence = f"the {what} {plain(name)} of the installed package {package} cannot be loaded: {reason}"
+    return ConfigError(sentence, f"update the package, or pip uninstall {package}")
 
 
 def source(module: str) -> Path | None:
     """The file of a module, found without importing the packages around it; None where there is none."""
     top, *inner = module.split(".")
-    spec = importlib.util.find_spec(top)
+    is_name = all(map(str.isidentifier, (top, *inner))) and top != "__main__"
+    spec = importlib.util.find_spec(top) if is_name else None
     if spec is None or not inner:
         return Path(spec.origin) if spec and spec.origin else None
     for folder in spec.submodule_search_locations or ():

@@ -7,6 +7,7 @@ chat protocol names it, and not before.
 """
 
 import importlib.util
+import logging
 import os
 import pkgutil
 import sys
@@ -26,6 +27,7 @@ from virc.core.files import expanded, is_file
 from virc.core.limits import guarded
 from virc.core.text import clause
 
+_LOG = logging.getLogger(__name__)
 SEARCH_PATH = "VIRC_PATH"
 """The variable that names folders of systems, rewards, tools and operators, separated as in PATH."""
 OF_A_SYSTEM = ("system.yaml", "field.yaml")
@@ -91,11 +93,7 @@ def file_in(places: Sequence[Path], name: str, suffixes: Sequence[str]) -> Path 
 
 @cache
 def installed(group: Group) -> Mapping[str, Path]:
-    """The files of others' modules in a group, by the names of their entry points.
-
-    Raises:
-        ConfigError: an installed package names a module that cannot be found.
-    """
+    """The files of others' modules in a group, by the names of their entry points; one without a module is logged."""
     found = {name: (spec.name, Path(spec.origin)) for name, spec in _specs(group) if spec.origin}
     _MODULES.update((file, module) for module, file in found.values())
     return {name: file for name, (_, file) in found.items()}
@@ -144,11 +142,7 @@ def _imported_by_name(files: Mapping[str, Path]) -> Mapping[str, Path]:
 
 @cache
 def system_packages() -> Mapping[Path, str]:
-    """The folders of systems in installed packages, with the names that the packages are imported by.
-
-    Raises:
-        ConfigError: an installed package names a module that cannot be found.
-    """
+    """The folders of systems in installed packages, with the names that the packages are imported by."""
     found: dict[Path, str] = {}
     for _, spec in _specs("virc.systems"):
         if spec.submodule_search_locations:
@@ -168,10 +162,10 @@ def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
             reason = "there is no such module"
         except Exception as error:  # it imports the package around it, which may fail in any way
             spec, reason = None, f"{type(error).__name__}: {clause(error)}"
-        if spec is None:
-            sentence = f"the installed package {package} names {named}, which cannot be found: {reason}"
-            raise ConfigError(sentence, f"update the package, or pip uninstall {package}")
-        yield name, spec
+        if spec:
+            yield name, spec
+        else:  # what names nothing of it goes on
+            _LOG.warning("the installed package %s names %s, which cannot be found: %s", package, named, reason)
 
 
 @cache

@@ -36,6 +36,7 @@ from virc.core.text import clause, did_you_mean, plain
 from virc.core.work.threads import started
 from virc.data.rows.record import MARK
 from virc.reasoning.images import Shown
+from virc.reasoning.messages import printable
 from virc.reasoning.session import Ask, Message
 from virc.scoring.judge import of_judge, quoted
 from virc.scoring.likeness import cosine
@@ -190,6 +191,8 @@ class Judge:
         self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
     ) -> Verdict:
         """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`."""
+        messages = [msgspec.structs.replace(each, text=printable(each.text)) for each in ask.messages]
+        ask = msgspec.structs.replace(ask, messages=messages)  # half a surrogate pair is no JSON
         waited, replies = JUDGE_USAGE.get() or JudgeUsage(), list[str]()
         try:
             with waited.asking():
