@@ -10,7 +10,7 @@ PICTURES = ("images", "image", "image_path", "image_paths", "frames")
 """Columns of pictures, which rows of clips may have beside them, or other rows of their file in their place."""
 PATH, _KIND = "path", "data_type"
 """Columns of Video-R1: the file of a clip or picture, and which of the two it is."""
-_CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".pdf")
+_CLIPS = tuple(".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .vob .wmv .flv .ogv .pdf".split())
 OF_CLIP = ("video", "path", "bytes", "document")
 """Keys under which an object has the name or the bytes of a clip."""
 _MAX_NAME = 1024
