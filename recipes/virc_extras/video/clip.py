@@ -34,7 +34,6 @@ def parts(source: bytes | Path, name: str, choice: MediaChoice, check: Callable[
     facts, shown = READER.pictures(KIND, source, name, wish, check)
     width, height = facts.size
     summary = f"{name} lasts {clock_up(facts.length)} at {width} x {height} px: {counted(len(shown), 'frame')} shown"
-    summary += f"; of its {facts.videos} video tracks the first" * (facts.videos > 1)
     is_thinned = choice == MediaChoice(choice.pages) and facts.length > MOST
     return MediaParts(shown, summary + "; «--frames N» shows more" * is_thinned, facts)
 

@@ -12,7 +12,7 @@ PICTURES = ("images", "image", "image_path", "image_paths", "frames")
 """Columns of pictures, which rows of clips may have beside them, or other rows of their file in their place."""
 PATH, _KIND = "path", "data_type"
 """Columns of Video-R1: the file of a clip or picture, and which of the two it is."""
-_CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".pdf")
+_CLIPS = tuple(".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .vob .wmv .flv .ogv .pdf".split())
 OF_CLIP = ("bytes", "video", "path", "document", "video_url", "url")
 """Keys under which an object has the bytes or the name of a clip; `Video` of `datasets` has a path beside the bytes."""
 TALKS = ("messages", "conversations", "prompt")

@@ -5,8 +5,10 @@ the last frame, a time is found by seeking and decoding, and where a seek lands 
 FFmpeg gets a file object and the format that the content has, never a name: some formats name further files to open.
 """
 
+import io
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from typing import IO, Any, cast
 
@@ -15,7 +17,8 @@ from av.stream import Disposition
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc_extras.video.kinds import clip_format
+from virc_extras.video.joints import Part, joint_in, may_have_joint
+from virc_extras.video.kinds import HEAD, clip_format
 from virc_extras.video.limits import MAX_PIXELS, MAX_SECONDS
 from virc_extras.video.sampling import clock_up
 from virc_extras.video.shown import Appearance, decoder
@@ -40,29 +43,40 @@ _TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) 
 
 
 class Clip:
-    """A clip whose first video stream is read.
+    """A clip whose best video stream is read; another recording behind it in its file goes on where it ends.
 
     Attributes:
         length: seconds from the first frame up to the end of the last.
         last: the time at which the last frame begins to be shown, in seconds.
         size: (width, height) in px of the first frame, upright.
-        videos: how many video streams there are.
+        notes: as of `Facts`.
         rounding: seconds that are added to a time before the frame is looked for that is shown then.
     """
 
+    length: float
+    last: float
+    _rest: "Clip | None"
+
     def __init__(self, file: IO[bytes], head: bytes, name: str) -> None:
-        self._name = name
-        self._format, options = clip_format(head), {"protocol_whitelist": _NO_PROTOCOL, "enable_drefs": "0"}
-        try:
-            self._container: Any = cast(Any, av).open(file, format=self._format, container_options=options, **_TAGS)
-        except av.FFmpegError as error:
-            raise self._damaged(error.strerror) from None
+        self._name, self._format, size = name, clip_format(head), file.seek(0, io.SEEK_END)
+        joint: int | None = None
+        self._open(file)
+        if may_have_joint(self._format, head, size):
+            with suppress(av.FFmpegError):
+                joint = joint_in(self._container, file, size)
+            self._open(cast(IO[bytes], Part(file, 0, joint or size)))
         videos = [each for each in self._container.streams.video if not each.disposition & Disposition.attached_pic]
         if not videos and (self._container.streams.audio or self._container.streams.video):
             raise DataError(f"{name} has no video: it is sound alone")
         if not videos or not videos[0].codec_context:
             raise self._damaged("no video that can be decoded")
-        self._stream, self.videos = videos[0], len(videos)
+        best = self._container.streams.best("video")  # of those flagged as default, then by frames and rates of bits
+        self._stream = best if best in videos else videos[0]
+        others = [f"{number} ({_size_of(each)})" for number, each in enumerate(videos, 1) if each != self._stream]
+        shown = (
+            f"has {len(videos)} video tracks, and number {videos.index(self._stream) + 1} ({_size_of(self._stream)})"
+        )
+        self._said = [f"{shown} is shown, not {', '.join(others)}"] if others else []
         self._decoder = decoder(self._stream)
         self._tick = Fraction(self._stream.time_base or Fraction(1, av.time_base))
         self.rounding = min(self._tick / 2, _MAX_ROUNDING) + _MICROSECOND
@@ -78,19 +92,25 @@ class Clip:
         self.size = self._upright(first).size
         self._check_size(*self.size)
         self._find_end()
+        self._end, self._rest = self.length, None  # of this recording, and what is behind it
+        if joint:
+            self._go_on(cast(IO[bytes], Part(file, joint, size)))
 
     def frame_at(self, seconds: float) -> tuple[float, Image.Image]:
         """The frame that is shown at a time: when it begins to be shown, in seconds, and its pixels, upright.
 
         Before the first one it is the first, after the last one the last.
         """
+        if self._rest and seconds + self.rounding >= self._end:
+            begin, image = self._rest.frame_at(seconds - self._end)
+            return self._end + begin, image
         frame = self._find(self._start + self._ticks(Fraction(seconds) + self.rounding))
         self._check_size(frame.width, frame.height)
-        begin: int = frame.pts
+        shown_from: int = frame.pts
         if frame.interlaced_frame:
-            before = self._find(begin - 1)
-            frame = self._appearance.whole(self._find(begin), before, self._next)
-        return self._seconds(begin), self._upright(frame)
+            before = self._find(shown_from - 1)
+            frame = self._appearance.whole(self._find(shown_from), before, self._next)
+        return self._seconds(shown_from), self._upright(frame)
 
     def all(self) -> Iterator[tuple[float, Image.Image]]:
         """Every frame from the first to the last: the time at which it begins to be shown, and its pixels, upright."""
@@ -103,11 +123,14 @@ class Clip:
                 yield self._seconds(frame.pts), self._upright(whole)
                 before = frame
             frame = after
+        if self._rest:
+            yield from ((self._end + begin, image) for begin, image in self._rest.all())
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is shown otherwise than the frames have it that were read, as of `Facts`."""
-        return self._appearance.notes
+        rest = self._rest.notes if self._rest else ()
+        return tuple(dict.fromkeys([*self._said, *self._appearance.notes, *rest]))
 
     def times(self) -> list[float]:
         """The times in seconds at which all frames begin to be shown, by their numbers from 0; reads no pixels."""
@@ -118,7 +141,23 @@ class Clip:
         shown = stamps[bisect_left(stamps, self._start) :]
         if is_avi:  # as `_frames` has it: the last ones come out behind all packets
             shown += range(shown[-1] + 1, shown[-1] + 1 + len(stamps) - len(shown))
-        return [self._seconds(each) for each in shown]
+        rest = self._rest.times() if self._rest else []
+        return [*map(self._seconds, shown), *(self._end + each for each in rest)]
+
+    def _open(self, file: IO[bytes]) -> None:
+        file.seek(0)
+        options = {"protocol_whitelist": _NO_PROTOCOL, "enable_drefs": "0"}
+        try:
+            self._container: Any = cast(Any, av).open(file, format=self._format, container_options=options, **_TAGS)
+        except av.FFmpegError as error:
+            raise self._damaged(error.strerror) from None
+
+    def _go_on(self, file: IO[bytes]) -> None:
+        try:
+            self._rest = Clip(file, file.read(HEAD), self._name)
+            self.length, self.last = self._end + self._rest.length, self._end + self._rest.last
+        except DataError as error:
+            self._said += [f"begins again at {clock_up(self._end)}, which is not shown: {error.message}"]
 
     def _check_header(self) -> None:
         context = self._stream.codec_context
@@ -242,6 +281,10 @@ class Clip:
 
     def _damaged(self, reason: str | None) -> DataError:
         return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {reason}")
+
+
+def _size_of(stream: Any) -> str:
+    return f"{stream.width} x {stream.height} px"
 
 
 def _turn_of(frame: Any) -> Image.Transpose | None:

@@ -4,6 +4,17 @@ import re
 
 HEAD = 1024
 """So many bytes tell what a file is."""
+_BEGINNINGS = {
+    b"\x1aE\xdf\xa3": "matroska",
+    b"\0\0\1\xba": "mpeg",
+    b"0&\xb2u\x8ef\xcf\x11": "asf",
+    b"FLV\1": "flv",
+    b"OggS": "ogg",
+    b"\6\x0e+4\2\5\1\1\r\1\2": "mxf",
+    b".RMF": "rm",
+    b"DKIF": "ivf",
+}
+"""FFmpeg's names of formats by their first bytes: none that names further files to open."""
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime and MP4 begin
 _PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _PDF = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*%PDF-|%PDF-\d\.\d[ \t]*[\r\n]")
@@ -15,8 +26,8 @@ def clip_format(head: bytes) -> str | None:
     """FFmpeg's name of the format of a clip; None: it is none of those that are read."""
     if head[4:8] in _BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _PICTURES):
         return "mov"
-    if head.startswith(b"\x1aE\xdf\xa3"):
-        return "matroska"
+    if found := next((name for begin, name in _BEGINNINGS.items() if head.startswith(begin)), None):
+        return found
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return "avi"
     for size in _PACKETS:

@@ -26,7 +26,7 @@ __all__ = ["choice_of", "medium_of", "unfolded"]
 
 _MEDIA = cast(Sequence[Medium], (clip, document))
 _MAX_KEPT = 1024  # media of rows, of which the times of frames are kept
-_FORMATS = "; clips: MP4, QuickTime, Matroska, WebM, AVI, MPEG-TS; documents: PDF"
+_FORMATS = "; clips: MP4, QuickTime, Matroska, WebM, AVI, MPEG, VOB, WMV, FLV, Ogg, MXF, RealMedia, IVF; documents: PDF"
 
 
 def medium_of(head: bytes) -> Medium | None:
@@ -41,6 +41,9 @@ def unfolded(
     """Yield the pictures of files, each file when it is reached; arguments and errors as of the core's `unfolded`."""
     if strict:
         sources = [*sources]
+        for content, name in sources:  # before it is said that there is none to choose in
+            if isinstance(content, bytes) and not medium_in((content, name)):
+                check_known(content[:HEAD], name)
         check_choice(choice, [medium_in(source) for source in sources])
     clips = (each for value in media_of({**row, "images": given}).values() for each in files_in(value))
     shown = {each for each in given if isinstance(each, str)}

@@ -50,7 +50,6 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     Args:
         times: in seconds at which the frames begin to be shown, by their numbers from 0, where they were asked for.
         rounding: what is added to a time before the frame is looked for that is shown then, in seconds.
-        videos: of a clip, its tracks with pictures.
         notes: what is shown otherwise than the file has it, or not at all: sentences behind its name.
     """
 
@@ -59,7 +58,6 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     pages: int = 0
     times: tuple[float, ...] = ()
     rounding: float = 0
-    videos: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -148,9 +146,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     file.seek(0)
     clip, wish = Clip(file, head, task.name), task.wish
     if wish.times:
-        yield Facts(
-            clip.length, clip.size, times=tuple(clip.times()), rounding=float(clip.rounding), videos=clip.videos
-        )
+        yield Facts(clip.length, clip.size, times=tuple(clip.times()), rounding=float(clip.rounding))
         return
     if wish.at is not None:
         times = [*wish.at]
@@ -168,7 +164,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     if len(times) > MAX_PICTURES:
         lasts = f"{task.name} lasts {sampling.clock_up(clip.length)}"
         raise DataError(f"{lasts}: that is {len(times):,} frames, over {MAX_PICTURES}", f"«--frames {MAX_PICTURES}»")
-    yield Facts(clip.length, clip.size, videos=clip.videos)
+    yield Facts(clip.length, clip.size)
     most, before = MAX_PIXELS // len(times), None
     for time in times:
         begin, pixels = clip.frame_at(time)
@@ -176,7 +172,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
             continue
         before, data = begin, _encoded(fitting(pixels, most), "JPEG")
         yield Picture(len(data), seconds=time, data=data)
-    yield Facts(clip.length, clip.size, videos=clip.videos, notes=clip.notes)
+    yield Facts(clip.length, clip.size, notes=clip.notes)
 
 
 def _document(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:

@@ -48,6 +48,7 @@ def written(
     rate: Fraction = RATE,
     options: Mapping[str, str] = {}, container: Mapping[str, str] = {}, pixels: str = "yuv420p", turned: int = 0,
     start: float = 0, size: tuple[int, int] = (WIDTH, HEIGHT), shape: Fraction | None = None,
+    first: int = 0,
 ) -> Drawn:  # fmt: skip
     """Draw a clip; `turned` degrees are how the camera was held: pixels are stored turned back."""
     file = io.BytesIO()
@@ -63,13 +64,13 @@ def written(
         if times is not None or start:
             stream.codec_context.time_base = tick
         for number in range(frames):
-            picture = painted(number, size).rotate(turned, expand=True)
+            picture = painted(first + number, size).rotate(turned, expand=True)
             frame = av.VideoFrame.from_image(picture)
             clock = stream.codec_context.time_base if times is not None or start else 1 / rate
             frame.pts, frame.time_base = round((at(number) + start) / clock), Fraction(clock)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    return Drawn(file.getvalue(), {number: at(number) for number in range(frames)})
+    return Drawn(file.getvalue(), {first + number: at(number) for number in range(frames)})
 
 
 TURNED = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
@@ -102,6 +103,16 @@ def edited(drawn: Drawn, begin: float) -> Drawn:
     return Drawn(file.getvalue(), {number: time - shown[first] for number, time in shown.items()})
 
 
+def _joined(suffix: str, codec: str = "libx264", height: int = HEIGHT, **options: Any) -> Drawn:
+    """Three recordings one behind the other in a file, as `cat` joins them, the second of another size."""
+    sizes = ((4 * height, height), (8 * height, height), (4 * height, height))
+    parts = [written(suffix, codec, first=60 * at, size=size, **options) for at, size in enumerate(sizes)]
+    later = {
+        number: time + at * float(60 / RATE) for at, part in enumerate(parts) for number, time in part.times.items()
+    }
+    return Drawn(b"".join(part.data for part in parts), later)
+
+
 def _two_rates(number: int) -> float:
     return number / 30 if number < 30 else 1 + (number - 30) / 6
 
@@ -110,6 +121,7 @@ def _still(number: int) -> float:
     return number / 30 if number < 5 else 6 + number / 30
 
 
+_REALTIME, _MANY_BITS = {"deadline": "realtime", "cpu-used": "8"}, {"b:v": "4M"}
 KINDS: dict[str, Callable[[], Drawn]] = {
     "constant rate": lambda: written("mp4", options={"bf": "0"}),
     "B-frames": lambda: written("mp4", options={"bf": "3"}),
@@ -119,12 +131,22 @@ KINDS: dict[str, Callable[[], Drawn]] = {
     "edit list": lambda: edited(written("mp4", options={"bf": "3"}), 0.55),
     "turned": lambda: _turned(90),
     "fragmented": lambda: written("mp4", container={"movflags": "frag_keyframe+empty_moov"}),
-    "WebM": lambda: written("webm", "libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"}),
+    "WebM": lambda: written("webm", "libvpx-vp9", options=_REALTIME),
     "MKV": lambda: written("matroska"),
     "late MKV": lambda: written("matroska", start=5.0),
     "late TS": lambda: written("mpegts", start=5.0),
-    "AVI": lambda: written("avi", "mpeg4", options={"b:v": "4M"}),
+    "AVI": lambda: written("avi", "mpeg4", options=_MANY_BITS),
     "AVI, B-frames": lambda: written("avi", options={"bf": "2"}),
+    "TS, joined": lambda: _joined("mpegts", options={"bf": "2"}),
+    "MPEG, joined": lambda: _joined("mpeg", "mpeg2video", 192, options=_MANY_BITS),
+    "MKV, joined": lambda: _joined("matroska", options={"bf": "3"}),
+    "WebM, joined": lambda: _joined("webm", "libvpx-vp9", options=_REALTIME),
+    "WMV": lambda: written("asf", "wmv2", options=_MANY_BITS),
+    "FLV": lambda: written("flv"),
+    "Ogg": lambda: written("ogg", "libvpx", options=_REALTIME),
+    "MXF": lambda: written("mxf", "mpeg2video", options=_MANY_BITS),
+    "RealMedia": lambda: written("rm", "rv20", options=_MANY_BITS),
+    "IVF": lambda: written("ivf", "libvpx", options=_REALTIME),
     "10 bits": lambda: written("mov", pixels="yuv420p10le"),
 }
 
