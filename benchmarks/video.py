@@ -147,7 +147,7 @@ def read_parts(file: Path) -> tuple[list[int], float]:
 
     began = cpu_time()
     found = clip.parts(file, "clip", MediaChoice(frames=SHOWN), lambda: None).parts
-    READER.close()
+    READER.turns.close()
     return [number_of(Image.open(io.BytesIO(each.data))) for each in found], began
 
 

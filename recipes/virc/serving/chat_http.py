@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from virc.core.errors import DataError
 from virc.core.http.body import DamagedError, unpacked
+from virc.core.limits.bounded import TooSlowError
 from virc.core.limits.image_memory import BusyError, TooLargeError
 from virc.core.text import plain
 from virc.core.web import site
@@ -134,6 +135,12 @@ def key_of(request: Request) -> int | None:
     return site.key_among(request.headers.get("authorization", ""), keys)
 
 
+def client_of(request: Request) -> str:
+    """What distinguishes a client from others: its own key, or its address."""
+    is_own = not isinstance(request.app.state.served.api_key, str | None)
+    return str(key_of(request)) if is_own else request.client.host if request.client else "?"
+
+
 async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None) -> bytes:
     """The body, bounded in size.
 
@@ -178,7 +185,8 @@ def of_pictures(error: DataError | BusyError) -> RefusedError:
     if isinstance(error, BusyError):
         return RefusedError(f"{error.message}: ask again later", status=503, wait=_WAIT)
     message, _ = error.spelled_by(FIELDS)
-    return RefusedError(message, "messages", status=413 if isinstance(error, TooLargeError) else 400)
+    status = 413 if isinstance(error, TooLargeError) else 422 if isinstance(error, TooSlowError) else 400
+    return RefusedError(message, "messages", status=status)
 
 
 def error_fields(refused: RefusedError) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mcp.server.stdio import stdio_server
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from virc.core.errors import DataError, NoAnswerError, VircError
+from virc.core.limits.bounded import CLIENT
 from virc.core.options import in_fields
 from virc_extras.mcp import messages
 from virc_extras.mcp.result_store import OF_ADDRESS
@@ -133,6 +134,8 @@ async def _called(
                 done += 1
                 await context.session.report_progress(done, None, line)
 
+    request = context.request
+    CLIENT.set(request.client.host if request and request.client else "")
     tool_calls = served.tool_calls()
     reporting = asyncio.create_task(report())
     try:

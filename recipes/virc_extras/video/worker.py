@@ -1,8 +1,8 @@
-"""Reads clips and documents in one process of its own, whose memory and time are limited for each of them.
+"""Reads clips and documents in processes of their own, which bound the memory for a file and the time for a picture.
 
-`Reader` is the side of this process; `main` runs in the other one, which opens the file and gives no name to FFmpeg or
+`Reader` is the side of this process; `main` runs in the others, which open the file and give no name to FFmpeg or
 PDFium. A task is one line, with the bytes of the file behind it where it is none on the disk; the answer is one line
-with the facts, one line for each picture with its file behind it, and an empty one or one with an error.
+with the facts, two for each picture, one of them before it is read, and an empty one or one with an error.
 """
 
 import atexit
@@ -12,17 +12,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import process_time
 from typing import IO, Any
 
 import msgspec
 
 from virc.core.errors import DataError, ErrorFields, VircError, error_of, sent_fields
-from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError
+from virc.core.limits.bounded import OUT_OF_CPU_TIME, BoundedProcess, EndedError, TooSlowError
 from virc.core.limits.bounded_worker import limit_cpu_time
 from virc.core.limits.image_memory import trim
 from virc.core.text import clause, counted
+from virc.core.work.parallel import cores
+from virc_extras.video import limits
 from virc_extras.video.kinds import HEAD
-from virc_extras.video.limits import CPU_SECONDS, MAX_PICTURES, MAX_PIXELS, MEMORY, fitting
+from virc_extras.video.limits import MAX_PICTURES, MAX_PIXELS, MEMORY, fitting
+from virc_extras.video.turns import Turns
 
 _HOURS = 3600.0  # longest wait, where a process without a limit of CPU time waits for a disk
 _QUALITY = 95
@@ -70,28 +74,41 @@ class Picture(msgspec.Struct, frozen=True):
     data: bytes = b""
 
 
+_Part = Facts | Picture | str  # the text names the picture that is read next
+
+
 class _Task(msgspec.Struct):
     kind: str  # `clip` or `document`
     name: str
     wish: Wish
     path: str | None = None  # None: the bytes follow
     length: int = 0
-    seconds: float = CPU_SECONDS
+    seconds: float = limits.CPU_SECONDS  # of CPU time to open it, and for each picture
+    most: float = limits.ALL_PICTURES * limits.CPU_SECONDS  # for all
 
 
 class _Answer(msgspec.Struct):
     error: ErrorFields | None = None
     facts: Facts | None = None
     picture: Picture | None = None
+    slow: str | None = None  # what is to be said if the next picture takes more CPU time than `seconds`
+    seconds: float = 0
 
 
-class Reader(BoundedProcess):
-    """The process, which knows no key of the user's."""
+class _Process(BoundedProcess):
+    """One process, which knows no key of the user's."""
 
     def __init__(self) -> None:
         env = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
         env |= {"PYTHONPATH": str(Path(__file__).parents[2]), "MALLOC_ARENA_MAX": "1"}
         super().__init__([sys.executable, "-P", "-m", __name__], env)
+
+
+class Reader:
+    """The processes."""
+
+    def __init__(self) -> None:
+        self.turns = Turns(_Process, min(cores(), limits.MAX_READERS))
 
     def pictures(
         self, kind: str, source: bytes | Path, name: str, wish: Wish, check: Callable[[], None]
@@ -104,26 +121,29 @@ class Reader(BoundedProcess):
 
         Raises:
             DataError: it is damaged, over a limit, or takes too long or too much memory.
+            ConfigError: the setting of the longest time is none.
         """
         path, content = (str(source.absolute()), b"") if isinstance(source, Path) else (None, source)
-        task = _Task(kind, name.encode("utf-8", "replace").decode(), wish, path, len(content), CPU_SECONDS)
+        name, seconds = name.encode("utf-8", "replace").decode(), limits.cpu_seconds()
+        task = _Task(kind, name, wish, path, len(content), seconds, limits.ALL_PICTURES * seconds)
+        slow = [f"{name} takes over {seconds:g} s"]
         try:
-            with self.turn(_HOURS, check) as (tasks, answers):
+            with self.turns.turn(check) as process, process.turn(_HOURS, check) as (tasks, answers):
                 tasks.write(msgspec.json.encode(task) + b"\n")
                 tasks.write(content)
                 tasks.flush()
-                facts, pictures, error = _received(answers)
+                facts, pictures, error = _received(answers, slow.append)
         except EndedError as ended:
-            reason = (
-                f"takes over {task.seconds} s" if ended.late or ended.code == OUT_OF_CPU_TIME else "ends the decoder"
-            )
-            raise DataError(f"{name} cannot be decoded: it {reason}") from None
+            if ended.late or ended.code == OUT_OF_CPU_TIME:
+                hint = f"leave it out, or export {limits.SETTING}={2 * seconds:g}"
+                raise TooSlowError(f"{slow[-1]} of CPU time to read", hint) from None
+            raise DataError(f"{name} cannot be decoded: it ends the decoder") from None
         if error:
             raise error_of(error)
         return facts, pictures
 
 
-def _received(answers: IO[bytes]) -> tuple[Facts, list[Picture], ErrorFields | None]:
+def _received(answers: IO[bytes], on_next: Callable[[str], None]) -> tuple[Facts, list[Picture], ErrorFields | None]:
     facts, pictures = Facts(), list[Picture]()
     while True:
         answer = msgspec.json.decode(answers.readline(), type=_Answer)
@@ -134,11 +154,13 @@ def _received(answers: IO[bytes]) -> tuple[Facts, list[Picture], ErrorFields | N
             pictures.append(msgspec.structs.replace(answer.picture, data=data))
         elif answer.facts:
             facts = answer.facts
+        elif answer.slow:
+            on_next(answer.slow)
         else:
             return facts, pictures, answer.error
 
 
-def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
+def _clip(file: IO[bytes], task: _Task) -> Iterator[_Part]:
     from virc_extras.video import sampling
     from virc_extras.video.frames import Clip
 
@@ -167,6 +189,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     yield Facts(clip.length, clip.size)
     most, before = MAX_PIXELS // len(times), None
     for time in times:
+        yield f"the frame at {sampling.clock(time)}"
         begin, pixels = clip.frame_at(time)
         if begin == before and wish.at is None:  # still, as in a recording of a screen: it is shown once
             continue
@@ -175,7 +198,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
     yield Facts(clip.length, clip.size, notes=clip.notes)
 
 
-def _document(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
+def _document(file: IO[bytes], task: _Task) -> Iterator[_Part]:
     from virc_extras.video.pages import Document
     from virc_extras.video.sampling import MOST
 
@@ -189,6 +212,7 @@ def _document(file: IO[bytes], task: _Task) -> Iterator[Facts | Picture]:
             f"{len(pages)} pages of {task.name} are asked for, over {MAX_PICTURES}", "name fewer: «--page 1-9»"
         )
     for number in pages:
+        yield f"page {number}"
         drawn = document.page(number, MAX_PIXELS // len(pages))
         data = min((_encoded(drawn, kind) for kind in ("PNG", "JPEG")), key=len)  # a text, or a scan
         yield Picture(len(data), page=number, data=data)
@@ -202,7 +226,7 @@ def _encoded(image: Any, kind: str) -> bytes:
     return file.getvalue()
 
 
-_KINDS: dict[str, Callable[[IO[bytes], _Task], Iterator[Facts | Picture]]] = {"clip": _clip, "document": _document}
+_KINDS: dict[str, Callable[[IO[bytes], _Task], Iterator[_Part]]] = {"clip": _clip, "document": _document}
 
 
 def _limit_memory(size: int) -> None:
@@ -219,10 +243,17 @@ def _limit_memory(size: int) -> None:
 def _answers(task: _Task, content: bytes) -> Iterator[tuple[_Answer, bytes]]:
     """The lines of an answer, each with the bytes behind it."""
     error: VircError | None = None
+    end = process_time() + task.most
     try:
         with open(task.path, "rb") if task.path else io.BytesIO(content) as file:  # noqa: PTH123
             for part in _KINDS[task.kind](file, task):
-                if isinstance(part, Facts):
+                if isinstance(part, str):
+                    if (left := end - process_time()) > task.seconds:
+                        slow = f"{part} of {task.name} takes over {task.seconds:g} s"
+                    else:
+                        slow = f"{task.name} up to {part} takes over {task.most:g} s"
+                    yield _Answer(slow=slow, seconds=max(0.001, min(left, task.seconds))), b""
+                elif isinstance(part, Facts):
                     yield _Answer(facts=part), b""
                 else:
                     yield _Answer(picture=msgspec.structs.replace(part, data=b"")), part.data
@@ -261,6 +292,9 @@ def main() -> None:
         limit_cpu_time(task.seconds)
         for answer, data in _answers(task, content):
             out.write(msgspec.json.encode(answer) + b"\n" + data)
+            if answer.slow:
+                out.flush()
+                limit_cpu_time(answer.seconds)
         limit_cpu_time(0)
         out.flush()
         del content
@@ -269,7 +303,7 @@ def main() -> None:
 
 READER = Reader()
 """That of this process."""
-atexit.register(READER.close)
+atexit.register(READER.turns.close)
 
 if __name__ == "__main__":
     main()

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from extras.mcp.mcp_server import tool_calls
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_server import tool_calls
 from PIL import Image
 from support.tables import each_case
 

@@ -2,9 +2,7 @@
 
 import io
 import math
-import os
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -139,25 +137,3 @@ def test_a_missing_package_is_named_with_its_extra(
         parts(data)
     assert f"needs {module}, of the extra {extra}" in raised.value.message
     assert f"[{extra}]'" in (raised.value.hint or "")
-
-
-@pytest.mark.integration
-def test_a_worker_that_ends_or_is_late_costs_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, big = KINDS["constant rate"]().data, written("mp4", size=(1280, 720)).data
-    assert len(parts(data).parts) == 4
-    monkeypatch.setattr(worker, "CPU_SECONDS", 0.001)
-    with pytest.raises(DataError, match=r"it cannot be decoded: it takes over 0\.001 s"):
-        parts(big, MediaChoice(frames=60))  # for many ticks of the clock that counts time of processors
-    monkeypatch.undo()
-    assert len(parts(data).parts) == 4
-    assert worker.READER.process
-    os.kill(worker.READER.process.pid, signal.SIGSTOP)  # it answers nothing before it is ended
-
-    def end_it() -> None:
-        if worker.READER.process:
-            worker.READER.process.kill()
-
-    medium = medium_of(data)
-    assert medium
-    with pytest.raises(DataError, match="it ends the decoder"):
-        medium.parts(big, "it", MediaChoice(frames=60), end_it)

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError
+from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.timeouts import check_stop
 from virc.core.work import forks, threads
 
@@ -27,12 +28,19 @@ OUT_OF_CPU_TIME = -getattr(signal, "SIGPROF", 0)
 """Exit code of a process after its CPU time."""
 _WALL_SECONDS = 120.0  # for what waits instead of computing, and for systems without limits of CPU time
 _PIPE = 2**20  # bytes, Linux's largest for all users: pictures go through
-_CHECK = 0.1  # seconds between two looks at whether anybody still waits
+CHECK = 0.1
+"""Seconds between two looks at whether anybody still waits."""
+CLIENT: ContextVar[str] = ContextVar("client", default="")
+"""Whose work this is, of the clients of a server."""
 _LOOP = Path(__file__).with_name("bounded_worker.py")
 
 
 class CostlyError(ConfigError):
     """A schema, a pattern or another question takes more than its share of CPU time or memory."""
+
+
+class TooSlowError(DataError):
+    """To read a file takes more than its share of CPU time."""
 
 
 class EndedError(Exception):
@@ -68,7 +76,7 @@ class BoundedProcess:
         Raises:
             EndedError: the process ends instead of answering.
         """
-        while not self._turn.acquire(timeout=_CHECK):
+        while not self._turn.acquire(timeout=CHECK):
             check()
         until = time.monotonic() + seconds
         try:
@@ -126,7 +134,7 @@ def _watched(process: "subprocess.Popen[bytes]", until: float, check: Callable[[
 
     def watch() -> None:
         try:
-            while not answered.wait(_CHECK):
+            while not answered.wait(CHECK):
                 check()
                 if time.monotonic() >= until:
                     process.kill()

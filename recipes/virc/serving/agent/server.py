@@ -16,6 +16,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 
 from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.limits.bounded import CLIENT
 from virc.core.limits.image_memory import BusyError
 from virc.core.timeouts import Deadline
 from virc.core.work.threads import started
@@ -115,6 +116,7 @@ async def _models(request: Request) -> dict[str, Any]:
 
 async def _answered(request: Request, hold: Reservation) -> Response:
     served: Served = request.app.state.served
+    CLIENT.set(chat_http.client_of(request))
     deadline = Deadline(served.solving.config.timeout)
     body = await chat_http.body_of(request, hold.add)
     as_response = request.url.path == _RESPONSES
