@@ -48,6 +48,7 @@ class MediaPlace(msgspec.Struct, frozen=True, omit_defaults=True):
         line: what the model reads before the picture.
         sha256: of the bytes of the picture's file.
         frame: number of a frame in the file of its clip, from 0; None: it was not asked for.
+        length: of its clip in seconds, up to the end of the last frame.
     """
 
     source: str
@@ -57,6 +58,7 @@ class MediaPlace(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float | None = None
     page: int | None = None
     frame: int | None = None
+    length: float | None = None
 
     @property
     def label(self) -> str:

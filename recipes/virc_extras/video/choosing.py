@@ -12,6 +12,9 @@ from virc_extras.video.sampling import from_clock, sampled_times, times_at_rate,
 _MAX_PAGE, _MAX_CHOSEN = 10**6, 1000
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)")
 
+_OF_SUBTITLES = re.compile(r"(?<![\d:.])(\d+(?::\d+){1,2}),(\d{3})(?![\d:.])")
+_UNCLEAR = re.compile(r"(?<![\d:.])\d+(?::\d+){1,2},\d+(?![\d:.])")
+
 
 def choice_of(
     page: Pages | None = None, at: Times | None = None, fps: float | None = None, frames: int | None = None
@@ -27,7 +30,7 @@ def choice_of(
         UsageError: one is written otherwise, or over a limit, or two of them choose frames.
     """
     pages = tuple(dict.fromkeys(number for each in _words(page) for number in _pages(each)))
-    times = tuple(map(_seconds, _words(at)))
+    times = tuple(map(_seconds, _words([*_times(at)])))
     if fps is not None and not 0 < fps <= _MAX_CHOSEN:
         raise UsageError(f"fps must be over 0 and at most {_MAX_CHOSEN}, not {fps!r}")
     if frames is not None and (not isinstance(frames, int) or not 1 <= frames <= _MAX_CHOSEN):
@@ -62,6 +65,16 @@ def choice_between(choice: MediaChoice, start: Any, end: Any) -> MediaChoice:
     times = sampled_times(length, choice.frames) if choice.frames else usual_times(length, length)
     times = times_at_rate(length, choice.fps) if choice.fps and not choice.frames else times
     return MediaChoice(at=tuple(round(min(start + each, end), 6) for each in times))
+
+
+def _times(given: Times | None) -> Iterator[str]:
+    """Times as they are written; of those of subtitles, such as 00:01:02,500, the comma is that of a decimal."""
+    for each in [given] if isinstance(given, str | int | float) else given or ():
+        text = _OF_SUBTITLES.sub(r"\1.\2", str(each))
+        if found := _UNCLEAR.search(text):
+            sentence = f"at is {found[0]!r}, which is one time with a decimal or two times"
+            raise UsageError(sentence, "«--at 1:02.5» or «--at 1:02,0:50»")
+        yield text
 
 
 def _words(given: Times | Pages | None) -> Iterator[str]:

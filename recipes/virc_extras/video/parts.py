@@ -133,7 +133,10 @@ class OpenedMedium(msgspec.Struct, eq=False):
         """Where a part is that is shown, as that number among those of this file."""
         line = f"{self.before}{self.kind.called(part, number, self.facts)}:"
         digest = hashlib.sha256(part.data).hexdigest()
-        return MediaPlace(Path(self.name).name, number, line[0].upper() + line[1:], digest, part.seconds, part.page)
+        return MediaPlace(
+            Path(self.name).name, number, line[0].upper() + line[1:], digest, part.seconds, part.page,
+            length=self.facts.length or None,
+        )  # fmt: skip
 
     def shows(self, place: MediaPlace) -> bool:
         """Whether a place is one of this file."""

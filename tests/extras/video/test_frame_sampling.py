@@ -1,8 +1,11 @@
 """The times at which a clip is looked at."""
 
+from typing import Any
+
 import pytest
 from support.tables import each_case
 
+from virc.core.errors import UsageError
 from virc_extras.video.choosing import choice_between, choice_of
 from virc_extras.video.sampling import clock, sampled_times, times_at_rate, usual_times
 
@@ -44,6 +47,29 @@ def test_a_time_that_is_said_names_the_same_frame() -> None:
     times = sampled_times(59 * 1001 / 30000, 60)
     assert all(said >= 1001 * number / 30000 for number, said in enumerate(times))
     assert all(said < 1001 * (number + 1) / 30000 for number, said in enumerate(times))
+
+
+@each_case(
+    ("written", "times"),
+    [
+        ("00:01:02,500", (62.5,)),  # as subtitles have it
+        ("1:02,250", (62.25,)),
+        ("1:02,1:05", (62, 65)),
+        ("12,500", (12, 500)),
+        ("0:01,1.5", (1, 1.5)),
+        (["1:02", "50"], (62, 50)),
+        ("1:02,50", None),
+        ("1:02:03,5,7:00", None),
+    ],
+)
+def test_a_comma_is_that_of_a_decimal_where_nothing_else_is_meant(
+    written: Any, times: tuple[float, ...] | None
+) -> None:
+    if times is not None:
+        assert choice_of(at=written).at == times
+        return
+    with pytest.raises(UsageError, match="which is one time with a decimal or two times"):
+        choice_of(at=written)
 
 
 @each_case(("seconds", "said"), [(7, "0:07"), (61.25, "1:01.25"), (1.5, "0:01.5"), (3723, "1:02:03")])

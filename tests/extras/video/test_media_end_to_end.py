@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def test_a_trace_has_source_place_and_digest_and_is_asked_on_from(folder: Path, 
     trace = json.loads(Path("t/trace.json").read_text())
     (image,) = trace["images"]
     assert image["place"].pop("sha256")
+    assert image["place"].pop("length") == pytest.approx(2.002)
+    assert re.search(r">\s*2\.002 s\s*<", Path("t/index.html").read_text()), "its time line ends with the clip"
     assert image["place"] == {"source": "phone", "index": 1, "line": "Frame 1 at 0:01:", "seconds": 1.0}
     assert trace["pictures"][0]["media"] == {"at": [1.0]}
     done = virc("solve", "--continue", "t", "and then?", "--endpoint", server.url)

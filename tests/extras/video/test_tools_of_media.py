@@ -95,10 +95,10 @@ def test_frames_are_counted_on_cropped_and_traced_with_their_lines() -> None:
     assert [number_of(Image.open(f"t/{images[at]['file']}")) for at in (4, 5, 6)] == [29, 29, 44]
     page = Path("t/index.html").read_text()
     assert "Image 6, frame 6 at 0:01.5, " in page
-    lines = re.findall(r'<rect x="(-?\d+)"[^>]*><title>(.*?)</title>', page)  # of 1000 for 1.97 s
+    lines = re.findall(r'<rect x="(-?\d+)"[^>]*><title>(.*?)</title>', page)  # of 1000 for 2.002 s
     assert lines[-4:] == [
-        ("505", "Image 4, frame 5 at 0:01"), ("758", "Image 6, frame 6 at 0:01.5"),
-        ("505", "Image 7, frame 5 at 0:01"), ("758", "Image 8, frame 6 at 0:01.5"),
+        ("497", "Image 4, frame 5 at 0:01"), ("746", "Image 6, frame 6 at 0:01.5"),
+        ("497", "Image 7, frame 5 at 0:01"), ("746", "Image 8, frame 6 at 0:01.5"),
     ]  # fmt: skip
     with serve([*turns, answer("97"), call("watch", start=0.5), answer("97")]) as server:
         words = ("--continue", "t", "and then?", "--endpoint", server.url, *TOOLS)

@@ -166,7 +166,7 @@ def test_decoding_ends_when_nobody_waits_or_it_takes_too_long(reason: str, monke
     assert DECODER.price(data, "it", lambda: None)
     assert DECODER.process
     DECODER.process.send_signal(signal.SIGSTOP)  # it decodes for as long as it must
-    monkeypatch.setattr(bounded, "_CHECK", 0.001)
+    monkeypatch.setattr(bounded, "CHECK", 0.001)
     monkeypatch.setattr(decoder, "SECONDS", 0.01 if reason == "late" else 60)
 
     def left() -> None:

@@ -28,7 +28,7 @@ class TimeLine(msgspec.Struct, frozen=True):
 
 
 def time_lines(trace: Trace) -> list[TimeLine]:
-    """Of each clip and document of a trace, in the order in which they were shown; the last time known is the end."""
+    """Of each clip and document of a trace, in the order in which they were shown; the end is that of the file."""
     turns = [("At first", next((each.images for each in trace.messages if each.role == "user"), ()))]
     turns += [
         (str(at), tuple(i for each in unit.results for i in each.images)) for at, unit in enumerate(trace.units, 1)
@@ -41,13 +41,13 @@ def time_lines(trace: Trace) -> list[TimeLine]:
 
 def _time_line(source: str, shown: Sequence[tuple[str, int, MediaPlace]]) -> TimeLine:
     pages = [int(count) for *_, place in shown for count in re.findall(r" of (\d+)", place.line) if place.page]
-    last = max([*pages, *(_at(place) for *_, place in shown)])
+    last = max([*pages, *(each for *_, place in shown for each in (_at(place), place.length or 0.0))])
     marks: dict[str, list[tuple[int, str]]] = {}
     for heading, index, place in shown:
         x = round(WIDTH * _at(place) / (last or 1))
         marks.setdefault(heading, []).append((x, f"Image {index}, {place.label}"))
     looks = [Look(heading, found) for heading, found in marks.items()]
-    return TimeLine(source, looks, ("page 1", f"page {last:g}") if pages else ("0 s", f"{last:g} s"))
+    return TimeLine(source, looks, ("page 1", f"page {last:g}") if pages else ("0 s", f"{last:.4g} s"))
 
 
 def _at(place: MediaPlace) -> float:
