@@ -61,7 +61,7 @@ def draw_scan(file: Path) -> None:
 def read(way: str, file: Path) -> None:
     """Read the frames in this process; prints seconds, MB, and which frames they were."""
     if way == "page":
-        from virc_extras.video.pages import Document
+        from virc_extras.video.decoding.pages import Document
 
         began = cpu_time()
         with file.open("rb") as opened:
@@ -125,7 +125,7 @@ def read_ffmpeg(file: Path) -> tuple[list[int], float]:
 def read_clip(file: Path) -> tuple[list[int], float]:
     from extras.video.drawn_clips import number_of
 
-    from virc_extras.video.frames import Clip
+    from virc_extras.video.decoding.frames import Clip
     from virc_extras.video.sampling import sampled_times
 
     began = cpu_time()

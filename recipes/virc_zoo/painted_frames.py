@@ -31,7 +31,7 @@ def painted_clip(clip: Path, to: Path, painter: Painter) -> None:
     require("av", f"painting the clip {clip}", "video")
     import av
 
-    from virc_extras.video.frames import Clip
+    from virc_extras.video.decoding.frames import Clip
     from virc_extras.video.kinds import HEAD
 
     if to.exists():

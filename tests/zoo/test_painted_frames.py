@@ -11,7 +11,7 @@ pytest.importorskip("av")
 from extras.video.drawn_clips import number_of, written
 from PIL import Image, ImageChops
 
-from virc_extras.video.frames import Clip
+from virc_extras.video.decoding.frames import Clip
 from virc_zoo import painted_frames
 from virc_zoo.video_com import _painting as painting
 

@@ -162,7 +162,7 @@ def _received(answers: IO[bytes], on_next: Callable[[str], None]) -> tuple[Facts
 
 def _clip(file: IO[bytes], task: _Task) -> Iterator[_Part]:
     from virc_extras.video import sampling
-    from virc_extras.video.frames import Clip
+    from virc_extras.video.decoding.frames import Clip
 
     head = file.read(HEAD)
     file.seek(0)
@@ -199,7 +199,7 @@ def _clip(file: IO[bytes], task: _Task) -> Iterator[_Part]:
 
 
 def _document(file: IO[bytes], task: _Task) -> Iterator[_Part]:
-    from virc_extras.video.pages import Document
+    from virc_extras.video.decoding.pages import Document
     from virc_extras.video.sampling import MOST
 
     document = Document(file, task.name)
@@ -272,11 +272,11 @@ def _import(kind: str) -> None:
         if kind == "clip":
             import av.logging
 
-            import virc_extras.video.frames
+            import virc_extras.video.decoding.frames
 
             av.logging.set_level(None)  # what FFmpeg says of a file is no message of ours
         else:
-            import virc_extras.video.pages  # noqa: F401
+            import virc_extras.video.decoding.pages  # noqa: F401
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from support.tables import each_case
 
 from virc.core.errors import DataError, SetupError
 from virc.reasoning.media import USUAL_MEDIA, MediaChoice
-from virc_extras.video import frames, limits, pages, worker
+from virc_extras.video import limits, worker
+from virc_extras.video.decoding import frames, pages
 from virc_extras.video.parts import MediaParts
 from virc_extras.video.reader import medium_of
 

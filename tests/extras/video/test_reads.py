@@ -12,7 +12,7 @@ from PIL.Image import Transpose
 from support.tables import each_case
 
 from virc.core.errors import DataError
-from virc_extras.video.frames import Clip
+from virc_extras.video.decoding.frames import Clip
 from virc_extras.video.reader import medium_of
 
 

@@ -18,7 +18,7 @@ from support.servers import serve
 from support.solving import answer
 from support.tables import each_case
 
-from virc_extras.video.frames import Clip
+from virc_extras.video.decoding.frames import Clip
 
 _HDR = "is an HDR clip, and is shown without its brightest shades"
 _UNTAGGED = "does not say how its colours are stored: they are shown as BT.709, as players do"

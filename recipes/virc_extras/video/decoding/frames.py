@@ -17,11 +17,11 @@ from av.stream import Disposition
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc_extras.video.joints import Part, joint_in, may_have_joint
+from virc_extras.video.decoding.joints import Part, joint_in, may_have_joint
+from virc_extras.video.decoding.shown import Appearance, decoder
 from virc_extras.video.kinds import HEAD, clip_format
 from virc_extras.video.limits import MAX_PIXELS, MAX_SECONDS
 from virc_extras.video.sampling import clock_up
-from virc_extras.video.shown import Appearance, decoder
 
 _BACK = (0, 1, 5, 30)  # seconds before a time from which it is decoded, the first that does; then from the start
 _MAX_ROUNDING = Fraction(1, 2000)  # of a second, or half a tick: files round times to their clock
