@@ -106,13 +106,13 @@ def files_from(fields: Mapping[str, Any], base: Path, to: Path | None = None) ->
     if not isinstance(files := fields.get(FILES), list):
         return {}
 
-    def placed(path: str) -> str:
-        whole = os.path.realpath(base / path)
-        return os.path.relpath(whole, os.path.realpath(to)) if to else whole
+    def placed(file: Any) -> Any:
+        if not isinstance(file, Mapping) or not isinstance(file.get("path"), str):
+            return file  # who opens it says what is wrong
+        whole = os.path.realpath(base / file["path"])
+        return {**file, "path": os.path.relpath(whole, os.path.realpath(to)) if to else whole}
 
-    is_file = [isinstance(each, Mapping) and isinstance(each.get("path"), str) for each in files]
-    pairs = zip(files, is_file, strict=True)
-    return {FILES: [{**each, "path": placed(each["path"])} if named else each for each, named in pairs]}
+    return {FILES: [placed(each) for each in files]}
 
 
 def give_media(images: Sequence[Any], fields: Mapping[str, Any], base: Path = Path()) -> None:

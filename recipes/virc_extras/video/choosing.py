@@ -1,7 +1,7 @@
 """Which pages and times a user means."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,6 @@ from virc_extras.video.sampling import from_clock, sampled_times, times_at_rate,
 
 _MAX_PAGE, _MAX_CHOSEN = 10**6, 1000
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)")
-
 _OF_SUBTITLES = re.compile(r"(?<![\d:.])(\d+(?::\d+){1,2}),(\d{3})(?![\d:.])")
 _UNCLEAR = re.compile(r"(?<![\d:.])\d+(?::\d+){1,2},\d+(?![\d:.])")
 
@@ -29,8 +28,8 @@ def choice_of(
     Raises:
         UsageError: one is written otherwise, or over a limit, or two of them choose frames.
     """
-    pages = tuple(dict.fromkeys(number for each in _words(page) for number in _pages(each)))
-    times = tuple(map(_seconds, _words([*_times(at)])))
+    pages = tuple(dict.fromkeys(number for each in _words(_texts(page)) for number in _pages(each)))
+    times = tuple(map(_seconds, _words(map(_with_points, _texts(at)))))
     if fps is not None and not 0 < fps <= _MAX_CHOSEN:
         raise UsageError(f"fps must be over 0 and at most {_MAX_CHOSEN}, not {fps!r}")
     if frames is not None and (not isinstance(frames, int) or not 1 <= frames <= _MAX_CHOSEN):
@@ -67,20 +66,22 @@ def choice_between(choice: MediaChoice, start: Any, end: Any) -> MediaChoice:
     return MediaChoice(at=tuple(round(min(start + each, end), 6) for each in times))
 
 
-def _times(given: Times | None) -> Iterator[str]:
+def _texts(given: Times | Pages | None) -> list[str]:
+    return [str(each) for each in ([given] if isinstance(given, str | int | float) else given or ())]
+
+
+def _with_points(times: str) -> str:
     """Times as they are written; of those of subtitles, such as 00:01:02,500, the comma is that of a decimal."""
-    for each in [given] if isinstance(given, str | int | float) else given or ():
-        text = _OF_SUBTITLES.sub(r"\1.\2", str(each))
-        if found := _UNCLEAR.search(text):
-            sentence = f"at is {found[0]!r}, which is one time with a decimal or two times"
-            raise UsageError(sentence, "«--at 1:02.5» or «--at 1:02,0:50»")
-        yield text
+    text = _OF_SUBTITLES.sub(r"\1.\2", times)
+    if found := _UNCLEAR.search(text):
+        sentence = f"at is {found[0]!r}, which is one time with a decimal or two times"
+        raise UsageError(sentence, "«--at 1:02.5» or «--at 1:02,0:50»")
+    return text
 
 
-def _words(given: Times | Pages | None) -> Iterator[str]:
-    if given is not None:
-        for each in [given] if isinstance(given, str | int | float) else given:
-            yield from map(str.strip, str(each).split(","))
+def _words(texts: Iterable[str]) -> Iterator[str]:
+    for each in texts:
+        yield from map(str.strip, each.split(","))
 
 
 def _pages(word: str) -> range:

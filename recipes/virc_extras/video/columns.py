@@ -24,7 +24,7 @@ _MAX_NAME = 1024
 def media_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a row with clips or documents, those of its turns as `videos`; none if it has their frames."""
     row = spread(row)
-    return {name: row[name] for name in _names(row)} if not row.get(PLACES) else {}
+    return {name: row[name] for name in columns_of_media(row)}
 
 
 def spread(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -56,7 +56,10 @@ def _marked(turn: Any, found: Mapping[str, list[Any]]) -> Any:
     return {**turn, key: "".join(_PARTS.get(each["type"]) or str(each.get("text")) for each in content)}
 
 
-def _names(row: Mapping[str, Any]) -> Iterator[str]:
+def columns_of_media(row: Mapping[str, Any]) -> Iterator[str]:
+    """The columns of a row, which is spread, with clips or documents; none where it has their frames already."""
+    if row.get(PLACES):
+        return
     has_pictures = any(row.get(name) for name in PICTURES)
     for name, value in row.items():
         if not may_name_media(name):

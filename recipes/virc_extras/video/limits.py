@@ -24,9 +24,9 @@ SETTING = "VIRC_READING_SECONDS"
 CPU_SECONDS = 60.0
 """The same by default, and for opening a file. On one core at 2.6 GHz a scan of A4 at 300 dots an inch takes up to 1 s,
 a map of A4 with a million lines 3 s, one of A0 with two million 20 s. A frame of 3840 x 2160 px takes 14 to 19 ms
-(H.264, HEVC, AV1 of 10 bits), and all since its key frame are decoded: 6 s of 10 s at 30 a second, 12 s at 60."""
+(H.264, HEVC, AV1 of 10 bits), and all since its key frame are decoded: by that, of 10 s 6 s at 30 a second."""
 ALL_PICTURES = 5
-"""All of one file may take so many times as long: 64 such frames of an hour take 200 s."""
+"""All of one file may take so many times as long: by that, 64 such frames of an hour take 200 s."""
 MAX_READERS = 8
 """Files of one client that are read at a time, where there are so many cores: each may take `MEMORY`."""
 

@@ -12,6 +12,7 @@ import msgspec
 from virc.core.errors import DataError, errors_as
 from virc.core.timeouts import check_stop
 from virc.reasoning.media import MediaChoice, MediaPlace
+from virc.solving.image_source import Loss
 from virc_extras.video.worker import READER, Facts, Picture, Wish
 
 _BEGINNING = 2**16
@@ -20,16 +21,16 @@ _BEGINNING = 2**16
 class MediaParts(msgspec.Struct, frozen=True):
     """The parts of a file that are shown; `summary` says in words what they are of what.
 
-    `left_out` is what is not shown although nobody chose parts: sentences, each with a hint or None.
+    `left_out` is what is not shown although nobody chose parts.
     """
 
     parts: Sequence[Picture]
     summary: str
     facts: Facts
-    left_out: Sequence[tuple[str, str | None]] = ()
+    left_out: Sequence[Loss] = ()
 
-    def warnings(self, name: str) -> Iterator[tuple[str, str | None]]:
-        """What is to be said of the file of that name, each sentence with a hint or None."""
+    def warnings(self, name: str) -> Iterator[Loss]:
+        """What is to be said of the file of that name."""
         yield from ((f"{name} {note}", None) for note in self.facts.notes)
         yield from self.left_out
 

@@ -32,7 +32,7 @@ from virc.reasoning.media import FILES, PLACES, USUAL_MEDIA, MediaChoice, MediaP
 from virc.solving.image_source import Source, Unfolded
 from virc.systems import registry as systems
 from virc_extras.video.choosing import choice_between, choice_in_row, choice_of
-from virc_extras.video.columns import OF_CLIP, PATH, PICTURES, TALKS, may_name_media, media_of, spread
+from virc_extras.video.columns import OF_CLIP, PATH, PICTURES, TALKS, columns_of_media, may_name_media, media_of, spread
 from virc_extras.video.parts import Medium, StoredMedium
 from virc_extras.video.reader import check_choice, medium_in, unfolded
 
@@ -194,13 +194,13 @@ class _Rewriting:
                     raise DataError(sentence, error.hint) from None
                 self.faults[number] = sentence
                 kept = {} if isinstance(row, DataError) else spread(row)
-                named = {name: plain(str(value), 80) for name, value in media_of(kept).items()}
+                named = {name: plain(str(kept[name]), 80) for name in columns_of_media(kept)}
                 left = {key: value for key, value in kept.items() if key not in named}
                 yield {**plain_fields(left), "images": [*named.values()]}
 
     def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         row = spread(row)
-        columns = [*media_of(row)]
+        columns = [*columns_of_media(row)]
         pictures = next((name for name in (*PICTURES, PATH) if name not in columns and row.get(name)), None)
         clips = [each for name in columns for each in _listed(row[name])]
         shown = [_Medium("<video>", self._files(each), self._choice_of(row, each)) for each in clips]

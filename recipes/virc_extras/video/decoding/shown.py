@@ -52,15 +52,16 @@ class Appearance:
     def notes(self) -> tuple[str, ...]:
         return tuple(self._notes)
 
+    def _note(self, sentence: str) -> None:
+        self._notes[sentence] = None
+
     def picture(self, frame: Any) -> Image.Image:
         """A frame that is not interlaced as RGB in square pixels, not turned."""
         return in_square_pixels(self._in_srgb(frame), self.shape)
 
     def whole(self, frame: Any, before: Any, after: Any) -> Any:
         """An interlaced frame with all lines at one time; the frames around it, or None, tell what stands still."""
-        self._notes["is interlaced, and its frames are shown with lines made up in place of those of another time"] = (
-            None
-        )
+        self._note("is interlaced, and its frames are shown with lines made up in place of those of another time")
         before = before if before is not None and before.pts < frame.pts else None
         around = [each for each in (before, frame, after) if each is not None]
         _keep, source, sink = _graph(frame, ("bwdif", "send_frame"))
@@ -76,7 +77,7 @@ class Appearance:
             for name in ("color_trc", "color_primaries")
         )
         if transfer in _HDR:
-            self._notes["is an HDR clip, and is shown without its brightest shades"] = None
+            self._note("is an HDR clip, and is shown without its brightest shades")
         profile = profile_of(_BT2020 if transfer in _HDR and primaries in (0, _UNTAGGED) else primaries)
         image = self._as_rgb(frame, _HDR.get(transfer))
         return in_srgb(image, profile) if profile else image
@@ -89,7 +90,7 @@ class Appearance:
         has_alpha = any(each.is_alpha for each in frame.format.components)
         guessed = 1 if frame.height >= _HD else 5
         if matrix == _UNTAGGED and guessed == 1 and len(frame.format.components) >= 3 and not frame.format.is_rgb:
-            self._notes["does not say how its colours are stored: they are shown as BT.709, as players do"] = None
+            self._note("does not say how its colours are stored: they are shown as BT.709, as players do")
         rgb = frame.reformat(
             format="rgba" if has_alpha else "rgb24",
             src_colorspace=_MATRICES.get(matrix, guessed), src_color_range=_range(frame),
@@ -104,7 +105,7 @@ class Appearance:
             return image.convert("RGB")
         shown, rendering = as_rgb(image, Rendering(), Stated())
         place = f"on {rendering.background}" if rendering.background else "as if nothing were transparent"
-        self._notes[f"is transparent, and is shown {place}"] = None
+        self._note(f"is transparent, and is shown {place}")
         return shown
 
     def _filtered(self, frame: Any, matrix: int, transfer: str | None) -> Image.Image:
