@@ -52,6 +52,7 @@ _MAX_FETCHED = 64 * 2**20
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
 _MAX_FRAMES = 1000
+_QUICKLY_COUNTED = 4 * 2**20  # bytes of a client's file whose frames are counted: half a second a MiB of small ones
 _HEAD = 1024  # bytes of a file that tell what it is
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
 _MP_ENTRIES = 0xB002  # of an MPO (CIPA DC-007)
@@ -280,6 +281,13 @@ class Unfolded(msgspec.Struct, frozen=True):
 
 def said_of(parts: Iterable[Unfolded]) -> list[str]:
     return [sentence for part in parts for sentence, _ in part.said]
+
+
+def warnings_of(parts: Sequence[Unfolded], pictures: Sequence[OpenedImage | Shown]) -> list[str]:
+    """What is not shown of a client's pictures, clips and documents, in sentences."""
+    both = zip(parts, pictures, strict=True)
+    seen = [looked_at(part.file, part.given, each, max_counted=_QUICKLY_COUNTED) for part, each in both]
+    return said_of(parts) + losses(seen, [each.given for each in parts])
 
 
 def report_losses(

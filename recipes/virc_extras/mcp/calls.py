@@ -36,7 +36,7 @@ from virc.scoring.answers import score
 from virc.scoring.score import Key, Verdict
 from virc.scoring.symbolic import Symbolic, formula
 from virc.serving.agent.request_queue import LeftError
-from virc.solving.image_source import File, Picture, Unfolded, looked_at, losses, said_of, unfolded
+from virc.solving.image_source import Unfolded, unfolded, warnings_of
 from virc.solving.outcome import chosen
 from virc.solving.traces.page import in_words
 from virc.tools import registry as tools
@@ -49,7 +49,6 @@ from virc_extras.mcp.result_store import ResultStore
 
 _JSON_OVERHEAD = 100  # characters of JSON around a part
 _MIN_PICTURE = 2000  # characters in base64 to which a picture may be shrunk
-_MAX_COUNTED = 4 * 2**20  # bytes of a client's file whose frames are counted: half a second for each MiB of small ones
 TRACE = "trace"
 """The beginning of the names of kept traces."""
 _UNITS: Mapping[str, Coordinates] = {
@@ -128,7 +127,7 @@ class ToolCalls:
             data, name = part.file
             with opened_all([(data, name)], of_client(check_listener), partial(_bytes_made, request)) as pictures:
                 file, fields = make(request, pictures[0], data, session)
-                warnings = said_of([part]) + _warnings([(data, name)], [source], pictures)
+                warnings = warnings_of([part], pictures)
                 return _reply([file, *warnings], msgspec.structs.replace(fields, warnings=warnings))
 
         try:
@@ -194,8 +193,7 @@ class ToolCalls:
             raise solved.error
         sample = chosen(solved)
         ids = [self._store.keep(session, IMAGE, data, len(data)) for data, _ in files]
-        warnings = await asyncio.to_thread(_warnings, files, [part.given for part in parts_asked], pictures)
-        warnings = said_of(parts_asked) + warnings
+        warnings = await asyncio.to_thread(warnings_of, parts_asked, pictures)
         sizes = [each.original or each.size for each in pictures]
         looks, parts = await asyncio.to_thread(self._looks, sample.trace, sample.images, sizes, ids, session, request)
         steps = _Steps(sample.trace, request.question, [shown.file for shown in sample.images])
@@ -279,12 +277,6 @@ class ToolCalls:
             shown.append(messages.ModelTurn(thought=unit.think, calls=calls, answer=unit.answer))
         failure = steps.trace.failure.message if steps.trace.failure else None
         return _reply(parts, messages.Traced(question=steps.question, steps=shown, failure=failure))
-
-
-def _warnings(files: Sequence[File], sources: Sequence[Picture], pictures: Sequence[OpenedImage | Shown]) -> list[str]:
-    """What of the pictures' files is not shown, in the sentences of `virc solve`."""
-    seen = [looked_at(*each, max_counted=_MAX_COUNTED) for each in zip(files, sources, pictures, strict=True)]
-    return losses(seen, sources)
 
 
 def _bytes_made(request: Any, size: tuple[int, int]) -> int:

@@ -161,10 +161,8 @@ def test_a_clock_that_wraps_goes_on() -> None:
     assert wrong_reads(written("mpegts", start=2**33 / 90000 - 1), 8) == []
 
 
-@each_case(("default", "sizes", "shown"), [(1, (160, 160), 1), (0, (320, 160), 0), (None, (160, 320), 1)])
-def test_of_several_tracks_the_best_is_shown_and_the_others_named(
-    default: int | None, sizes: tuple[int, int], shown: int
-) -> None:
+def tracks(default: int | None, sizes: tuple[int, ...], most: int) -> bytes:
+    """A clip of several video tracks, of which one may be the default, and number `most` has most frames."""
     file, flag = io.BytesIO(), Disposition.default.value
     with av.open(file, "w", format="matroska", container_options={"default_mode": "passthrough"}) as output:
         streams: list[Any] = [output.add_stream("libx264", rate=30) for _ in sizes]
@@ -172,12 +170,19 @@ def test_of_several_tracks_the_best_is_shown_and_the_others_named(
             stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
             stream.disposition = flag * (number == default)
         for number, (stream, width) in enumerate(zip(streams, sizes, strict=True)):
-            for at in range(30 if number == shown else 1):
+            for at in range(30 if number == most else 1):
                 frame = av.VideoFrame.from_image(painted(100 + number, (width, 48)))
                 frame.pts = at
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
-    clip = opened(Drawn(file.getvalue(), {}))
+    return file.getvalue()
+
+
+@each_case(("default", "sizes", "shown"), [(1, (160, 160), 1), (0, (320, 160), 0), (None, (160, 320), 1)])
+def test_of_several_tracks_the_best_is_shown_and_the_others_named(
+    default: int | None, sizes: tuple[int, int], shown: int
+) -> None:
+    clip = opened(Drawn(tracks(default, sizes, shown), {}))
     assert number_of(clip.frame_at(0)[1]) == 100 + shown
     sentence = f"has 2 video tracks, and number {shown + 1} ({sizes[shown]} x 48 px) is shown, not {2 - shown} ("
     assert [note.startswith(sentence) for note in clip.notes] == [True]

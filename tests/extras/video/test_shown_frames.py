@@ -116,19 +116,8 @@ def test_pixels_that_are_not_square_are_shown_in_the_shape_of_the_screen(suffix:
         assert shown(with_matrix(data, TURNED[90]))[0].size == (576, 1001)
 
 
-@each_case(
-    ("suffix", "codec", "pixels", "metadata"),
-    [
-        ("mov", "png", "rgba", {}),
-        ("mov", "qtrle", "argb", {}),
-        ("mov", "prores_ks", "yuva444p10le", {}),
-        ("webm", "libvpx", "yuva420p", {"alpha_mode": "1"}),
-        ("webm", "libvpx-vp9", "yuva420p", {"alpha_mode": "1"}),
-    ],
-)
-def test_transparent_parts_are_shown_on_white_as_of_pictures(
-    suffix: str, codec: str, pixels: str, metadata: dict[str, str]
-) -> None:
+def transparent(suffix: str, codec: str, pixels: str, metadata: dict[str, str]) -> bytes:
+    """A clip of a red corner on a transparent ground."""
     file = io.BytesIO()
     picture = Image.new("RGBA", (64, 48), (0, 0, 0, 0))
     picture.paste((255, 0, 0, 255), (0, 0, 32, 24))
@@ -142,8 +131,25 @@ def test_transparent_parts_are_shown_on_white_as_of_pictures(
         for frame.pts in range(3):
             output.mux(stream.encode(frame.reformat(format=pixels)))
         output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@each_case(
+    ("suffix", "codec", "pixels", "metadata"),
+    [
+        ("mov", "png", "rgba", {}),
+        ("mov", "qtrle", "argb", {}),
+        ("mov", "prores_ks", "yuva444p10le", {}),
+        ("webm", "libvpx", "yuva420p", {"alpha_mode": "1"}),
+        ("webm", "libvpx-vp9", "yuva420p", {"alpha_mode": "1"}),
+    ],
+)
+def test_transparent_parts_are_shown_on_white_as_of_pictures(
+    suffix: str, codec: str, pixels: str, metadata: dict[str, str]
+) -> None:
+    data = transparent(suffix, codec, pixels, metadata)
     for at in (0, 0.2, 0.1):  # a seek forgets the alpha of before
-        seen, notes, _ = shown(file.getvalue(), at)
+        seen, notes, _ = shown(data, at)
         empty, red = seen.crop((36, 28, 64, 48)), seen.crop((4, 4, 24, 16))
         assert min(low for low, _ in empty.getextrema()) > 245  # type: ignore[misc]
         assert [*map(round, ImageStat.Stat(red).mean)] == pytest.approx([254, 0, 0], abs=6)

@@ -36,6 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
         call: the call that the request forces; there is no content then.
         finish: `length` if a limit of tokens cut it, or the context was full.
         prompt_tokens, completion_tokens: of all its turns.
+        warnings: what is not shown of the pictures, in sentences.
     """
 
     content: str
@@ -44,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
     call: ClientCall | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    warnings: Sequence[str] = ()
 
 
 def answer_of(attempt: Attempt) -> Answer:

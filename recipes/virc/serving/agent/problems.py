@@ -14,7 +14,7 @@ from virc.core.errors import DataError, NoAnswerError, at_place, errors_as
 from virc.core.http.fetch import Rules
 from virc.core.limits.image_memory import of_client
 from virc.core.timeouts import Deadline
-from virc.reasoning.images import Shown
+from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.opening import pictures as opening
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit
@@ -25,7 +25,7 @@ from virc.serving.agent.other_solver import AgentSolver
 from virc.serving.agent.request import AgentProblem
 from virc.serving.agent.request_queue import Job, Ping, Reservation
 from virc.solving.asking import Asking
-from virc.solving.image_source import data_url_bytes, unfolded
+from virc.solving.image_source import Unfolded, data_url_bytes, unfolded, warnings_of
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen
 from virc.solving.strategies import registry as strategies
@@ -69,6 +69,7 @@ class SolvingJob(Job[Report]):
         super().__init__(deadline)
         self._solving, self._problem = solving, problem
         self.longer = _LONGER if solving.solver else 0.0
+        self._warnings: list[str] = []
         self.pictures: list[str | bytes] = [*pictures]
         pictures.clear()
 
@@ -98,6 +99,9 @@ class SolvingJob(Job[Report]):
                     for look in wire.looked(event, len(thoughts) - 1):
                         send(look)
 
+        def answered(answer: Answer) -> None:
+            send(msgspec.structs.replace(finisher.finished(answer, thoughts), warnings=self._warnings))
+
         solving, problem = self._solving, self._problem
         longest = solving.config.longest(solving.protocol.sampling)
         config = msgspec.structs.replace(
@@ -110,10 +114,12 @@ class SolvingJob(Job[Report]):
         if solving.solver and not problem.messages:
             files = [self._file(number) for number in range(len(self.pictures))]
             with opening.opened_all(files, of_client(self.check), whole=True) as pictures:
+                for file, picture in zip(files, pictures, strict=True):
+                    self._warn(Unfolded(file, file[1]), picture)
                 files.clear()  # the data is not needed any more
                 self._have_read(release)
                 for answer in solving.solver.answers(problem, pictures, self.deadline, self.check, on_event):
-                    send(finisher.finished(answer, thoughts))
+                    answered(answer)
             return
         shown = [*self._shown([f"image {number}" for number in range(len(self.pictures))])]
         self._have_read(release)
@@ -122,16 +128,16 @@ class SolvingJob(Job[Report]):
                 config = msgspec.structs.replace(config, max_tokens=min(problem.max_tokens, config.longest()))
             model = (solving.backend, solving.protocol)
             for answer in text_answers(problem.messages, config, *model, self.deadline, on_event):
-                send(finisher.finished(answer, thoughts))
+                answered(answer)
             return
         if problem.strategy:
-            send(finisher.finished(_by_strategy(problem, solving, config, shown, self.deadline, on_event), thoughts))
+            answered(_by_strategy(problem, solving, config, shown, self.deadline, on_event))
             return
         asked = (config, solving.backend, solving.protocol, shown, problem.question)
         for attempt in attempts(*asked, on_event=on_event, deadline=self.deadline):
             if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
                 raise attempt.broken
-            send(finisher.finished(answer_of(attempt), thoughts))
+            answered(answer_of(attempt))
 
     def _file(self, number: int) -> tuple[bytes, str]:
         """The file of a picture and its name; the text that it came as is dropped."""
@@ -153,7 +159,11 @@ class SolvingJob(Job[Report]):
             with errors_as(DataError, part.file[1], caught=ValueError):
                 image = opening.shown(*part.file, protocol, grid, of_client(self.check))
             image.place, image.medium = part.place, part.medium
+            self._warn(part, image)
             yield image
+
+    def _warn(self, part: Unfolded, picture: OpenedImage | Shown) -> None:
+        self._warnings += warnings_of([part], [picture])
 
 
 def _by_strategy(

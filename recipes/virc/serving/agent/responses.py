@@ -240,7 +240,7 @@ class Response:
             self._encode_event(f"response.{kind}.delta", **at, delta=text, **logprobs),
             self._encode_event(f"response.{kind}.done", **at, **{text_field: text}, **logprobs),
             self._encode_event("response.content_part.done", **at, part=part),
-            self._item_done({**item, "status": "completed", "content": [part], wire.TOOL_CALLS: self._calls}),
+            self._item_done({**item, "status": "completed", "content": [part], **self._own_fields(answer)}),
         ])  # fmt: skip
 
     def _call_events(self, answer: Answer) -> str:
@@ -255,8 +255,11 @@ class Response:
             self._item_added({**item, "arguments": "", "status": "in_progress"}),
             self._encode_event("response.function_call_arguments.delta", **at, delta=answer.call.arguments),
             self._encode_event("response.function_call_arguments.done", **at, **arguments),
-            self._item_done({**item, wire.TOOL_CALLS: self._calls}),
+            self._item_done({**item, **self._own_fields(answer)}),
         ])  # fmt: skip
+
+    def _own_fields(self, answer: Answer) -> dict[str, Any]:
+        return {wire.TOOL_CALLS: self._calls, **wire.warned(answer)}
 
     def _item_added(self, item: Mapping[str, Any]) -> str:
         return self._encode_event("response.output_item.added", output_index=len(self._items), item=item)

@@ -61,6 +61,7 @@ export class Turn {
     const delta = event.choices?.[0]?.delta ?? {};
     if (delta.reasoning_content) this.think(delta.reasoning_content);
     for (const look of delta.virc_tool_calls ?? []) this.look(look);
+    for (const warning of delta.virc_warnings ?? []) this.element.append(words("warning", warning));
     if (delta.refusal) this.fail("No answer", sentence(delta.refusal), delta.content);
     else if (delta.content) this.say(delta.content);
   }

@@ -22,6 +22,8 @@ PING = ": ping\n\n"
 """A comment among the events: a client that is gone is noticed when it is sent."""
 TOOL_CALLS = "virc_tool_calls"
 """The field of a message for the tool calls of this server: the API types `tool_calls` and `annotations` as its own."""
+_WARNINGS = "virc_warnings"
+"""The field for what is not shown of the pictures."""
 PARAGRAPH = "\n\n"  # between thoughts
 
 
@@ -69,6 +71,7 @@ def choice(index: int, answer: Answer, thoughts: Sequence[str], calls: Sequence[
     message = {
         "role": "assistant",
         **_ending(answer),
+        **warned(answer),
         "reasoning_content": PARAGRAPH.join(thoughts),
         TOOL_CALLS: [tool_call(index, call) for index, call in enumerate(calls)],
     }
@@ -86,6 +89,11 @@ def _ending(answer: Answer) -> dict[str, Any]:
         call = {"index": 0, "id": f"call_{uuid.uuid4().hex}", "type": "function", "function": function}
         return {"content": None, "tool_calls": [call]}
     return {"content": answer.content} | ({} if answer.refusal is None else {"refusal": answer.refusal})
+
+
+def warned(answer: Answer) -> dict[str, Any]:
+    """The field of a message for what is not shown, if there is any."""
+    return {_WARNINGS: answer.warnings} if answer.warnings else {}
 
 
 def usage(answers: Sequence[Answer]) -> dict[str, int]:
@@ -114,7 +122,7 @@ class Events:
                 # LiteLLM drops a chunk that has neither content nor thoughts, with all else in it
                 return self._chunk({"reasoning_content": "", TOOL_CALLS: [tool_call(self._calls - 1, thing)]})
             case Answer():
-                pieces = self._chunk(_ending(thing)) + self._chunk({}, thing.finish)
+                pieces = self._chunk(_ending(thing) | warned(thing)) + self._chunk({}, thing.finish)
                 self._answers.append(thing)
                 return pieces
 
