@@ -1,32 +1,45 @@
 """uvicorn for our apps: it ends with its last answer. Clients that are slow are left to a proxy in front of it."""
 
+import asyncio
 import os
 import socket
 import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from virc.core.events import Reporter
+from virc.serving.connections import MAX_CONNECTIONS, NEXT_HEAD, Connections
 
 if TYPE_CHECKING:
     from virc.serving.agent.request_queue import RequestQueue
 
 GRACE = 30.0
 """Seconds that answers may still take when the server is to end."""
-MAX_CONNECTIONS = 2048
-"""Connections at a time; uvicorn answers one more with status 503."""
 _FLUSH = 5  # seconds that connections get to close
 _LAST_STEP = 5.0  # seconds that a step of a model may still take at the end
-_FIRST_PROBE = 0.05  # seconds between the first two interim responses to a client that may have left
-_KEEP_ALIVE = 60  # seconds; clients reuse a connection for longer than uvicorn's own 5
 
 
-class Server(uvicorn.Server):
+class BareServer(uvicorn.Server):
+    """Serves an ASGI app, whose connections are bounded; `level` is of uvicorn's log, `changes` are of its settings."""
+
+    def __init__(self, app: Any, report: Reporter, level: str = "critical", **changes: Any) -> None:
+        self._connections = Connections(report)
+        made: Any = self._connections.connection
+        super().__init__(uvicorn.Config(
+            app, http=made, loop="asyncio", ws="none", access_log=False, log_level=level, server_header=False,
+            proxy_headers=False, timeout_keep_alive=NEXT_HEAD, backlog=MAX_CONNECTIONS,
+            **{"lifespan": "off", "timeout_graceful_shutdown": _FLUSH, **changes},
+        ))  # fmt: skip
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._connections.on_fault)
+        await super().startup(sockets)
+
+
+class Server(BareServer):
     """Serves an app until a signal: then its queue closes, and it ends with the last delivery, or after `GRACE`.
 
     A second signal ends it at once.
@@ -38,7 +51,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, report: Reporter) -> None:
         # what goes wrong with a request is sent to its client
-        super().__init__(config(app, "error" if os.environ.get("VIRC_DEBUG") else "critical"))
+        super().__init__(app, report, "error" if os.environ.get("VIRC_DEBUG") else "critical")
         self._queue: RequestQueue = app.state.queue
         self._report = report
         self._end: float | None = None
@@ -81,34 +94,3 @@ def run(server: uvicorn.Server, listening: socket.socket) -> None:
     """
     with server.capture_signals():
         server.run([listening])
-
-
-class HalfClosing(H11Protocol):
-    """Answers clients that close their sending side behind the request, as `nc -N` does.
-
-    A client that has left looks the same until something is sent to it: an interim response, which clients skip
-    (RFC 9110, 15.2), makes its system report that nobody reads. What has begun to be answered ends as before.
-    """
-
-    def eof_received(self) -> bool | None:  # type: ignore[override]
-        if self.cycle is None or self.cycle.more_body or self.cycle.response_started:
-            return None
-        self.cycle.keep_alive = False
-        self._probe(_FIRST_PROBE)
-        return True
-
-    def _probe(self, seconds: float) -> None:
-        may_be_sent = self.scope["http_version"] != "1.0" and not self.cycle.response_started
-        if may_be_sent and not self.transport.is_closing():
-            interim = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-            self.transport.write(self.conn.send(interim) or b"")
-            self.loop.call_later(seconds, self._probe, 2 * seconds)
-
-
-def config(app: Any, level: str = "critical", **changes: Any) -> uvicorn.Config:
-    """Settings of uvicorn; `level` is of its log."""
-    return uvicorn.Config(
-        app, http=HalfClosing, ws="none", access_log=False, log_level=level, server_header=False, proxy_headers=False,
-        limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=_KEEP_ALIVE,
-        **{"lifespan": "off", "timeout_graceful_shutdown": _FLUSH, **changes},
-    )  # fmt: skip

@@ -173,7 +173,7 @@ def _vllm(plan: VllmPlan, report: Reporter, resources: ExitStack) -> Server:
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
     _check_installed(f"«--engine {plan.source}»", "local" if plan.source == "transformers" else "llamacpp")
-    from virc.serving import http_server, in_process
+    from virc.serving import connections, http_server, in_process
 
     config, name = plan.config, plan.name
     assert name
@@ -182,7 +182,7 @@ def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Serv
     facts = msgspec.json.decode(plan.published)
     app = in_process.app(in_process.Served(backend, name, facts, config.limit_images, config.api_key))
     server = http_server.Server(app, report)
-    listening.listen(http_server.MAX_CONNECTIONS)
+    listening.listen(connections.MAX_CONNECTIONS)
     return Server(address.url(config), name, partial(server.answer, listening), server.stop, resources.pop_all())
 
 
@@ -196,7 +196,7 @@ def _check_installed(option: str, *extras: str) -> None:
 
 def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
     _check_installed("«--agent»")
-    from virc.serving import http_server
+    from virc.serving import connections, http_server
     from virc.serving.agent import server
     from virc.serving.agent.other_solver import AgentSolver
     from virc.serving.agent.problems import Solving
@@ -222,7 +222,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     running = http_server.Server(app, report)
     if not is_loopback(config.host) and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "«--api-key env:NAME»")
-    listening.listen(http_server.MAX_CONNECTIONS)
+    listening.listen(connections.MAX_CONNECTIONS)
 
     log = plan.vllm.log if plan.vllm else None
     has_failed = threading.Event()

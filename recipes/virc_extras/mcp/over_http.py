@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import uvicorn
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
+from virc.core.events import Reporter
 from virc.core.text import counted, plain
 from virc.core.web import site
 from virc.serving import chat_http, http_server
@@ -180,14 +180,14 @@ def app(served: server.Served, host: str, key: str | None, ended: Callable[[str]
     return _Guard(made, key, ended)
 
 
-def run(made: "ASGIApp", listening: socket.socket) -> None:
-    config = http_server.config(made, lifespan="on")
+def run(made: "ASGIApp", listening: socket.socket, report: Reporter) -> None:
+    server = http_server.BareServer(made, report, lifespan="on")
     log, sdk = _Log(), logging.getLogger("mcp")
     sdk.addHandler(log)
     sdk.propagate = False
     try:
         with suppress(KeyboardInterrupt):
-            http_server.run(uvicorn.Server(config), listening)
+            http_server.run(server, listening)
     finally:
         sdk.removeHandler(log)
         log.close()

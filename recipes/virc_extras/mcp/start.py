@@ -70,7 +70,7 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
     if address is None:
         _until_a_signal(server.over_stdio(served))
     else:
-        _over_http(request, served, store, address, on_url)
+        _over_http(request, served, store, address, report, on_url)
 
 
 def _until_a_signal(serving: Coroutine[Any, Any, None]) -> None:
@@ -167,9 +167,14 @@ def _tool_calls(
 
 
 def _over_http(
-    request: McpRequest, served: "Served", store: "ResultStore", address: tuple[str, int], on_url: Callable[[str], None]
+    request: McpRequest,
+    served: "Served",
+    store: "ResultStore",
+    address: tuple[str, int],
+    report: Reporter,
+    on_url: Callable[[str], None],
 ) -> None:
-    from virc.serving import http_server
+    from virc.serving import connections
     from virc.serving.address import bound_socket
     from virc.stages.serve import Config
     from virc_extras.mcp import over_http
@@ -183,6 +188,6 @@ def _over_http(
         raise ConfigError(error.message, f"«--http {bare}:{port % 65_535 + 1}»" if in_use else _HINT) from error
     with bound as listening:
         app = over_http.app(served, host, request.api_key, store.drop)
-        listening.listen(http_server.MAX_CONNECTIONS)
+        listening.listen(connections.MAX_CONNECTIONS)
         on_url(f"http://{bare}:{port}{over_http.PATH}")
-        over_http.run(app, listening)
+        over_http.run(app, listening, report)

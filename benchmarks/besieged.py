@@ -1,0 +1,132 @@
+"""Honest clients of an agent endpoint, alone and while others hold connections and readers: `besieged.py [ROUNDS]`.
+
+PYTHONPATH=tests python benchmarks/besieged.py [ROUNDS]
+
+Others are 2,000 silent connections, and one client whose PDFs take longer to read than the bound, which is lowered
+(`VIRC_READING_SECONDS`) so that ordinary pages reach it. Honest are 30 clients with a picture and ten with a page of a
+PDF, each with an address of its own. The model is a script: what is measured is the endpoint.
+"""
+
+import base64
+import io
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from statistics import median, quantiles
+from typing import NamedTuple
+
+from crowd import ask, body, resident
+from PIL import Image
+from support.loopback import free_port
+from support.real_server import VIRC
+from support.servers import serve
+from support.solving import answer
+
+SILENT, PICTURES, PAGES, ASKED = 2000, 30, 10, 5
+BOUND = 0.5  # s of CPU time a page, and five times that a file
+HOSTILE = "127.0.0.9"
+
+
+class Round(NamedTuple):
+    """Seconds of 95 of 100 requests with a picture and with a page, MiB of memory, and kB of log."""
+
+    pictures: float
+    pages: float
+    memory: float
+    log: float
+
+
+def pages(count: int) -> bytes:
+    """A question about a scan of so many pages of noise."""
+    file, page = io.BytesIO(), Image.effect_noise((1240, 1754), 60)
+    page.save(file, "PDF", save_all=True, append_images=[page] * (count - 1), resolution=150)
+    data = base64.b64encode(file.getvalue()).decode()
+    content = [{"type": "file", "file": {"file_data": data}}, {"type": "text", "text": "What does it show?"}]
+    return json.dumps({"model": "virc-scripted", "messages": [{"role": "user", "content": content}]}).encode()
+
+
+@contextmanager
+def served(log: Path) -> Iterator[tuple[int, int]]:
+    """The port and the process of an endpoint before a script."""
+    port = free_port()
+    with serve(lambda _: answer("1"), usage=False) as behind, log.open("wb") as err:
+        command = [*VIRC, "serve", "--agent", "--endpoint", behind.url, "--port", str(port), "--concurrency", "8"]
+        env = {**os.environ, "VIRC_READING_SECONDS": str(BOUND)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, env=env) as process:
+            assert process.stdout
+            process.stdout.readline()
+            try:
+                yield port, process.pid
+            finally:
+                process.kill()
+
+
+@contextmanager
+def besieging(port: int) -> Iterator[None]:
+    """What one client and the silent ones do, as long as the block runs."""
+    ended, content = threading.Event(), pages(32)
+
+    def attack() -> None:
+        while not ended.is_set():
+            with suppress(AssertionError, OSError):  # status 422: it took too long
+                ask(port, content, HOSTILE)
+
+    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+        for _ in range(SILENT):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+        running = [pool.submit(attack) for _ in range(8)]
+        try:
+            yield
+        finally:
+            ended.set()
+            for each in running:
+                each.result()
+
+
+def run(is_besieged: bool) -> Round:
+    """One server, whose honest clients ask all at once, each several times."""
+    picture, page = body(1).replace(b'"tiny"', b'"virc-scripted"'), pages(1)
+    with ExitStack() as stack:
+        log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "log")
+        port, pid = stack.enter_context(served(log))
+        if is_besieged:
+            stack.enter_context(besieging(port))
+
+        def asked(number: int) -> list[float]:
+            content = picture if number < PICTURES else page
+            return [ask(port, content, f"127.0.1.{number + 1}") for _ in range(ASKED)]
+
+        with ThreadPoolExecutor(PICTURES + PAGES) as pool:
+            found = [*pool.map(asked, range(PICTURES + PAGES))]
+        memory, size = resident(pid), log.stat().st_size / 1000
+    pictures, of_pages = ([*chain(*part)] for part in (found[:PICTURES], found[PICTURES:]))
+    return Round(quantiles(pictures, n=20)[-1], quantiles(of_pages, n=20)[-1], memory, size)
+
+
+def main(rounds: str = "3") -> None:
+    """Print the medians alone and besieged."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    found = []
+    for name, is_besieged in (("alone", False), ("besieged", True)):
+        each = Round(*map(median, zip(*(run(is_besieged) for _ in range(int(rounds))), strict=True)))
+        times = f"95 of 100 pictures within {each.pictures:.2f} s, pages within {each.pages:.2f} s"
+        print(f"{name}: {times}, {each.memory:.0f} MiB, {each.log:.1f} kB of log", flush=True)
+        found.append(each)
+    longer = [crowded / alone for alone, crowded in zip(*found, strict=True)]
+    print(
+        f"ratios: pictures {longer[0]:.1f}, pages {longer[1]:.1f}; the bound is {BOUND} s a page, {5 * BOUND} s a file"
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
