@@ -1,5 +1,6 @@
 """`virc data synth`: a folder that is whole, reproducible, and readable by others."""
 
+import errno
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.called import virc
 
 from virc.data.formats import registry as formats
 from virc.data.rows.record import Record
@@ -126,3 +128,13 @@ def test_a_rerun_completes_what_a_killed_run_left(tmp_path: Path, moments: int) 
     left, right = contents(tmp_path / "a"), contents(tmp_path / "b")
     assert left.pop("rl.parquet")
     assert left == right
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = virc("data", "synth", "--to", tmp_path / "a")
+    assert (done.code, "no space left on device" in done.err) == (1, True)
+    assert [each for each in tmp_path.iterdir() if each.is_dir()] == []

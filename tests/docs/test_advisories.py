@@ -74,3 +74,8 @@ def test_a_database_that_is_away_is_said(tmp_path: Path) -> None:
     done = audited(tmp_path, "http://127.0.0.1:9/v1/query", "2999-12-31", "six==1.17.0")
     assert (done.returncode, done.stdout) == (3, "")
     assert "nothing was checked" in done.stderr
+
+
+def test_what_is_missing_is_named() -> None:
+    done = subprocess.run([sys.executable, ROOT / ".ci/advisories"], env={"PATH": ""}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "advisories: uv is not on the PATH: python -m pip install uv\n")

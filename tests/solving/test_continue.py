@@ -158,7 +158,7 @@ def test_a_folder_elsewhere_finds_its_pictures_after_both_moved(image: Path, tmp
         assert go_on(server, tmp_path / "moved" / "out", "And y?").out == "40\n"
 
 
-def test_a_trace_asks_no_private_address_for_a_picture(image: Path) -> None:
+def test_a_trace_of_others_has_no_picture_fetched(image: Path) -> None:
     class Picture(Connection):
         def get(self) -> None:
             self.send_body(image.read_bytes(), headers={"Connection": "close"})
@@ -169,8 +169,8 @@ def test_a_trace_asks_no_private_address_for_a_picture(image: Path) -> None:
         virc("solve", url, "q", "--endpoint", server.url, "--trace", "out")
         before = site.accepted
         refused = go_on(server, "out", "And y?")
-        assert (refused.code, site.accepted, "this is not a public address" in refused.err) == (5, before, True)
-        assert "hint: virc solve --continue TRACE 'QUESTION' --image FILE" in refused.err
+        assert (refused.code, site.accepted, "names a picture that is not fetched" in refused.err) == (5, before, True)
+        assert "hint: virc solve --continue TRACE 'QUESTION' --image URL fetches it" in refused.err
         assert go_on(server, "out", "And y?", "--image", url).out == "40\n"
         assert go_on(server, "And z?").out == "43\n"  # the last answer is the user's own
 
@@ -180,6 +180,10 @@ def _edit(change: Any) -> None:
     trace = json.loads(path.read_bytes())
     change(trace)
     path.write_text(json.dumps(trace))
+
+
+def _media(**choice: object) -> None:
+    _edit(lambda trace: trace["pictures"][0].update(media=choice))
 
 
 BOTH = ("out", "And y?")
@@ -200,6 +204,10 @@ MISTAKES: list[tuple[str, Any, tuple[object, ...], int, str]] = [
     ("not ours", lambda _: Path("out/trace.json").write_text("[]"), BOTH, 5, "is no trace of virc solve"),
     ("with a page", lambda _: None, (*BOTH, "--page", 2), 2, "--page does not go with --continue"),
     ("dry run", lambda _: None, (*BOTH, "--dry-run"), 2, "--dry-run does not go with --continue"),
+    ("frames", lambda _: _media(frames=10**7), BOTH, 5, "$.pictures[0].media.frames"),
+    ("frames a second", lambda _: _media(fps=1e9), BOTH, 5, "$.pictures[0].media.fps"),
+    ("pages", lambda _: _media(pages=[*range(1, 1002)]), BOTH, 5, "$.pictures[0].media.pages"),
+    ("a page", lambda _: _edit(lambda trace: trace["pictures"][0].update(page=0)), BOTH, 5, "$.pictures[0].page"),
     ("another turn", lambda _: _edit(lambda trace: trace["messages"][-1].update(text="?")), BOTH, 5, "others now"),
 ]
 

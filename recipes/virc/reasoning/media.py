@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from virc.core import entry_points
 from virc.core.errors import DataError, UsageError
@@ -16,6 +17,9 @@ PLACES = "image_places"
 """The column of a row that says where each picture of its question comes from; null of one that is no frame or page."""
 FILES = "image_media"
 """The column of a row with the clips and documents of its question, for tools that look into them again."""
+MOST_CHOSEN, LAST_PAGE = 1000, 10**6
+"""Most parts of a file that can be named, and the last number of a page."""
+Page = Annotated[int, Meta(ge=1, le=LAST_PAGE)]
 Times = float | str | Sequence[float | str]
 Pages = int | str | Sequence[int | str]
 
@@ -30,10 +34,10 @@ class MediaChoice(msgspec.Struct, frozen=True, omit_defaults=True):
         frames: so many, evenly from the first to the last.
     """
 
-    pages: tuple[int, ...] = ()
-    at: tuple[float, ...] = ()
-    fps: float | None = None
-    frames: int | None = None
+    pages: Annotated[tuple[Page, ...], Meta(max_length=MOST_CHOSEN)] = ()
+    at: Annotated[tuple[Annotated[float, Meta(ge=0, le=LAST_PAGE)], ...], Meta(max_length=MOST_CHOSEN)] = ()
+    fps: Annotated[float, Meta(gt=0, le=MOST_CHOSEN)] | None = None
+    frames: Annotated[int, Meta(ge=1, le=MOST_CHOSEN)] | None = None
 
 
 USUAL_MEDIA = MediaChoice()

@@ -6,10 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 from virc.core.errors import DataError, UsageError
-from virc.reasoning.media import MediaChoice, Pages, Times
+from virc.reasoning.media import LAST_PAGE, MOST_CHOSEN, MediaChoice, Pages, Times
 from virc_extras.video.sampling import from_clock, sampled_times, times_at_rate, usual_times
 
-_MAX_PAGE, _MAX_CHOSEN = 10**6, 1000
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)")
 _OF_SUBTITLES = re.compile(r"(?<![\d:.])(\d+(?::\d+){1,2}),(\d{3})(?![\d:.])")
 _UNCLEAR = re.compile(r"(?<![\d:.])\d+(?::\d+){1,2},\d+(?![\d:.])")
@@ -30,14 +29,14 @@ def choice_of(
     """
     pages = tuple(dict.fromkeys(number for each in _words(_texts(page)) for number in _pages(each)))
     times = tuple(map(_seconds, _words(map(_with_points, _texts(at)))))
-    if fps is not None and not 0 < fps <= _MAX_CHOSEN:
-        raise UsageError(f"fps must be over 0 and at most {_MAX_CHOSEN}, not {fps!r}")
-    if frames is not None and (not isinstance(frames, int) or not 1 <= frames <= _MAX_CHOSEN):
-        raise UsageError(f"frames must be a whole number from 1 to {_MAX_CHOSEN}, not {frames!r}")
+    if fps is not None and not 0 < fps <= MOST_CHOSEN:
+        raise UsageError(f"fps must be over 0 and at most {MOST_CHOSEN}, not {fps!r}")
+    if frames is not None and (not isinstance(frames, int) or not 1 <= frames <= MOST_CHOSEN):
+        raise UsageError(f"frames must be a whole number from 1 to {MOST_CHOSEN}, not {frames!r}")
     if sum(map(bool, (times, fps, frames))) > 1:
         raise UsageError("at, fps and frames each choose the frames of a clip", "leave all but one of them out")
-    if max(len(pages), len(times)) > _MAX_CHOSEN:
-        raise UsageError(f"over {_MAX_CHOSEN} pages or times are named", "name fewer")
+    if max(len(pages), len(times)) > MOST_CHOSEN:
+        raise UsageError(f"over {MOST_CHOSEN} pages or times are named", "name fewer")
     return MediaChoice(pages, times, fps, frames)
 
 
@@ -90,7 +89,7 @@ def _pages(word: str) -> range:
         found = range(int(first), int(last or first) + 1)
     except ValueError:
         found = range(0)
-    if not found or found.start < 1 or found.stop > _MAX_PAGE:
+    if not found or found.start < 1 or found.stop > LAST_PAGE:
         raise UsageError(
             f"page must be a whole number of at least 1, or a range, not {word!r}", "«--page 3» or «--page 2-5»"
         )

@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 from typing import Any
 
 import av
@@ -155,6 +156,20 @@ def test_tags_that_are_not_utf8_do_not_matter(kind: str, tag: bytes) -> None:
     broken = data.replace(tag, b"\xff" * len(tag))
     assert broken != data
     assert number_of(Clip(io.BytesIO(broken), broken[:1024], "clip").frame_at(1)[1]) == 29
+
+
+def test_a_clock_that_goes_back_before_its_start_is_said() -> None:
+    data = bytearray(written("ivf", "libvpx", options={"deadline": "realtime", "cpu-used": "8"}).data)
+    at = 32
+    for number in range(30):  # which have times behind those of the last thirty
+        size, time = struct.unpack_from("<IQ", data, at)
+        struct.pack_into("<IQ", data, at, size, time + 156_000)
+        at += 12 + size
+        assert number == time
+    clip = opened(Drawn(bytes(data), {}))
+    assert clip.length == pytest.approx(1.001)
+    assert [number_of(clip.frame_at(time)[1]) for time in (0, 0.51, 2)] == [0, 15, 29]
+    assert clip.notes == ("has a clock that goes back before its start: what is behind that is not shown",)
 
 
 def test_a_clock_that_wraps_goes_on() -> None:

@@ -1,5 +1,6 @@
 """A file takes no more than its share of the processes that read: costly ones are refused, others come by turns."""
 
+import base64
 import contextvars
 import io
 import json
@@ -16,6 +17,7 @@ from extras.mcp.test_mcp_many_clients import Place, at, kept
 from extras.video.drawn_clips import KINDS, written
 from extras.video.test_agent_media import PAGES
 from serving.agent.agent_server import chat, scripted
+from support.called import virc
 from support.servers import CHAT
 from support.tables import each_case
 
@@ -73,11 +75,14 @@ def test_each_part_is_named_before_it_is_read() -> None:
 
 
 @pytest.mark.integration
-def test_costly_pages_are_the_fault_of_who_sends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costly_pages_are_the_fault_of_who_sends_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(limits.SETTING, "0.001")
     with scripted() as running:
         status, answer = running.ask("?", {"type": "file", "file": {"file_data": PAGES}})
     assert (status, "0.001 s of CPU time" in answer["error"]["message"]) == (422, True)
+    Path(tmp_path, "scan.pdf").write_bytes(base64.b64decode(PAGES.partition(",")[2]))
+    done = virc("solve", tmp_path / "scan.pdf", "?", "--endpoint", "http://127.0.0.1:9/v1")
+    assert (done.code, "scan.pdf takes over 0.001 s of CPU time to read\nhint: leave it out" in done.err) == (5, True)
 
 
 @pytest.mark.integration

@@ -291,11 +291,11 @@ def _kept_drawings(config: SynthConfig) -> Iterator[Path]:
     folder = whole.with_name(f".{whole.name}.drawn")
     asked = [version("virc"), msgspec.structs.replace(config, to=Path(), workers=None)]
     settings, mine = folder / "settings.json", msgspec.json.encode(asked, enc_hook=str)
-    if not is_file(settings) or settings.read_bytes() != mine:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        settings.write_bytes(mine)
     try:
+        if not is_file(settings) or settings.read_bytes() != mine:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            settings.write_bytes(mine)
         yield folder
     except Exception:
         shutil.rmtree(folder, ignore_errors=True)

@@ -22,13 +22,14 @@ from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
 from virc.models.registry import EMBEDDED
-from virc.reasoning.media import USUAL_MEDIA, MediaChoice
+from virc.reasoning.media import USUAL_MEDIA, MediaChoice, Page
 from virc.reasoning.trace import Trace
 from virc.solving.image_source import STREAM, Picture, Source, sources_of
 from virc.solving.traces.files import SCHEMA, document
 
 _MAX_BYTES = 256 * 2**20
 _ANOTHER_MODEL = "virc solve IMAGE 'QUESTION' --model NAME asks another model, from the first question on"
+_GIVE_URL = "virc solve --continue TRACE 'QUESTION' --image URL fetches it"
 _GIVE = "virc solve --continue TRACE 'QUESTION' --image FILE"
 
 
@@ -43,7 +44,7 @@ class TracedPicture(msgspec.Struct, frozen=True):
 
     source: str | None
     sha256: str
-    page: int | None = None
+    page: Page | None = None
     media: MediaChoice | None = None
 
 
@@ -64,8 +65,8 @@ class Conversation(msgspec.Struct, frozen=True):
 
     Args:
         chat_protocol: the hash that `settings` has.
-        trusted: whether the user named its pictures, now or for the last answer; else their URLs are those of a file
-            that others may have made, and have public addresses.
+        trusted: whether the user named its pictures, now or for the last answer; else no URL is fetched, as others
+            may have made the file that has it.
     """
 
     trace: Trace
@@ -109,9 +110,11 @@ class Conversation(msgspec.Struct, frozen=True):
 
     @staticmethod
     def _files_of_others(source: Picture, offline: bool, deadline: Deadline) -> list[Source]:
-        """The file of a picture that the trace names: at a URL only if that has a public address."""
+        """The file of a picture that the trace names: none at a URL, as nobody knows yet what that is asked for."""
+        if "://" in str(source):
+            raise DataError(f"the trace names a picture that is not fetched: {plain(source, 200)}", _GIVE_URL)
         try:
-            return sources_of([source], offline, deadline, trusted="://" not in str(source))
+            return sources_of([source], offline, deadline)
         except (DataError, NetworkError) as error:
             error.hint = _GIVE
             raise

@@ -36,6 +36,7 @@ _TURNS: dict[tuple[int, ...], Image.Transpose] = {
     (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
 }
 """How pixels are shown, by the signs of a display matrix: x is ax + cy, and y is bx + dy."""
+_GOES_BACK = "has a clock that goes back before its start: what is behind that is not shown"
 _MATRIX = "DISPLAYMATRIX"  # the kind of side data
 _NO_PROTOCOL = "none"  # is the name of no protocol: FFmpeg opens nothing further
 _TAGS = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
@@ -55,6 +56,7 @@ class Clip:
 
     length: float
     last: float
+    _start: int = -(2**63)
     _rest: "Clip | None"
 
     def __init__(self, file: IO[bytes], head: bytes, name: str) -> None:
@@ -86,7 +88,7 @@ class Clip:
         self._furthest_back = 0  # ticks that a seek landed before its time: what a seek saves is less
         self._check_header()
         first = self._first()
-        self._start: int = first.pts
+        self._start = first.pts
         self._check_size(first.width, first.height)
         self._turn, self._appearance = _turn_of(first), Appearance(self._stream)
         self.size = self._upright(first).size
@@ -118,11 +120,9 @@ class Clip:
         before, frame = None, self._next_frame()
         while frame is not None:
             after = self._next_frame()
-            if frame.pts >= self._start:
-                whole = self._appearance.whole(frame, before, after) if frame.interlaced_frame else frame
-                yield self._seconds(frame.pts), self._upright(whole)
-                before = frame
-            frame = after
+            whole = self._appearance.whole(frame, before, after) if frame.interlaced_frame else frame
+            yield self._seconds(frame.pts), self._upright(whole)
+            before, frame = frame, after
         if self._rest:
             yield from ((self._end + begin, image) for begin, image in self._rest.all())
 
@@ -204,13 +204,13 @@ class Clip:
 
     def _find_end(self) -> None:
         """Find the last frame: the header's length may be missing, too long, or that of the sound."""
-        header = Fraction(self._container.duration or 0, av.time_base)
+        header = Fraction(max(0, self._container.duration or 0), av.time_base)
         frame = self._find(self._start + self._ticks(header) if header else self._last_packet(), to_end=True)
         self.last = self._seconds(frame.pts)
         shown = frame.duration * self._tick if frame.duration else 1 / Fraction(self._stream.average_rate or 25)
         self.length = self.last + float(shown)
-        if self.last > MAX_SECONDS:
-            raise DataError(f"{self._name} lasts {clock_up(self.last)}, over {MAX_SECONDS // 3600} h")
+        if self.length > MAX_SECONDS:
+            raise DataError(f"{self._name} lasts {clock_up(self.length)}, over {MAX_SECONDS // 3600} h")
 
     def _last_packet(self) -> int:
         self._seek(self._start)
@@ -254,7 +254,12 @@ class Clip:
         return self._current if to_end or self._current.pts <= time else None
 
     def _next_frame(self) -> Any:
-        return next((frame for frame in self._decoded if frame.pts is not None), None)
+        for frame in self._decoded:
+            if frame.pts is not None and frame.pts >= self._start:
+                return frame
+            if self._current is not None and _GOES_BACK not in self._said:
+                self._said.append(_GOES_BACK)
+        return None
 
     def _seek(self, time: int | None) -> None:
         """Have frames decoded from the last key frame before a time on; None: from the start."""
