@@ -11,12 +11,14 @@ import base64
 import io
 import json
 import os
+import random
 import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,15 +27,16 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
 
+import pypdfium2
 from crowd import ask, body, resident
-from PIL import Image
 from support.loopback import free_port
 from support.real_server import VIRC
 from support.servers import serve
 from support.solving import answer
 
 SILENT, PICTURES, PAGES, ASKED = 2000, 30, 10, 5
-BOUND = 0.5  # s of CPU time a page, and five times that a file
+PAUSE = 4.0  # s from one question of a client to its next, at most
+BOUND = 0.3  # s of CPU time a page, and five times that a file
 HOSTILE = "127.0.0.9"
 
 
@@ -46,10 +49,12 @@ class Round(NamedTuple):
     log: float
 
 
-def pages(count: int) -> bytes:
-    """A question about a scan of so many pages of noise."""
-    file, page = io.BytesIO(), Image.effect_noise((1240, 1754), 60)
-    page.save(file, "PDF", save_all=True, append_images=[page] * (count - 1), resolution=150)
+def pages(count: int, side: int = 400) -> bytes:
+    """A question about a PDF of so many blank pages; the time to read one grows with its side, in points."""
+    file, document = io.BytesIO(), pypdfium2.PdfDocument.new()
+    for _ in range(count):
+        document.new_page(side, side)
+    document.save(file)
     data = base64.b64encode(file.getvalue()).decode()
     content = [{"type": "file", "file": {"file_data": data}}, {"type": "text", "text": "What does it show?"}]
     return json.dumps({"model": "virc-scripted", "messages": [{"role": "user", "content": content}]}).encode()
@@ -74,7 +79,7 @@ def served(log: Path) -> Iterator[tuple[int, int]]:
 @contextmanager
 def besieging(port: int) -> Iterator[None]:
     """What one client and the silent ones do, as long as the block runs."""
-    ended, content = threading.Event(), pages(32)
+    ended, content = threading.Event(), pages(32, 3000)
 
     def attack() -> None:
         while not ended.is_set():
@@ -94,7 +99,7 @@ def besieging(port: int) -> Iterator[None]:
 
 
 def run(is_besieged: bool) -> Round:
-    """One server, whose honest clients ask all at once, each several times."""
+    """One server, whose honest clients ask side by side, each several times."""
     picture, page = body(1).replace(b'"tiny"', b'"virc-scripted"'), pages(1)
     with ExitStack() as stack:
         log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "log")
@@ -103,8 +108,12 @@ def run(is_besieged: bool) -> Round:
             stack.enter_context(besieging(port))
 
         def asked(number: int) -> list[float]:
-            content = picture if number < PICTURES else page
-            return [ask(port, content, f"127.0.1.{number + 1}") for _ in range(ASKED)]
+            content, chance = picture if number < PICTURES else page, random.Random(number)
+            times = []
+            for _ in range(ASKED):
+                time.sleep(PAUSE * chance.random())
+                times.append(ask(port, content, f"127.0.1.{number + 1}"))
+            return times
 
         with ThreadPoolExecutor(PICTURES + PAGES) as pool:
             found = [*pool.map(asked, range(PICTURES + PAGES))]
