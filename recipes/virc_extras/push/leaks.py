@@ -6,6 +6,7 @@ header or an address gives away are found here, and so are the values of this us
 
 import codecs
 import html
+import io
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from virc.core import extras
 from virc.core.credentials import is_secret
 from virc.core.errors import DataError, SetupError
 from virc.core.files import is_path
-from virc.core.tables.encodings import open_utf8
+from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import plain
 from virc.reasoning.images import image_size
 
@@ -134,7 +135,8 @@ class LeakSearch:
             re.escape(str(each)) + r"(?![\w-])" for each in (Path.home(), Path.cwd()) if len(each.parts) > _MIN_PARTS
         ]
         home = re.compile("|".join([*here, _HOMES] if paths == "all" else here) or r"(?!)")
-        for where, written in texts:
+        for where, raw in texts:
+            written = raw.replace("\0", "")  # which are between the letters of UTF-16 without a mark
             text = _BASE64.sub("", _unescaped(written))
             is_own = any(value in written for value in self._own) or self._has_own(text)
             text = text if is_own else _HARMLESS.sub("://", text)
@@ -321,6 +323,10 @@ def is_picture(content: bytes | Path) -> bool:
         return False
 
 
+def text_of(content: bytes) -> str:
+    return content.decode(encoding_of(io.BytesIO(content)) or "utf-8", "replace")
+
+
 def strings(value: Any) -> Iterator[str]:
     """All texts in a row, quoted and with their names as a text file has them; pictures as bytes have none.
 
@@ -331,7 +337,7 @@ def strings(value: Any) -> Iterator[str]:
     elif isinstance(value, bytes):
         if not is_picture(value):
             refuse_compressed(value, "a value")
-            yield value.decode(errors="replace")
+            yield text_of(value)
     elif isinstance(value, Mapping):
         for key, each in value.items():
             texts = strings(each)

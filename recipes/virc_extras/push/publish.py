@@ -41,6 +41,7 @@ from virc.tools.registry import CODE
 from virc_extras.push import card as cards
 from virc_extras.push import leaks
 from virc_extras.push.card import Measured
+from virc_extras.push.searched import MAX_HELD, SearchedFile
 
 CARD = "README.md"
 _WORDS = ("added_tokens.json", "merges.txt", "tokenizer.json", "vocab.json")
@@ -58,14 +59,22 @@ _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A file as it is uploaded: its name in the repository, and the file or what replaces its content."""
+    """A file as it is uploaded: its name in the repository, and the file that was searched or its content."""
 
     name: str
-    content: Path | bytes
+    content: SearchedFile | bytes
 
     @property
     def size(self) -> int:
-        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
+
+    def to_send(self) -> bytes | str:
+        return self.content if isinstance(self.content, bytes) else self.content.content()
+
+    def check(self) -> None:
+        """Raises DataError: it was changed or deleted since it was searched."""
+        if isinstance(self.content, SearchedFile):
+            self.content.check()
 
 
 class PushPlan(msgspec.Struct, frozen=True):
@@ -137,11 +146,11 @@ def prepare(name: str, hub_id: str, public: bool = False, ignore: Collection[str
     if checkpoint.INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
     _check_folders(folder, wanted)
+    found = formats.sources(folder) if rows else ()
     search = leaks.LeakSearch()
     files = [*_checked(folder, wanted, left_out, search)]
     if rows:
-        sources = {relpath(source.file, folder): source.format for source in formats.sources(folder)}
-        sources = {name: kind for name, kind in sources.items() if name in wanted}
+        sources = {name: each.format for each in found if (name := relpath(each.file, folder)) in wanted}
         card = _own_card(folder) or cards.rows_card(hub_id, sources)
     else:
         card = _model_card(folder, hub_id, wanted, measured(folder, name, only))
@@ -161,7 +170,8 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
 
     Raises:
         ConfigError: the token is missing or may not write there, or the repository is public already.
-        DataError: the hub refuses the front matter of the card, before anything else is sent.
+        DataError: the hub refuses the front matter of the card, before anything else is sent; or a file was changed or
+            deleted since `prepare`, and is in no commit.
         NetworkError: the hub cannot be reached, keeps failing, or has not taken all files.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -171,7 +181,7 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
     check_online(plan.repo)
     report, repo, commit = Reporter(on_event), plan.repo, ""
     api = HfApi(endpoint=endpoint(), library_name="virc")
-    with _refusals(repo), warnings.catch_warnings(action="ignore"):
+    with _refusals(repo), _changes_named(plan), warnings.catch_warnings(action="ignore"):
         _check_card(plan)
         ask = partial(retried, passing=_pause_asked, tries=_TRIES, first=_PAUSE)
         ask(partial(api.create_repo, repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True))
@@ -180,20 +190,18 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
             raise ConfigError(f"{repo.url} is public already", "«--public» publishes there; or choose another name")
         if is_private and plan.public:
             raise ConfigError(f"{repo.url} is private already", "change that on its page, or leave «--public» out")
-        additions = [
-            CommitOperationAdd(file.name, file.content if isinstance(file.content, bytes) else str(file.content))
-            for file in plan.files
-        ]
-        sent = 0
-        for file, addition in zip(plan.files, additions, strict=True):
-            if file.size >= _LARGE:
-                report.progress(f"{sized(sent)} of {sized(plan.size)} uploaded; {file.name} follows")
-                ask(partial(api.preupload_lfs_files, repo.id, [addition], repo_type=repo.kind, free_memory=False))
-                sent += file.size
-        for start in range(0, len(additions), _MAX_FILES):
-            part: list[CommitOperationAdd | CommitOperationDelete] = [*additions[start : start + _MAX_FILES]]
-            report.progress(f"committing {counted(len(part), 'file')}")
-            if start + _MAX_FILES >= len(additions):
+        additions, sent = dict[Upload, CommitOperationAdd](), 0
+        for file in (file for file in plan.files if file.size >= _LARGE):
+            report.progress(f"{sized(sent)} of {sized(plan.size)} uploaded; {file.name} follows")
+            additions[file] = CommitOperationAdd(file.name, file.to_send())
+            ask(partial(api.preupload_lfs_files, repo.id, [additions[file]], repo_type=repo.kind))
+            file.check()
+            sent += file.size
+        for files in _parts(plan.files):
+            report.progress(f"committing {counted(len(files), 'file')}")
+            part: list[CommitOperationAdd | CommitOperationDelete]
+            part = [additions.get(file) or CommitOperationAdd(file.name, file.to_send()) for file in files]
+            if files[-1] is plan.files[-1]:
                 old = _replaced(plan, api.list_repo_files(repo.id, repo_type=repo.kind))
                 part += [CommitOperationDelete(name) for name in old]
             commit = ask(partial(_committed, api, repo, part))
@@ -206,6 +214,18 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
             },
         )
     return commit
+
+
+def _parts(files: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """The files of each commit, whose contents but for large ones are in memory at once."""
+    part, size = list[Upload](), 0
+    for file in files:
+        if len(part) == _MAX_FILES or size > MAX_HELD:
+            yield part
+            part, size = [], 0
+        part.append(file)
+        size += file.size if file.size < _LARGE else 0
+    yield part
 
 
 def _committed(api: Any, repo: Repo, part: Sequence[Any]) -> str:
@@ -392,11 +412,14 @@ def _checked(
     search.look_through_names(names)
     for name in names:
         try:
-            upload = _checked_file(folder / name, name, left_out, search)
-        except DataError as fault:
-            search.refuse(name, fault)
+            file = SearchedFile(folder / name, name)
+            content = _searched(folder / name, name, left_out, search)
+            file.finish()
+        except (DataError, OSError) as fault:
+            cause = fault if isinstance(fault, DataError) else DataError(f"{name} cannot be read: {clause(fault)}")
+            search.refuse(name, cause)
         else:
-            yield upload
+            yield Upload(name, file if content is None else content)
 
 
 def _raise_all(faults: Sequence[DataError]) -> None:
@@ -405,13 +428,14 @@ def _raise_all(faults: Sequence[DataError]) -> None:
         raise DataError("; ".join(fault.message for fault in faults[:_MAX_NAMED]) + more, faults[0].hint)
 
 
-def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks.LeakSearch) -> Upload:
+def _searched(file: Path, name: str, left_out: dict[str, str], search: leaks.LeakSearch) -> bytes | None:
+    """What is sent instead of the file, if anything."""
     if file.name == INFO or (inventory.kind_of(file.name) == "settings" and file.suffix == ".json"):
         with errors_as(DataError, f"{file} cannot be read", caught=(OSError, ValueError)):
             content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
         search.look_through(name, [("as it is uploaded", content.decode())])
-        return Upload(name, content if removed else file)
+        return content
     if file.suffix.lower() in (".parquet", ".arrow", ".feather"):
         schema = "\n".join(leaks.strings(raw.schema_texts(file)))
         search.look_through(name, chain([("in its schema", schema)], _row_texts(file, name)), "own")
@@ -424,7 +448,7 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
         cells = _row_texts(file, name) if file.suffix.lower() in (".csv", ".tsv") else ()
         paths: leaks.Paths = "own" if file.suffix.lower() in raw.ENDINGS else "all"
         search.look_through(name, chain(leaks.lines(file), cells), _PATHS.get(name, paths))
-    return Upload(name, file)
+    return None
 
 
 def _row_texts(file: Path, name: str) -> Iterator[tuple[str, str]]:
@@ -457,7 +481,7 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
                 if member.size > _MAX_TEXT:
                     raise DataError(f"{name} contains {plain(member.name, 80)}, which is too large", "leave it out")
                 leaks.refuse_compressed(content, f"{name}, {plain(member.name, 80)},")
-                yield plain(member.name, 80), content.decode(errors="replace")
+                yield plain(member.name, 80), leaks.text_of(content)
         with file.open("rb") as opened:
             opened.seek(shard.offset)
             if any(any(piece) for piece in iter(partial(opened.read, _LARGE), b"")):
@@ -477,6 +501,19 @@ def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequen
     if results:
         card = with_section(card, cards.MEASURED, cards.measured(results))
     return with_section(card, USAGE, cards.usage(hub_id, names))
+
+
+@contextmanager
+def _changes_named(plan: PushPlan) -> Iterator[None]:
+    """Raises DataError instead of what the hub or its library say of a file that was changed or deleted."""
+    try:
+        yield
+    except VircError:
+        raise
+    except Exception:
+        for file in plan.files:
+            file.check()
+        raise
 
 
 @contextmanager
