@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain, groupby
 from os.path import relpath
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -41,7 +41,7 @@ from virc.tools.registry import CODE
 from virc_extras.push import card as cards
 from virc_extras.push import leaks
 from virc_extras.push.card import Measured
-from virc_extras.push.searched import MAX_HELD, SearchedFile
+from virc_extras.push.uploads import MAX_HELD, SearchedFile, Upload
 
 CARD = "README.md"
 _WORDS = ("added_tokens.json", "merges.txt", "tokenizer.json", "vocab.json")
@@ -56,25 +56,6 @@ _MAX_IN_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
 _TRIES, _PAUSE = 4, 1.0  # of a commit that others overtake; seconds
 _MAX_NAMED = 8  # files with a key or a path
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
-
-
-class Upload(msgspec.Struct, frozen=True):
-    """A file as it is uploaded: its name in the repository, and the file that was searched or its content."""
-
-    name: str
-    content: SearchedFile | bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.content) if isinstance(self.content, bytes) else self.content.size
-
-    def to_send(self) -> bytes | str:
-        return self.content if isinstance(self.content, bytes) else self.content.content()
-
-    def check(self) -> None:
-        """Raises DataError: it was changed or deleted since it was searched."""
-        if isinstance(self.content, SearchedFile):
-            self.content.check()
 
 
 class PushPlan(msgspec.Struct, frozen=True):
@@ -181,7 +162,7 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
     check_online(plan.repo)
     report, repo, commit = Reporter(on_event), plan.repo, ""
     api = HfApi(endpoint=endpoint(), library_name="virc")
-    with _refusals(repo), _changes_named(plan), warnings.catch_warnings(action="ignore"):
+    with _refusals(plan), warnings.catch_warnings(action="ignore"):
         _check_card(plan)
         ask = partial(retried, passing=_pause_asked, tries=_TRIES, first=_PAUSE)
         ask(partial(api.create_repo, repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True))
@@ -193,39 +174,30 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
         additions, sent = dict[Upload, CommitOperationAdd](), 0
         for file in (file for file in plan.files if file.size >= _LARGE):
             report.progress(f"{sized(sent)} of {sized(plan.size)} uploaded; {file.name} follows")
-            additions[file] = CommitOperationAdd(file.name, file.to_send())
+            additions[file] = CommitOperationAdd(file.name, file.content())
             ask(partial(api.preupload_lfs_files, repo.id, [additions[file]], repo_type=repo.kind))
             file.check()
             sent += file.size
         for files in _parts(plan.files):
             report.progress(f"committing {counted(len(files), 'file')}")
             part: list[CommitOperationAdd | CommitOperationDelete]
-            part = [additions.get(file) or CommitOperationAdd(file.name, file.to_send()) for file in files]
+            part = [additions.get(file) or CommitOperationAdd(file.name, file.content()) for file in files]
             if files[-1] is plan.files[-1]:
                 old = _replaced(plan, api.list_repo_files(repo.id, repo_type=repo.kind))
                 part += [CommitOperationDelete(name) for name in old]
             commit = ask(partial(_committed, api, repo, part))
-        _check_taken(
-            plan,
-            {
-                file.path: file.size
-                for file in api.list_repo_tree(repo.id, repo_type=repo.kind, recursive=True)
-                if isinstance(file, RepoFile)
-            },
-        )
+        there = api.list_repo_tree(repo.id, repo_type=repo.kind, recursive=True)
+        _check_taken(plan, {file.path: file.size for file in there if isinstance(file, RepoFile)})
     return commit
 
 
-def _parts(files: Iterable[Upload]) -> Iterator[list[Upload]]:
+def _parts(files: Sequence[Upload]) -> Iterator[list[Upload]]:
     """The files of each commit, whose contents but for large ones are in memory at once."""
-    part, size = list[Upload](), 0
-    for file in files:
-        if len(part) == _MAX_FILES or size > MAX_HELD:
-            yield part
-            part, size = [], 0
-        part.append(file)
-        size += file.size if file.size < _LARGE else 0
-    yield part
+    sizes = accumulate(file.size if file.size < _LARGE else 0 for file in files)
+    parts = {
+        file: (at // _MAX_FILES, size // MAX_HELD) for at, (file, size) in enumerate(zip(files, sizes, strict=True))
+    }
+    return ([*part] for _, part in groupby(files, parts.__getitem__))
 
 
 def _committed(api: Any, repo: Repo, part: Sequence[Any]) -> str:
@@ -412,14 +384,14 @@ def _checked(
     search.look_through_names(names)
     for name in names:
         try:
-            file = SearchedFile(folder / name, name)
-            content = _searched(folder / name, name, left_out, search)
-            file.finish()
-        except (DataError, OSError) as fault:
-            cause = fault if isinstance(fault, DataError) else DataError(f"{name} cannot be read: {clause(fault)}")
-            search.refuse(name, cause)
+            with errors_as(DataError, f"{name} cannot be read"):
+                file = SearchedFile(name, folder / name)
+                content = _searched(folder / name, name, left_out, search)
+                file.finish()
+        except DataError as fault:
+            search.refuse(name, fault)
         else:
-            yield Upload(name, file if content is None else content)
+            yield file if content is None else Upload(name, content)
 
 
 def _raise_all(faults: Sequence[DataError]) -> None:
@@ -504,42 +476,36 @@ def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequen
 
 
 @contextmanager
-def _changes_named(plan: PushPlan) -> Iterator[None]:
-    """Raises DataError instead of what the hub or its library say of a file that was changed or deleted."""
+def _refusals(plan: PushPlan) -> Iterator[None]:
+    """Says why an upload ended; first which file was changed or deleted, of which hub and library may say anything."""
     try:
         yield
     except VircError:
         raise
-    except Exception:
+    except Exception as error:
         for file in plan.files:
             file.check()
-        raise
+        raise _refusal(error, plan.repo) from None
 
 
-@contextmanager
-def _refusals(repo: Repo) -> Iterator[None]:
+def _refusal(error: Exception, repo: Repo) -> Exception:
     from huggingface_hub.constants import HF_HUB_DISABLE_XET
     from huggingface_hub.errors import HfHubHTTPError
 
-    owner = repo.id.partition("/")[0]
-    try:
-        yield
-    except HfHubHTTPError as error:
+    if isinstance(error, HfHubHTTPError):
         status, headers = error.response.status_code, error.response.headers
         said = plain(error.server_message or headers.get("X-Error-Message") or "", 400)
         if status == 401:
             hint = "`hf auth login`, or set HF_TOKEN to a token that may write"
-            raise ConfigError(f"{host(repo)} takes no upload without a valid token", hint) from None
+            return ConfigError(f"{host(repo)} takes no upload without a valid token", hint)
         if status == 403:
             sentence = f"{host(repo)} forbids to write {repo.id}{said and f': {said}'}"
-            raise ConfigError(sentence, f"a token that may write, of an account that may write to {owner}") from None
-        raise by_status(status, headers, repo, said=said) from None
-    except VircError:
-        raise
-    except Exception as error:
-        if not isinstance(error, (RuntimeError, *failures())):
-            raise
-        if isinstance(error, RuntimeError) or "/xet-" in str(error):
-            by, how = ("", "") if HF_HUB_DISABLE_XET else (" by Xet", "; HF_HUB_DISABLE_XET=1 uploads without Xet")
-            raise NetworkError(f"{host(repo)} did not take a file{by}: {clause(error)}", f"{AGAIN}{how}") from None
-        raise unreachable(error, repo) from None
+            owner = repo.id.partition("/")[0]
+            return ConfigError(sentence, f"a token that may write, of an account that may write to {owner}")
+        return by_status(status, headers, repo, said=said)
+    if not isinstance(error, (RuntimeError, *failures())):
+        return error
+    if isinstance(error, RuntimeError) or "/xet-" in str(error):
+        by, how = ("", "") if HF_HUB_DISABLE_XET else (" by Xet", "; HF_HUB_DISABLE_XET=1 uploads without Xet")
+        return NetworkError(f"{host(repo)} did not take a file{by}: {clause(error)}", f"{AGAIN}{how}")
+    return unreachable(error, repo)
