@@ -164,9 +164,7 @@ def _secrets() -> Mapping[str, str]:
         **{f"given {at}": each.replace("KEY", of(_HEX, 40)) for at, each in enumerate(_GIVEN)},
         **{f"form {start}": start + of(letters, length) for start, letters, length in _FORMS},
         "discord bot": f"MT{of(_WORD, 24)}.{of(_URL, 6)}.{of(_URL, 38)}",
-        "feishu": f"https://open.{'feishu'}.cn/open-apis/bot/v2/hook/{_uuid()}",
-        "langfuse": f"sk-lf-{_uuid()}",
-        "modelscope": f"ms-{_uuid()}",
+        **{f"form {start}": start + _uuid() for start in ("sk-lf-", "ms-", "https://open.feishu.cn/hook/")},
         "broken in json": json.dumps({"note": _broken(f"sk-ant-{'api03'}-{of(_URL, 93)}AA", "\n")}),
     }
 
@@ -258,12 +256,11 @@ HARMLESS: Mapping[str, str] = {
     "picture over lines": "\n".join(["iVBORw0KGgoAAAANSUhEUg", *(_of(_BASE64, 76) for _ in range(9))]),
     "table": "| 0.8123 | 12.5M | 3.2e-05 |\n| 0.8301 | 13.1M | 1.6e-05 |",
     "records of driving": json.dumps({"token": _of(_HEX, 32), "sample_token": _of(_HEX, 32), "prev": _of(_HEX, 32)}),
-    "column of driving": f"sample_token,lidar_token\n{_of(_HEX, 32)},{_of(_HEX, 32)}",
+    "column of driving": f"sample_token,lidar_token\n{_of(_HEX, 32)},{_of(_HEX, 32)}, mask_{_of(_HEX, 48)}.png",
     "keys of rows": json.dumps({"key": _of(_HEX, 32), "image_key": _of(_HEX, 40), "answer_key": "A1B2C3D4"}),
     "programs": "mysql -u root -p rows; docker run -p 8080:80 x; mkdir -p runs/qwen2_5_vl_7b_stage2; ssh -p 2222 a@b",
     "variables of a shell": 'mysql -p${DB_PW_1} x; curl -u "$USER1:$TOKEN1" y; docker login -u a -p "$DOCKER_TOKEN_1"',
     "arguments": 'wandb.login(key=args.wandb_key2); Client("http://localhost:8000/v1"); login("maria_2024")',
     "placeholders": "sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx1, hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, api_key='YOUR_API_KEY_1'",
-    "words with hashes": f"mask_{_of(_HEX, 48)}.png, task-{_of(_HEX, 32)}, {_of(_HEX, 32)}.safetensors",
     "ratio": "ratio 1234567890:35 at 2025-10-11T12:30:00Z, part ab12-us3",
 }  # fmt: skip

@@ -678,7 +678,6 @@ def replaced_by_a_link(file: Path) -> None:
 
 
 def overwritten(file: Path) -> None:
-    """Other bytes, of the same size and time."""
     before = file.stat()
     file.write_text(KEY.ljust(before.st_size)[: before.st_size])
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -708,18 +707,16 @@ def test_a_file_that_changes_is_named_and_not_published(
     monkeypatch.setattr(uploads, "MAX_HELD", held)
     if during == "search":
         look = publish._searched
-        changes = iter([CHANGES[change]])
-        monkeypatch.setattr(
-            publish, "_searched", lambda path, *args: (look(path, *args), path == file and next(changes)(file))[0]
-        )
+        then = lambda path, *args: (look(path, *args), path == file and CHANGES[change](file))[0]  # noqa: E731
+        monkeypatch.setattr(publish, "_searched", then)
     else:
         server.misbehave(lambda _: CHANGES[change](file), on=during, method="POST")
     if held == 0:
         monkeypatch.setattr(publish, "_LARGE", 1)
         monkeypatch.setattr(server, "large", 1)
     done = virc("push", "charts", ID)
-    how = "deleted" if change == "deleted" else "changed"
-    assert (done.code, f"problems.jsonl was {how} while it was published\n" in done.err) == (5, True), done.err
+    said = f"problems.jsonl was {'deleted' if change == 'deleted' else 'changed'} while it was published\n"
+    assert (done.code, said in done.err) == (5, True), done.err
     assert "problems.jsonl" not in (server.held(f"datasets/{ID}") if server.repo(f"datasets/{ID}") else {})
     if held:
         assert_not_sent(server)
