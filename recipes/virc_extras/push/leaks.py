@@ -6,6 +6,7 @@ header or an address gives away are found here, and so are the values of this us
 
 import codecs
 import html
+import io
 import json
 import os
 import re
@@ -19,52 +20,42 @@ from urllib.parse import unquote
 import msgspec
 
 from virc.config.user import cache_folder
+from virc.config.yaml import read_mapping
 from virc.core import extras
 from virc.core.credentials import is_secret
 from virc.core.errors import DataError, SetupError
 from virc.core.files import is_path
-from virc.core.tables.encodings import open_utf8
+from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import plain
 from virc.reasoning.images import image_size
 
 Paths = Literal["none", "own", "all"]
 
 
-def _same_object(one: str, other: str, most: int) -> str:
-    """Two fields of an object, in either order, with so many characters between them."""
-    between = rf"\b[^{{}}]{{1,{most}}}\b"
-    return rf"\b(?:{one}{between}{other}|{other}{between}{one})\b"
+_FORMS: Any = read_mapping(Path(__file__).with_name("keys.yaml"))
 
 
-_KEYS = [re.compile(form) for form in (
-    r"-----BEGIN [A-Z ]*PRIVATE KEY", "PuTTY-User-Key-File-[0-9]", r"://[\w.%+-]*:(?![$<{*])[^\s/@:]{6,}@[\w\[]",
-    r"A[KS]IA(?<!\w....)[0-9A-Z]{16}\b", r"GOCSPX-[\w-]{20}", r"ya29\.[\w-]{30}", r"1//0(?<![\w/+]....)[\w-]{30}",
-    r"whsec_[\w+/]{24}", r"sq0[a-z]{3}-[\w-]{22}", r"access_token\$(?:production|sandbox)\$\w{10}",
-    r"NRAK-[A-Z0-9]{27}", r"sk\.eyJ[\w-]{20,}\.[\w-]{20}", r"pat-[a-z]{2}\d-[0-9a-f]{8}-", r"sl\.u?\.?[\w-]{100}",
-    r"https://hooks\.[\w.-]+/(?:\w+/){2,}\w", r":AA(?<=\d{8}:AA)[\w-]{33}(?![\w-])",
-    r"-us(?<=[0-9a-f]{32}-us)\d{1,2}\b", r"otpauth://\w+/\S*[?&]secret=[A-Z2-7]{16}",
-    _same_object("kty", r"[dk]['\"]?\s*:\s*['\"]?[\w-]{22,}", 4000),
-    _same_object("username", r"key['\"]?\s*:\s*['\"]?[0-9a-f]{32}", 99),
-)]  # fmt: skip
-"""Keys by their form that the program's rules do not have."""
-_PREFIXED = re.compile(r"(?:hf_|fw_|hooks?\w*/\S{,200}[/@]|://(?=[\w-]+@))([\w-]{22,})")
-_VALUE = re.compile(r"(?<![\w.~+/%!@#$^&*-])(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
-_PASSWORD = (
-    "passwor[dt]|passwd|passphrase|pwd|[_-]pass|kennwort|wachtwoord|lösenord|adgangskode|mot[ _-]de[ _-]passe"
-    "|contrase(?:ñ|n\u0303?)a|senha|parola|hasło|heslo|şifre|пароль|密[码碼]|口令|パスワード|비밀번호"
-)
-_TELLING = (
-    r"(?:(?:api|access|account|secret|private|client|auth|signing|encryption|subscription|service|license)[_ -]?key"
-    rf"|secret|secret_key_base|token|credential|[_-]pat|(?-i:[A-Z]_KEY)|{_PASSWORD})s?"
-)
-_NAME = re.compile(
-    r"(?:authorization[\"'`]*\s*[:=]\s*[\"'`]*[a-z]+\s+"
-    r"|cookies?[\"'`]*\s*[:=]\s*(?:[\"'`]?[^\n\"'`{]*=[\"'`]?(?:s:)?|\{[^{}]*:\s*[\"'`])|\s-b\s+[\"'`]?[\w.-]+="
-    rf"|(?:[?&](?:sig|signature|key)|[\"'_]auth|{_TELLING})(?:</?\w+>|\W|\b(?:value|content|default|or|is)(?=\W))+)\Z",
-    re.IGNORECASE,
-)  # fmt: skip
-"""What stands before a value that is a key, in texts, objects, elements, attributes and lists."""
-_NAME_BEHIND = re.compile(rf"""["']?[,\s]+["']?(?:name|key|id)["']?\s*[:=]\s*["'][\w-]*{_TELLING}["']""", re.IGNORECASE)
+def _lines(kinds: Mapping[str, str]) -> list[str]:
+    return [form for kind in kinds.values() for form in kind.splitlines()]
+
+
+def _any(kinds: Mapping[str, str]) -> str:
+    telling = "|".join(_lines(_FORMS["telling"]))
+    return f"(?:{'|'.join(_lines(kinds))})".replace("TELLING", f"(?:{telling})s?")
+
+
+_KEYS = [*map(re.compile, _lines(_FORMS["anywhere"]))]
+_PREFIXED = re.compile(rf"{_any(_FORMS['prefixes'])}([\w-]{{22,}})")
+_VALUE = re.compile(r"(?<![\w.~+/%!@#$^&*-])(?:-p)?(?=[\w.~+/%!@#$^&*-]*\d)([\w.~+/%!@#$^&*-]{10,}+)(?![(\w])")
+_WHOLE = re.compile(rf"(?:\S*[/@])?{_any(_FORMS['values'])}")
+_BEHIND = [
+    (each["within"], each["words"].split(), re.compile(rf"(?i){_any({'': each['forms']})}\Z"))
+    for each in _FORMS["behind"].values()
+]
+_AHEAD = re.compile(_any(_FORMS["ahead"]), re.IGNORECASE)
+_ID = re.compile("(?:[a-z_]+token)?(?:[0-9a-f]{16}|[0-9a-f]{32})")
+_NEAR_RECORD = re.compile(rf"{_any(_FORMS['records'])}_tokens?\b")
+_OF_RECORD = re.compile(rf"(?:(?<![\w-])|{_any(_FORMS['records'])}_)tokens?\W+(?:[0-9a-f]+\W+)*\Z")
 _TABLE = re.compile(r"^[^|\n]*+\|.*\n[ \t]*+[|:-][ \t|:-]*+\n(?:[^|\n]*+\|.*\n?)++", re.MULTILINE)
 _MAX_COLUMN = 64  # characters of a column's name
 _MAX_NAME = 256
@@ -87,10 +78,7 @@ _BROKEN = re.compile(rf"(?<![\w+/.~-])([\w+/.~-]{{2,}}+)((?:{_BREAK}[\w+/.~-]{{2
 _MIN_BROKEN, _MAX_BEFORE = 20, 64
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{4096,}")
 """Longer than any key: a picture within a row, in which all short keys occur by chance."""
-_PLACEHOLDER = r"(?:(?:your|my)[_-]?)?(?:password|passwd|pass|secret|postgres|change-?me|example)[_-]?(?:here)?@"
-_NOBODYS = r"(?:localhost|127\.0\.0\.1|\[::1\]|(?:[\w-]+\.)*example(?:\.(?:com|net|org))?)(?![\w.-])"
-_HARMLESS = re.compile(rf"(?i)://[\w.%+-]*:(?:{_PLACEHOLDER}|[^\s/@:]{{1,19}}@(?={_NOBODYS}))")
-"""Passwords in addresses that are placeholders or, if shorter than keys of services, for hosts that are nobody's."""
+_HARMLESS = re.compile(rf"(?i)://[\w.%+-]*:{_any(_FORMS['harmless'])}")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _ABSOLUTE = re.compile(r"(?:file://|~|[A-Za-z]:)?[/\\][^\s/\\]+(?:[/\\]\S*)?")
 _COMPRESSED = {
@@ -134,7 +122,8 @@ class LeakSearch:
             re.escape(str(each)) + r"(?![\w-])" for each in (Path.home(), Path.cwd()) if len(each.parts) > _MIN_PARTS
         ]
         home = re.compile("|".join([*here, _HOMES] if paths == "all" else here) or r"(?!)")
-        for where, written in texts:
+        for where, raw in texts:
+            written = raw.replace("\0", "")  # which are between the letters of UTF-16 without a mark
             text = _BASE64.sub("", _unescaped(written))
             is_own = any(value in written for value in self._own) or self._has_own(text)
             text = text if is_own else _HARMLESS.sub("://", text)
@@ -216,14 +205,32 @@ def _has_key(text: str) -> bool:
         return True
     if any(_is_random(found[1]) for found in _PREFIXED.finditer(text)):
         return True
-    values = (found.span(1) for found in _VALUE.finditer(text) if _is_random(found[1]))
-    return any(
-        _NAME.search(text[max(0, start - _MAX_NAME) : start]) or _NAME_BEHIND.match(text, end) for start, end in values
+    return any(_is_key(found) for found in _VALUE.finditer(text) if _is_random(found[1], _MIN_SWITCHES / 2))
+
+
+def _is_key(value: re.Match[str]) -> bool:
+    if _WHOLE.fullmatch(value[1]):
+        return True
+    if not _is_random(value[1]):
+        return False
+    if _AHEAD.match(value.string, value.end(1)):
+        return True
+    before = value.string[max(0, value.start(1) - _MAX_NAME) : value.start(1)]
+    small = before.lower()
+    named = (
+        form.search(before[-most:]) for most, words, form in _BEHIND if any(word in small[-most:] for word in words)
     )
+    return any(named) and not _is_record(value, before)
 
 
-def _is_random(value: str) -> bool:
-    return len(_SWITCH.findall(value)) > _MIN_SWITCHES * len(value)
+def _is_record(value: re.Match[str], before: str) -> bool:
+    """Whether it is an identifier in a table of records, where it is called a token."""
+    near = before + value.string[value.end(1) : value.end(1) + _MAX_NAME]
+    return bool(_ID.fullmatch(value[1]) and _OF_RECORD.search(before) and _NEAR_RECORD.search(near))
+
+
+def _is_random(value: str, least: float = _MIN_SWITCHES) -> bool:
+    return len(_SWITCH.findall(value)) > least * len(value)
 
 
 def _fault(name: str, where: str) -> DataError:
@@ -321,6 +328,10 @@ def is_picture(content: bytes | Path) -> bool:
         return False
 
 
+def text_of(content: bytes) -> str:
+    return content.decode(encoding_of(io.BytesIO(content)) or "utf-8", "replace")
+
+
 def strings(value: Any) -> Iterator[str]:
     """All texts in a row, quoted and with their names as a text file has them; pictures as bytes have none.
 
@@ -331,7 +342,7 @@ def strings(value: Any) -> Iterator[str]:
     elif isinstance(value, bytes):
         if not is_picture(value):
             refuse_compressed(value, "a value")
-            yield value.decode(errors="replace")
+            yield text_of(value)
     elif isinstance(value, Mapping):
         for key, each in value.items():
             texts = strings(each)

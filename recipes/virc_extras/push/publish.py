@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain, groupby
 from os.path import relpath
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -41,6 +41,7 @@ from virc.tools.registry import CODE
 from virc_extras.push import card as cards
 from virc_extras.push import leaks
 from virc_extras.push.card import Measured
+from virc_extras.push.uploads import MAX_HELD, SearchedFile, Upload
 
 CARD = "README.md"
 _WORDS = ("added_tokens.json", "merges.txt", "tokenizer.json", "vocab.json")
@@ -55,17 +56,6 @@ _MAX_IN_FOLDER = 10_000  # https://huggingface.co/docs/hub/storage-limits
 _TRIES, _PAUSE = 4, 1.0  # of a commit that others overtake; seconds
 _MAX_NAMED = 8  # files with a key or a path
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
-
-
-class Upload(msgspec.Struct, frozen=True):
-    """A file as it is uploaded: its name in the repository, and the file or what replaces its content."""
-
-    name: str
-    content: Path | bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
 
 class PushPlan(msgspec.Struct, frozen=True):
@@ -137,11 +127,11 @@ def prepare(name: str, hub_id: str, public: bool = False, ignore: Collection[str
     if checkpoint.INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
     _check_folders(folder, wanted)
+    found = formats.sources(folder) if rows else ()
     search = leaks.LeakSearch()
     files = [*_checked(folder, wanted, left_out, search)]
     if rows:
-        sources = {relpath(source.file, folder): source.format for source in formats.sources(folder)}
-        sources = {name: kind for name, kind in sources.items() if name in wanted}
+        sources = {name: each.format for each in found if (name := relpath(each.file, folder)) in wanted}
         card = _own_card(folder) or cards.rows_card(hub_id, sources)
     else:
         card = _model_card(folder, hub_id, wanted, measured(folder, name, only))
@@ -161,7 +151,8 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
 
     Raises:
         ConfigError: the token is missing or may not write there, or the repository is public already.
-        DataError: the hub refuses the front matter of the card, before anything else is sent.
+        DataError: the hub refuses the front matter of the card, before anything else is sent; or a file was changed or
+            deleted since `prepare`, and is in no commit.
         NetworkError: the hub cannot be reached, keeps failing, or has not taken all files.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -171,7 +162,7 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
     check_online(plan.repo)
     report, repo, commit = Reporter(on_event), plan.repo, ""
     api = HfApi(endpoint=endpoint(), library_name="virc")
-    with _refusals(repo), warnings.catch_warnings(action="ignore"):
+    with _refusals(plan), warnings.catch_warnings(action="ignore"):
         _check_card(plan)
         ask = partial(retried, passing=_pause_asked, tries=_TRIES, first=_PAUSE)
         ask(partial(api.create_repo, repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True))
@@ -180,32 +171,33 @@ def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
             raise ConfigError(f"{repo.url} is public already", "«--public» publishes there; or choose another name")
         if is_private and plan.public:
             raise ConfigError(f"{repo.url} is private already", "change that on its page, or leave «--public» out")
-        additions = [
-            CommitOperationAdd(file.name, file.content if isinstance(file.content, bytes) else str(file.content))
-            for file in plan.files
-        ]
-        sent = 0
-        for file, addition in zip(plan.files, additions, strict=True):
-            if file.size >= _LARGE:
-                report.progress(f"{sized(sent)} of {sized(plan.size)} uploaded; {file.name} follows")
-                ask(partial(api.preupload_lfs_files, repo.id, [addition], repo_type=repo.kind, free_memory=False))
-                sent += file.size
-        for start in range(0, len(additions), _MAX_FILES):
-            part: list[CommitOperationAdd | CommitOperationDelete] = [*additions[start : start + _MAX_FILES]]
-            report.progress(f"committing {counted(len(part), 'file')}")
-            if start + _MAX_FILES >= len(additions):
+        additions, sent = dict[Upload, CommitOperationAdd](), 0
+        for file in (file for file in plan.files if file.size >= _LARGE):
+            report.progress(f"{sized(sent)} of {sized(plan.size)} uploaded; {file.name} follows")
+            additions[file] = CommitOperationAdd(file.name, file.content())
+            ask(partial(api.preupload_lfs_files, repo.id, [additions[file]], repo_type=repo.kind))
+            file.check()
+            sent += file.size
+        for files in _parts(plan.files):
+            report.progress(f"committing {counted(len(files), 'file')}")
+            part: list[CommitOperationAdd | CommitOperationDelete]
+            part = [additions.get(file) or CommitOperationAdd(file.name, file.content()) for file in files]
+            if files[-1] is plan.files[-1]:
                 old = _replaced(plan, api.list_repo_files(repo.id, repo_type=repo.kind))
                 part += [CommitOperationDelete(name) for name in old]
             commit = ask(partial(_committed, api, repo, part))
-        _check_taken(
-            plan,
-            {
-                file.path: file.size
-                for file in api.list_repo_tree(repo.id, repo_type=repo.kind, recursive=True)
-                if isinstance(file, RepoFile)
-            },
-        )
+        there = api.list_repo_tree(repo.id, repo_type=repo.kind, recursive=True)
+        _check_taken(plan, {file.path: file.size for file in there if isinstance(file, RepoFile)})
     return commit
+
+
+def _parts(files: Sequence[Upload]) -> Iterator[list[Upload]]:
+    """The files of each commit, whose contents but for large ones are in memory at once."""
+    sizes = accumulate(file.size if file.size < _LARGE else 0 for file in files)
+    parts = {
+        file: (at // _MAX_FILES, size // MAX_HELD) for at, (file, size) in enumerate(zip(files, sizes, strict=True))
+    }
+    return ([*part] for _, part in groupby(files, parts.__getitem__))
 
 
 def _committed(api: Any, repo: Repo, part: Sequence[Any]) -> str:
@@ -392,11 +384,14 @@ def _checked(
     search.look_through_names(names)
     for name in names:
         try:
-            upload = _checked_file(folder / name, name, left_out, search)
+            with errors_as(DataError, f"{name} cannot be read"):
+                file = SearchedFile(name, folder / name)
+                content = _searched(folder / name, name, left_out, search)
+                file.finish()
         except DataError as fault:
             search.refuse(name, fault)
         else:
-            yield upload
+            yield file if content is None else Upload(name, content)
 
 
 def _raise_all(faults: Sequence[DataError]) -> None:
@@ -405,13 +400,14 @@ def _raise_all(faults: Sequence[DataError]) -> None:
         raise DataError("; ".join(fault.message for fault in faults[:_MAX_NAMED]) + more, faults[0].hint)
 
 
-def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks.LeakSearch) -> Upload:
+def _searched(file: Path, name: str, left_out: dict[str, str], search: leaks.LeakSearch) -> bytes | None:
+    """What is sent instead of the file, if anything."""
     if file.name == INFO or (inventory.kind_of(file.name) == "settings" and file.suffix == ".json"):
         with errors_as(DataError, f"{file} cannot be read", caught=(OSError, ValueError)):
             content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
         left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
         search.look_through(name, [("as it is uploaded", content.decode())])
-        return Upload(name, content if removed else file)
+        return content
     if file.suffix.lower() in (".parquet", ".arrow", ".feather"):
         schema = "\n".join(leaks.strings(raw.schema_texts(file)))
         search.look_through(name, chain([("in its schema", schema)], _row_texts(file, name)), "own")
@@ -424,7 +420,7 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str], search: leaks
         cells = _row_texts(file, name) if file.suffix.lower() in (".csv", ".tsv") else ()
         paths: leaks.Paths = "own" if file.suffix.lower() in raw.ENDINGS else "all"
         search.look_through(name, chain(leaks.lines(file), cells), _PATHS.get(name, paths))
-    return Upload(name, file)
+    return None
 
 
 def _row_texts(file: Path, name: str) -> Iterator[tuple[str, str]]:
@@ -457,7 +453,7 @@ def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
                 if member.size > _MAX_TEXT:
                     raise DataError(f"{name} contains {plain(member.name, 80)}, which is too large", "leave it out")
                 leaks.refuse_compressed(content, f"{name}, {plain(member.name, 80)},")
-                yield plain(member.name, 80), content.decode(errors="replace")
+                yield plain(member.name, 80), leaks.text_of(content)
         with file.open("rb") as opened:
             opened.seek(shard.offset)
             if any(any(piece) for piece in iter(partial(opened.read, _LARGE), b"")):
@@ -480,29 +476,36 @@ def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequen
 
 
 @contextmanager
-def _refusals(repo: Repo) -> Iterator[None]:
+def _refusals(plan: PushPlan) -> Iterator[None]:
+    """Says why an upload ended; first which file was changed or deleted, of which hub and library may say anything."""
+    try:
+        yield
+    except VircError:
+        raise
+    except Exception as error:
+        for file in plan.files:
+            file.check()
+        raise _refusal(error, plan.repo) from None
+
+
+def _refusal(error: Exception, repo: Repo) -> Exception:
     from huggingface_hub.constants import HF_HUB_DISABLE_XET
     from huggingface_hub.errors import HfHubHTTPError
 
-    owner = repo.id.partition("/")[0]
-    try:
-        yield
-    except HfHubHTTPError as error:
+    if isinstance(error, HfHubHTTPError):
         status, headers = error.response.status_code, error.response.headers
         said = plain(error.server_message or headers.get("X-Error-Message") or "", 400)
         if status == 401:
             hint = "`hf auth login`, or set HF_TOKEN to a token that may write"
-            raise ConfigError(f"{host(repo)} takes no upload without a valid token", hint) from None
+            return ConfigError(f"{host(repo)} takes no upload without a valid token", hint)
         if status == 403:
             sentence = f"{host(repo)} forbids to write {repo.id}{said and f': {said}'}"
-            raise ConfigError(sentence, f"a token that may write, of an account that may write to {owner}") from None
-        raise by_status(status, headers, repo, said=said) from None
-    except VircError:
-        raise
-    except Exception as error:
-        if not isinstance(error, (RuntimeError, *failures())):
-            raise
-        if isinstance(error, RuntimeError) or "/xet-" in str(error):
-            by, how = ("", "") if HF_HUB_DISABLE_XET else (" by Xet", "; HF_HUB_DISABLE_XET=1 uploads without Xet")
-            raise NetworkError(f"{host(repo)} did not take a file{by}: {clause(error)}", f"{AGAIN}{how}") from None
-        raise unreachable(error, repo) from None
+            owner = repo.id.partition("/")[0]
+            return ConfigError(sentence, f"a token that may write, of an account that may write to {owner}")
+        return by_status(status, headers, repo, said=said)
+    if not isinstance(error, (RuntimeError, *failures())):
+        return error
+    if isinstance(error, RuntimeError) or "/xet-" in str(error):
+        by, how = ("", "") if HF_HUB_DISABLE_XET else (" by Xet", "; HF_HUB_DISABLE_XET=1 uploads without Xet")
+        return NetworkError(f"{host(repo)} did not take a file{by}: {clause(error)}", f"{AGAIN}{how}")
+    return unreachable(error, repo)

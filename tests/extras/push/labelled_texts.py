@@ -1,4 +1,4 @@
-"""Eighty secrets and eighty harmless texts, as they stand in rows, settings, cards and code; no secret is a real one.
+"""Secrets and harmless texts, as they stand in rows, settings, cards and code; no secret is a real one.
 
 Secrets are joined at run time from a random source with a fixed seed, so that no scanner takes this file for a leak.
 """
@@ -46,6 +46,29 @@ def _broken(key: str, by: str) -> str:
 def _block(kind: str, lines: int = 8) -> str:
     body = "\n".join(_of(_BASE64, 64) for _ in range(lines))
     return f"-----{'BEGIN'} {kind}-----\n{body}\n-----{'END'} {kind}-----"
+
+
+_TYPED = (
+    "mysql -h db.acme.io -u root -pPW rows", "sshpass -p 'PW' ssh maria@acme.io", "curl -u maria:PW https://acme.io",
+    "docker login -u maria -p PW ghcr.io", "redis-cli -h acme.io -a PW", "unzip -P PW rows.zip", "7z x rows.7z -pPW",
+    "lftp -u maria,PW acme.io", "smbclient //acme/rows -U maria%PW", "openssl enc -d -pass pass:PW -in a",
+    "rclone config create box webdav user maria pass PW", "echo 'root:PW' | chpasswd", "wandb login --relogin PW",
+    "mc alias set minio https://minio.acme.io admin PW", "htpasswd -b .htpasswd maria PW", "judge_key: PW",
+    "requests.get(url, auth=('maria', 'PW'))", "smtp.login('maria@acme.io', 'PW')", "driver('a.io', 'root', 'PW')",
+    "MilvusClient(uri='a.io', token='admin:PW')", "Credential('maria', 'PW')", "app.secret_key = b'PW'",
+    "parser.add_argument('--api_key', type=str, default='PW')", "Authorization: Client-ID PW",
+)  # fmt: skip
+"""Passwords as people type them."""
+_GIVEN = (
+    "wandb.login(key='KEY')", "hub.login('KEY')", "cohere.ClientV2('KEY')", "Experiment('KEY', project_name='x')",
+    "Auth.api_key('KEY')", "AzureKeyCredential('KEY')", "openxlab.login(ak='a', sk='KEY')", "Mistral('KEY')",
+)  # fmt: skip
+_FORMS = (
+    ("sk-proj-", _WORD, 48), ("sk-kimi-", _WORD, 64), ("sk_", _HEX, 48), ("tvly-", _WORD, 32), ("fc-", _HEX, 32),
+    ("jina_", _WORD, 60), ("app-", _WORD, 24), ("pat_", _WORD, 64), ("bce-v3/ALTAK-", _WORD, 62), ("AKLT", _WORD, 43),
+    ("AKID", _WORD, 32), ("LTAI5t", _WORD, 18), ("sb_secret_", _URL, 31), ("pscale_tkn_", _URL, 43), ("SEC", _HEX, 64),
+    ("ATBB", _WORD, 32), ("nfp_", _WORD, 36), ("secret_", _WORD, 43), ("xoxe.xoxb-1-", _WORD, 160), ("KGAT_", _HEX, 32),
+)  # fmt: skip
 
 
 def _secrets() -> Mapping[str, str]:
@@ -137,6 +160,11 @@ def _secrets() -> Mapping[str, str]:
         "broken in a mail": _broken(f"ghp_{of(_WORD, 36)}", "\n> "),
         "added up": _broken(f"ghp_{of(_WORD, 36)}", "' + '"),
         "broken in code": _broken(f"github_pat_{of(_WORD, 22)}_{of(_WORD, 59)}", "'\n    '"),
+        **{f"typed {at}": each.replace("PW", f"{of(_WORD, 12)}3xK7p") for at, each in enumerate(_TYPED)},
+        **{f"given {at}": each.replace("KEY", of(_HEX, 40)) for at, each in enumerate(_GIVEN)},
+        **{f"form {start}": start + of(letters, length) for start, letters, length in _FORMS},
+        "discord bot": f"MT{of(_WORD, 24)}.{of(_URL, 6)}.{of(_URL, 38)}",
+        **{f"form {start}": start + _uuid() for start in ("sk-lf-", "ms-", "https://open.feishu.cn/hook/")},
         "broken in json": json.dumps({"note": _broken(f"sk-ant-{'api03'}-{of(_URL, 93)}AA", "\n")}),
     }
 
@@ -227,5 +255,12 @@ HARMLESS: Mapping[str, str] = {
     "hashes of a lock file": " \\\n".join(f"    --hash=sha256:{_of(_HEX, 64)}" for _ in range(2)),
     "picture over lines": "\n".join(["iVBORw0KGgoAAAANSUhEUg", *(_of(_BASE64, 76) for _ in range(9))]),
     "table": "| 0.8123 | 12.5M | 3.2e-05 |\n| 0.8301 | 13.1M | 1.6e-05 |",
+    "records of driving": json.dumps({"token": _of(_HEX, 32), "sample_token": _of(_HEX, 32), "prev": _of(_HEX, 32)}),
+    "column of driving": f"sample_token,lidar_token\n{_of(_HEX, 32)},{_of(_HEX, 32)}, mask_{_of(_HEX, 48)}.png",
+    "keys of rows": json.dumps({"key": _of(_HEX, 32), "image_key": _of(_HEX, 40), "answer_key": "A1B2C3D4"}),
+    "programs": "mysql -u root -p rows; docker run -p 8080:80 x; mkdir -p runs/qwen2_5_vl_7b_stage2; ssh -p 2222 a@b",
+    "variables of a shell": 'mysql -p${DB_PW_1} x; curl -u "$USER1:$TOKEN1" y; docker login -u a -p "$DOCKER_TOKEN_1"',
+    "arguments": 'wandb.login(key=args.wandb_key2); Client("http://localhost:8000/v1"); login("maria_2024")',
+    "placeholders": "sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx1, hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, api_key='YOUR_API_KEY_1'",
     "ratio": "ratio 1234567890:35 at 2025-10-11T12:30:00Z, part ab12-us3",
 }  # fmt: skip

@@ -4,6 +4,7 @@ import base64
 import bz2
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -12,8 +13,10 @@ import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -32,7 +35,7 @@ from virc.core.errors import DataError
 from virc.models import provenance
 from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
-from virc_extras.push import command, leaks, publish
+from virc_extras.push import command, leaks, publish, uploads
 
 
 def safetensors(header: dict[str, object], tensors: bytes = b"") -> bytes:
@@ -309,6 +312,11 @@ def tar_of(name: str, content: bytes) -> bytes:
         ("more.tar", lambda: tar_of("0.png", f"TOKEN={'aB3' * 8}".encode()), "0.png, contains a key"),
         ("more.parquet", lambda: parquet_of({"api_key": "aB3" * 8}), "row 1, contains a key"),
         ("more.parquet", lambda: parquet_of({"image": {"bytes": b"TOKEN=" + b"aB3" * 8}}), "row 1, contains a key"),
+        ("more.parquet", lambda: parquet_of({"a": f"the key: {VALUE}".encode("utf-16")}), "row 1, contains a key"),
+        ("more.parquet", lambda: parquet_of({"a": f"TOKEN={'aB3' * 8}".encode("utf-16-be")}), "row 1, contains a key"),
+        ("more.parquet", lambda: parquet_of({"a": f"T={KEY}".encode("utf-32-le")}), "row 1, contains a key"),
+        ("more.tar", lambda: tar_of("0.txt", f"TOKEN={'aB3' * 8}".encode("utf-16")), "0.txt, contains a key"),
+        ("more.md", f"TOKEN={'aB3' * 8}".encode("utf-16-le"), "line 1, contains a key"),
         ("more.tar", lambda: tar_of(f"{KEY}.png", b""), "more.tar, in the name of member 1, contains a key"),
         ("more.jsonl", lambda: gzip.compress(b"TOKEN=" + b"aB3" * 8), "more.jsonl is compressed with gzip"),
         ("more.png", lambda: bz2.compress(b"TOKEN=" + b"aB3" * 8), "more.png is compressed with bzip2"),
@@ -661,6 +669,82 @@ def test_a_killed_upload_is_resumed_by_the_same_command(server: Hub, model: Path
     sent = [each.name for each in server.asked("storage") if each.method == "PUT" and each.code == 200]
     assert len(sent) == len(set(sent)) == 3
     assert server.held(ID)["model-3.safetensors"] == WEIGHTS + b"1" * publish._LARGE
+
+
+def replaced_by_a_link(file: Path) -> None:
+    (other := Path("mine.txt")).write_text(KEY)
+    file.unlink()
+    file.symlink_to(other.resolve())
+
+
+def overwritten(file: Path) -> None:
+    before = file.stat()
+    file.write_text(KEY.ljust(before.st_size)[: before.st_size])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES = {
+    "appended": lambda file: file.open("a").write(KEY),
+    "overwritten": overwritten,
+    "linked": replaced_by_a_link,
+    "a pipe": lambda file: (file.unlink(), os.mkfifo(file)),
+    "deleted": Path.unlink,
+}
+
+
+def assert_not_sent(server: Hub, key: str = KEY) -> None:
+    codes = {base64.b64encode(key.rjust(len(key) + shift).encode())[4:-4] for shift in range(3)}
+    assert not [each for each in server.requests if any(code in each.body for code in (key.encode(), *codes))]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("during", "held"), [("search", 999), ("create", 999), ("lfs", 0)])
+def test_a_file_that_changes_is_named_and_not_published(
+    server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch, change: str, during: str, held: int
+) -> None:
+    file = rows / "problems.jsonl"
+    file.write_text('{"id": 1, "image": "a.png", "question": "%s", "answer": "3"}\n' % ("why " * 30))
+    monkeypatch.setattr(uploads, "MAX_HELD", held)
+    if during == "search":
+        look = publish._searched
+        then = lambda path, *args: (look(path, *args), path == file and CHANGES[change](file))[0]  # noqa: E731
+        monkeypatch.setattr(publish, "_searched", then)
+    else:
+        server.misbehave(lambda _: CHANGES[change](file), on=during, method="POST")
+    if held == 0:
+        monkeypatch.setattr(publish, "_LARGE", 1)
+        monkeypatch.setattr(server, "large", 1)
+    done = virc("push", "charts", ID)
+    said = f"problems.jsonl was {'deleted' if change == 'deleted' else 'changed'} while it was published\n"
+    assert (done.code, said in done.err) == (5, True), done.err
+    assert "problems.jsonl" not in (server.held(f"datasets/{ID}") if server.repo(f"datasets/{ID}") else {})
+    if held:
+        assert_not_sent(server)
+
+
+@pytest.mark.integration
+def test_of_a_hundred_pushes_beside_a_writer_none_sends_what_was_not_searched(
+    server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaks, "lines_with_keys", lambda _: [])
+    file, ended, codes = rows / "problems.jsonl", threading.Event(), set[int]()
+    row = file.read_bytes()
+
+    def write() -> None:
+        for number in itertools.cycle(range(7)):
+            if ended.wait(number / 1000):
+                return
+            file.write_bytes(row + json.dumps({"question": KEY}).encode() * (number % 2))
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(write)
+        try:
+            for _ in range(100):
+                codes.add(virc("push", "charts", ID).code)
+        finally:
+            ended.set()
+    assert codes <= {0, 5}
+    assert_not_sent(server)
 
 
 @pytest.mark.parametrize(
