@@ -14,7 +14,6 @@ import os
 import random
 import resource
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,9 +27,7 @@ from statistics import median, quantiles
 from typing import NamedTuple
 
 import pypdfium2
-from crowd import ask, body, resident
-from support.loopback import free_port
-from support.real_server import VIRC
+from crowd import ask, body, resident, served
 from support.servers import serve
 from support.solving import answer
 
@@ -61,22 +58,6 @@ def pages(count: int, side: int = 400) -> bytes:
 
 
 @contextmanager
-def served(log: Path) -> Iterator[tuple[int, int]]:
-    """The port and the process of an endpoint before a script."""
-    port = free_port()
-    with serve(lambda _: answer("1"), usage=False) as behind, log.open("wb") as err:
-        command = [*VIRC, "serve", "--agent", "--endpoint", behind.url, "--port", str(port), "--concurrency", "8"]
-        env = {**os.environ, "VIRC_READING_SECONDS": str(BOUND)}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, env=env) as process:
-            assert process.stdout
-            process.stdout.readline()
-            try:
-                yield port, process.pid
-            finally:
-                process.kill()
-
-
-@contextmanager
 def besieging(port: int) -> Iterator[None]:
     """What one client and the silent ones do, as long as the block runs."""
     ended, content = threading.Event(), pages(32, 3000)
@@ -89,13 +70,12 @@ def besieging(port: int) -> Iterator[None]:
     with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
         for _ in range(SILENT):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
-        running = [pool.submit(attack) for _ in range(8)]
+        for _ in range(8):
+            pool.submit(attack)
         try:
             yield
         finally:
             ended.set()
-            for each in running:
-                each.result()
 
 
 def run(is_besieged: bool) -> Round:
@@ -103,7 +83,12 @@ def run(is_besieged: bool) -> Round:
     picture, page = body(1).replace(b'"tiny"', b'"virc-scripted"'), pages(1)
     with ExitStack() as stack:
         log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "log")
-        port, pid = stack.enter_context(served(log))
+        behind = stack.enter_context(serve(lambda _: answer("1"), usage=False))
+        words, env = (
+            ("--endpoint", behind.url, "--concurrency", "8"),
+            {**os.environ, "VIRC_READING_SECONDS": str(BOUND)},
+        )
+        port, pid = stack.enter_context(served(*words, env=env, stderr=stack.enter_context(log.open("wb"))))
         if is_besieged:
             stack.enter_context(besieging(port))
 

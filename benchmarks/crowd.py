@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 from support.loopback import free_port
@@ -48,12 +48,12 @@ def body(samples: int) -> bytes:
 
 
 @contextmanager
-def served(engine: str) -> Iterator[tuple[int, int]]:
-    """The port and the process of an agent endpoint that solves one problem at a time."""
+def served(*words: str, **how: Any) -> Iterator[tuple[int, int]]:
+    """The port and the process of an agent endpoint; `how` it is started is as of `Popen`."""
     port = free_port()
-    words = ["serve", "tiny", "--agent", "--engine", engine, "--device", "cpu", "--concurrency", "1", "--quiet"]
-    command = [*VIRC, *words, "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [*VIRC, "serve", "--agent", *words, "--port", str(port)], stdout=subprocess.PIPE, **how
+    ) as process:
         assert process.stdout
         process.stdout.readline()
         try:
@@ -124,7 +124,8 @@ class Crowd:
 
 def run(engine: str, count: int) -> Round:
     """One crowd before a new server."""
-    with served(engine) as (port, pid):
+    words = ("tiny", "--engine", engine, "--device", "cpu", "--concurrency", "1", "--quiet")
+    with served(*words) as (port, pid):
         alone = median(ask(port, body(8), OTHER) for _ in range(WARM))
         idle = most = resident(pid)
         crowd = Crowd(port, count, body(8))

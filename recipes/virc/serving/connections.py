@@ -85,7 +85,7 @@ class Connections:
         if now >= self._next_try:
             self._next_try = now + _TRY
             self.most = min(self.most, max(_FEWEST, self.count * 3 // 4))  # else new ones leave nothing for engines
-            self.close_silent(self.count - self.most)
+            self.close_silent(max(0, self.count - self.most))
         if now >= self._next_word:
             self._next_word = now + _SAY
             self._report.warn(f"connections cannot be accepted ({counted(self._failed, 'failure')}): {clause(error)}")

@@ -90,3 +90,13 @@ def test_what_cannot_be_accepted_is_said_once_a_minute_and_other_faults_as_ever(
     loop.close()
     assert [each.text for each in said] == ["connections cannot be accepted (1 failure): too many open files"]
     assert "another fault" in capfd.readouterr().err
+
+
+def test_where_others_have_the_files_open_no_connection_is_closed() -> None:
+    made, closed = Connections(Reporter()), list[int]()
+    made.count = connections._FEWEST - 1
+    made.close_silent = closed.append  # type: ignore[method-assign]
+    loop = asyncio.new_event_loop()
+    made.on_fault(loop, {"exception": OSError(errno.ENFILE, "Too many open files in system")})
+    loop.close()
+    assert closed == [0]
