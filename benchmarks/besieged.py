@@ -33,7 +33,7 @@ from support.solving import answer
 
 SILENT, PICTURES, PAGES, ASKED = 2000, 30, 10, 5
 PAUSE = 4.0  # s from one question of a client to its next, at most
-BOUND = 0.3  # s of CPU time a page, and five times that a file
+BOUND = 0.15  # s of CPU time a page, and five times that a file
 HOSTILE = "127.0.0.9"
 
 
@@ -60,7 +60,7 @@ def pages(count: int, side: int = 400) -> bytes:
 @contextmanager
 def besieging(port: int) -> Iterator[None]:
     """What one client and the silent ones do, as long as the block runs."""
-    ended, content = threading.Event(), pages(32, 3000)
+    ended, content = threading.Event(), pages(12, 3000)
 
     def attack() -> None:
         while not ended.is_set():

@@ -15,6 +15,7 @@ PATH, _KIND = "path", "data_type"
 _CLIPS = tuple(".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .vob .wmv .flv .ogv .pdf".split())
 OF_CLIP = ("bytes", "video", "path", "document", "video_url", "url")
 """Keys under which an object has the bytes or the name of a clip; `Video` of `datasets` has a path beside the bytes."""
+_MOVING = (".gif", ".webp", ".apng")  # are clips in columns of clips
 TALKS = ("messages", "conversations", "prompt")
 _INLINE = re.compile(r"<video>([^<>\n]{1,1024})</video>")  # of ms-swift
 _PARTS = {"video": "<video>", "video_url": "<video>", "image": MARK, "image_url": MARK}  # of Qwen and TRL
@@ -67,7 +68,8 @@ def columns_of_media(row: Mapping[str, Any]) -> Iterator[str]:
         files = [*files_in(value)]
         # a name without an ending is a clip's where the row has nothing else to show; a text is no name
         is_video = key_of(name).startswith("video") or (name == PATH and row.get(_KIND) == "video")
-        is_clip = any(isinstance(each, str) and each.lower().endswith(_CLIPS) for each in files)
+        endings = _CLIPS + _MOVING * is_video
+        is_clip = any(isinstance(each, str) and each.lower().endswith(endings) for each in files)
         if is_clip or (is_video and files and not has_pictures and all(map(_may_be_file, files))):
             yield name
 

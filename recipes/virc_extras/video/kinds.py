@@ -13,28 +13,29 @@ _BEGINNINGS = {
     b"\6\x0e+4\2\5\1\1\r\1\2": "mxf",
     b".RMF": "rm",
     b"DKIF": "ivf",
+    b"GIF8": "gif",
 }
 """FFmpeg's names of formats by their first bytes: none that names further files to open."""
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime and MP4 begin
 _PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _PDF = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*%PDF-|%PDF-\d\.\d[ \t]*[\r\n]")
+_MOVES = 2  # a flag of WebP
 _PACKETS = (188, 192)  # bytes of a packet of MPEG-TS; with 4 bytes more, of Blu-ray and cameras
 _FEWEST_PACKETS, _PACKETS_SEEN = 3, 5
 
 
 def clip_format(head: bytes) -> str | None:
-    """FFmpeg's name of the format of a clip; None: it is none of those that are read."""
-    if head[4:8] in _BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _PICTURES):
-        return "mov"
-    if found := next((name for begin, name in _BEGINNINGS.items() if head.startswith(begin)), None):
-        return found
-    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-        return "avi"
-    for size in _PACKETS:
-        marks = head[size - 188 :: size][:_PACKETS_SEEN]  # each packet of so many bytes has its mark at the same place
-        if len(marks) >= _FEWEST_PACKETS and not marks.strip(b"G"):
-            return "mpegts"
-    return None
+    """FFmpeg's name of the format of a clip or moving picture, or `webp`; None: it is none of those that are read."""
+    is_riff, packets = head.startswith(b"RIFF"), (head[size - 188 :: size][:_PACKETS_SEEN] for size in _PACKETS)
+    known = {
+        "mov": head[4:8] in _BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _PICTURES),
+        "avi": is_riff and head[8:12] == b"AVI ",
+        "webp": is_riff and head[8:16] == b"WEBPVP8X" and bool(int.from_bytes(head[20:21]) & _MOVES),
+        "apng": head.startswith(b"\x89PNG") and b"acTL" in head,
+        "mpegts": any(len(marks) >= _FEWEST_PACKETS and not marks.strip(b"G") for marks in packets),
+    }
+    by_marks = next((name for name, is_so in known.items() if is_so), None)
+    return by_marks or next((name for begin, name in _BEGINNINGS.items() if head.startswith(begin)), None)
 
 
 def is_document(head: bytes) -> bool:

@@ -14,6 +14,7 @@ from virc.reasoning.images import is_known, parse_header, readable
 from virc.reasoning.media import FILES, MediaChoice
 from virc.solving.image_source import Loss, Source, Unfolded, read_head
 from virc.solving.image_source import Picture as Given
+from virc.solving.sources.columns import key_of
 from virc_extras.video import clip, document
 from virc_extras.video.choosing import choice_in_row, choice_of
 from virc_extras.video.columns import files_in, media_of
@@ -29,9 +30,10 @@ _MAX_KEPT = 1024  # media of rows, of which the times of frames are kept
 _FORMATS = "; clips: MP4, QuickTime, Matroska, WebM, AVI, MPEG, VOB, WMV, FLV, Ogg, MXF, RealMedia, IVF; documents: PDF"
 
 
-def medium_of(head: bytes) -> Medium | None:
-    """What reads a file that begins so."""
-    return None if is_known(head) else next((each for each in _MEDIA if each.recognises(head)), None)
+def medium_of(head: bytes, as_clip: bool = False) -> Medium | None:
+    """What reads a file that begins so; `as_clip`: of a moving picture all frames are meant."""
+    media = _MEDIA if not is_known(head) else [cast(Medium, clip)] if as_clip else []
+    return next((each for each in media if each.recognises(head)), None)
 
 
 def unfolded(
@@ -39,20 +41,24 @@ def unfolded(
     check: Callable[[], None], strict: bool, row: Mapping[str, Any] = {},
 ) -> Iterator[Unfolded]:  # fmt: skip
     """Yield the pictures of files, each file when it is reached; arguments and errors as of the core's `unfolded`."""
+    of_videos = [each for name, value in row.items() if key_of(name).startswith("video") for each in files_in(value)]
+    as_clips = [bool(choice.at or choice.fps or choice.frames) or each in of_videos for each in given]
     if strict:
         sources = [*sources]
-        for content, name in sources:  # before it is said that there is none to choose in
-            if isinstance(content, bytes) and not medium_in((content, name)):
+        media = [medium_in(source, as_clip) for source, as_clip in zip(sources, as_clips, strict=True)]
+        for (content, name), medium in zip(sources, media, strict=True):  # before the choice is refused
+            if isinstance(content, bytes) and not medium:
                 check_known(content[:HEAD], name)
-        check_choice(choice, [medium_in(source) for source in sources])
+        check_choice(choice, media)
     clips = (each for value in media_of({**row, "images": given}).values() for each in files_in(value))
     shown = {each for each in given if isinstance(each, str)}
     if left := next((each for each in clips if isinstance(each, str) and each not in shown), None):
         sentence = f"it has pictures, and the clip or document {plain(left, 80)}, of which nothing is shown"
         raise DataError(sentence, "virc data convert ROWS --to DIR --format batch shows both; or leave its column out")
     count = 0
-    for number, (source, picture) in enumerate(zip(sources, given, strict=True), 1):
-        for each in _pictures(source, picture, choice, row, number if len(given) > 1 else None, report, check):
+    for number, (source, picture, as_clip) in enumerate(zip(sources, given, as_clips, strict=True), 1):
+        medium, of_several = medium_in(source, as_clip), number if len(given) > 1 else None
+        for each in _pictures(source, picture, medium, choice, row, of_several, report, check):
             count += 1
             if each.place and count > MAX_PICTURES:
                 sentence = f"the clips and documents have over {MAX_PICTURES} pictures together"
@@ -103,15 +109,15 @@ def check_known(head: bytes, name: str) -> None:
         raise
 
 
-def medium_in(source: Source) -> Medium | None:
-    return medium_of(source[0] if isinstance(source[0], bytes) else read_head(source[0]))
+def medium_in(source: Source, as_clip: bool) -> Medium | None:
+    return medium_of(source[0][:HEAD] if isinstance(source[0], bytes) else read_head(source[0]), as_clip)
 
 
 def _pictures(
-    source: Source, picture: Given, choice: MediaChoice, row: Mapping[str, Any], number: int | None,
-    report: Reporter | None, check: Callable[[], None],
+    source: Source, picture: Given, medium: Medium | None, choice: MediaChoice, row: Mapping[str, Any],
+    number: int | None, report: Reporter | None, check: Callable[[], None],
 ) -> Iterable[Unfolded]:  # fmt: skip
-    (content, name), medium = source, medium_in(source)
+    content, name = source
     if medium is None:
         assert isinstance(content, bytes)
         check_known(content[:HEAD], name)

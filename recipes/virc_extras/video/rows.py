@@ -268,10 +268,12 @@ class _Rewriting:
     def _add(self, made: _Made, media: Sequence[_Medium], numbers: range) -> None:
         """Store the pictures of these media, whose clips have one choice."""
         files = [(file, number) for number in numbers for file in media[number].files]
-        sources = [self._source(file) for file, _ in files]
+        sources = [self._source(file, media[number].mark) for file, number in files]
         choice = next((media[at].choice for at in numbers if media[at].mark != MARK), USUAL_MEDIA)
         at = -1
-        for part in unfolded(sources, [name for _, name in sources], choice, None, lambda: None, strict=False):
+        names = [name for _, name in sources]
+        of_clips = [name for name, (_, number) in zip(names, files, strict=True) if media[number].mark != MARK]
+        for part in unfolded(sources, names, choice, None, lambda: None, strict=False, row={"videos": of_clips}):
             if part.place is None or part.place.index == 1:
                 at += 1
                 made.files.append(part.medium and part.medium.stored(self._to.resolve()))
@@ -283,13 +285,13 @@ class _Rewriting:
             )
             made.counts[files[at][1]] += 1
 
-    def _source(self, file: Picture) -> Source:
+    def _source(self, file: Picture, mark: str) -> Source:
         """The path of a clip, or the bytes of a picture."""
         if file.on_network:
             raise DataError(f"{plain(file.name, 80)} is on the network", "download it, and name the file")
         with errors_as(DataError, f"{plain(file.name, 80)} cannot be read"):
             source = file.data or file.path(), file.name or "a clip within the row"
-            if medium := medium_in(source):
+            if medium := medium_in(source, as_clip=mark != MARK):
                 self.media.add(medium)
                 return source
             return file.read(), file.name

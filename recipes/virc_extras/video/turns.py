@@ -10,7 +10,7 @@ from virc.core.work import forks
 
 
 class Turns:
-    """At most `most` processes for a client, and one more that is for others; where all are idle, one stays."""
+    """At most `most` processes, of which a client of a server gets one fewer; where all are idle, one stays."""
 
     def __init__(self, make: Callable[[], BoundedProcess], most: int) -> None:
         self._make, self._most = make, most
@@ -49,10 +49,15 @@ class Turns:
                     self.idle.pop().close()
                 self._changed.notify_all()
 
+    def is_full(self) -> bool:
+        return self._busy.total() >= self._most
+
     def _next(self) -> object:
-        if self._busy.total() > self._most:
+        if self.is_full():
             return None
-        return next((turns[0] for client, turns in self.waiting.items() if self._busy[client] < self._most), None)
+        of_client = max(1, self._most - 1)
+        may = (turns[0] for client, turns in self.waiting.items() if not client or self._busy[client] < of_client)
+        return next(may, None)
 
     def close(self) -> None:
         for process in self.idle:

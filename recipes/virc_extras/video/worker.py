@@ -108,7 +108,7 @@ class Reader:
     """The processes."""
 
     def __init__(self) -> None:
-        self.turns = Turns(_Process, min(cores(), limits.MAX_READERS))
+        self.turns = Turns(_Process, max(2, min(cores(), limits.MAX_READERS)))
 
     def pictures(
         self, kind: str, source: bytes | Path, name: str, wish: Wish, check: Callable[[], None]

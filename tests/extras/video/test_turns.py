@@ -9,7 +9,10 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pypdfium2
 import pytest
@@ -124,8 +127,28 @@ def test_a_client_is_a_key_or_an_address(tmp_path: Path, monkeypatch: pytest.Mon
     assert clients == ["127.0.0.1", "127.0.0.1", "1", "10.0.0.9", "10.0.0.9"]
 
 
+@pytest.mark.integration
+def test_a_document_that_waits_for_a_reader_keeps_no_other_client_from_an_answer() -> None:
+    def ask(key: str, *pictures: Any) -> int:
+        return int(
+            running.send("POST", CHAT, json.dumps(chat("?", *pictures)).encode(), Authorization=f"Bearer {key}")[0]
+        )
+
+    readers, document = worker.READER.turns, {"type": "file", "file": {"file_data": PAGES}}
+    with scripted(served={"api_key": ("a", "b")}) as running, ThreadPoolExecutor() as pool:  # one problem at a time
+        with ExitStack() as busy:
+            while not readers.is_full():
+                busy.enter_context(readers.turn(lambda: None))
+            waiting = pool.submit(ask, "a", document)
+            while not readers.waiting:
+                time.sleep(0.001)
+            assert ask("b") == 200
+            assert not waiting.done()
+        assert waiting.result() == 200
+
+
 def test_turns_go_round_by_client() -> None:
-    turns, order = Turns(lambda: BoundedProcess([sys.executable]), 1), list[str]()
+    turns, order = Turns(lambda: BoundedProcess([sys.executable]), 2), list[str]()
 
     def take(client: str) -> None:
         CLIENT.set(client)

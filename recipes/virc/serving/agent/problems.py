@@ -1,9 +1,11 @@
 """Problems as an agent endpoint solves them: with the model and its tools, by another solver, or as plain text.
 
-`SolvingJob.run` is run in a thread when it is the problem's turn: it opens the pictures, chooses one of the ways to
-solve the problem, and sends what happens as `Report`s, every answer as the `Finisher` leaves it.
+`SolvingJob.prepare` reads the files, clips and documents as the pictures in them. `SolvingJob.run` is run in a thread
+when it is the problem's turn: it opens the pictures, chooses one of the ways to solve the problem, and sends what
+happens as `Report`s, every answer as the `Finisher` leaves it.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +16,7 @@ from virc.core.errors import DataError, NoAnswerError, at_place, errors_as
 from virc.core.http.fetch import Rules
 from virc.core.limits.image_memory import of_client
 from virc.core.timeouts import Deadline
+from virc.core.work.threads import started
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.opening import pictures as opening
 from virc.reasoning.protocol import Protocol
@@ -70,6 +73,7 @@ class SolvingJob(Job[Report]):
         self._solving, self._problem = solving, problem
         self.longer = _LONGER if solving.solver else 0.0
         self._warnings: list[str] = []
+        self._parts: list[Unfolded] = []
         self.pictures: list[str | bytes] = [*pictures]
         pictures.clear()
 
@@ -80,6 +84,15 @@ class SolvingJob(Job[Report]):
         for number, picture in enumerate(self.pictures):
             if isinstance(picture, str) and picture[:5].lower() != "data:":
                 self.pictures[number] = await fetch.fetch(picture, f"image {number}", self._solving.rules, hold.add)
+        if not self._solving.solver or self._problem.messages:
+            self._parts = await asyncio.wrap_future(started(self._unfolded))
+            hold.add(sum(len(part.file[0]) for part in self._parts if part.place))
+
+    def _unfolded(self) -> list[Unfolded]:
+        names = [f"image {number}" for number in range(len(self.pictures))]
+        files = (self._file(number) for number in range(len(names)))
+        row = {"videos": [names[number] for number in self._problem.clips]}
+        return [*unfolded(files, names, self._solving.config.media, check=self.check, row=row)]
 
     def run(self, send: Callable[[Report], None], release: Callable[[], None]) -> None:
         thoughts: list[str] = []
@@ -121,7 +134,7 @@ class SolvingJob(Job[Report]):
                 for answer in solving.solver.answers(problem, pictures, self.deadline, self.check, on_event):
                     answered(answer)
             return
-        shown = [*self._shown([f"image {number}" for number in range(len(self.pictures))])]
+        shown = [*self._shown()]
         self._have_read(release)
         if problem.messages:
             if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
@@ -150,12 +163,12 @@ class SolvingJob(Job[Report]):
 
     def _have_read(self, release: Callable[[], None]) -> None:
         self.pictures.clear()
+        self._parts.clear()
         release()
 
-    def _shown(self, names: Sequence[str]) -> Iterator[Shown]:
+    def _shown(self) -> Iterator[Shown]:
         protocol, grid = self._solving.protocol, self._solving.backend.grid
-        files = (self._file(number) for number in range(len(names)))
-        for part in unfolded(files, names, self._solving.config.media, check=self.check):
+        for part in self._parts:
             with errors_as(DataError, part.file[1], caught=ValueError):
                 image = opening.shown(*part.file, protocol, grid, of_client(self.check))
             image.place, image.medium = part.place, part.medium

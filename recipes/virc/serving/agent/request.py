@@ -12,7 +12,7 @@ from msgspec import Meta
 from virc.core.errors import UsageError
 from virc.reasoning.session import Message
 from virc.reasoning.turns import MARK, PLACE, texts_around
-from virc.serving.chat_parts import PicturePart
+from virc.serving.chat_parts import PicturePart, Video, VideoUrl
 from virc.serving.chat_request import AGENT_IGNORED, FIELDS, NEUTRAL, Body, RefusedError, conversation, read_body
 from virc.solving.one import SolveConfig
 from virc.solving.strategies import registry as strategies
@@ -52,6 +52,7 @@ class AgentProblem(msgspec.Struct, frozen=True):
         counted: the last piece of a stream says how many tokens it took.
         ignored: parameters that were given and have no effect.
         strategy: how the answer is found; None: by one sample.
+        clips: numbers of the images that the client calls clips.
     """
 
     model: str
@@ -72,6 +73,7 @@ class AgentProblem(msgspec.Struct, frozen=True):
     counted: bool = False
     ignored: tuple[str, ...] = ()
     strategy: str | None = None
+    clips: tuple[int, ...] = ()
 
 
 class _Format(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
@@ -140,7 +142,14 @@ def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[A
     """
     request, ignored = read_body(body, _Body, NEUTRAL, AGENT_IGNORED)
     ignored += tuple(dict.fromkeys(_kind(tool) for tool in request.tools if not tool.function))
-    messages, pictures = conversation(request, _url, most_images, most_characters)
+    parts: list[PicturePart] = []
+
+    def url_of(picture: PicturePart, place: str) -> str:
+        parts.append(picture)
+        return _url(picture, place)
+
+    messages, pictures = conversation(request, url_of, most_images, most_characters)
+    clips = tuple(number for number, each in enumerate(parts) if isinstance(each, VideoUrl | Video))
     question = _question(messages, {n for n, each in enumerate(request.messages) if each.role == "tool"})
     form = request.response_format
     schema: Mapping[str, Any] | None = form.json_schema.value if isinstance(form, _SchemaFormat) else None
@@ -152,7 +161,7 @@ def read_problem(body: bytes, most_images: int, most_characters: int) -> tuple[A
         seed=request.seed or 0, max_tokens=request.longest, turn_tokens=request.virc_max_turn_tokens,
         schema=schema, forced=_forced(request),
         stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop), streamed=request.stream,
-        counted=request.counted, ignored=ignored, strategy=_strategy(request),
+        counted=request.counted, ignored=ignored, strategy=_strategy(request), clips=clips,
     )  # fmt: skip
     return problem, list(pictures)
 

@@ -1,7 +1,8 @@
 """The queue of requests: each waits for its turn and is answered in a thread, bounded in bytes and time.
 
 The server calls `RequestQueue.reserve` when a request arrives, and `RequestQueue.solve` with a `Job` once the request
-is understood. A turn is the right to a thread; there are as many as requests are answered at a time.
+is understood. A turn is the right to a thread; there are as many as requests are answered at a time. What a job needs
+is fetched and read before its turn, for as many jobs of a client, so that files of one hold up nobody else.
 """
 
 import asyncio
@@ -12,10 +13,12 @@ from concurrent import futures
 from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from virc.core.errors import VircError
+from virc.core.limits.bounded import CLIENT
 from virc.core.timeouts import Deadline
 from virc.core.work.threads import started
 from virc.serving.chat_request import RefusedError
@@ -59,7 +62,7 @@ class Job(ABC, Generic[R]):
             raise LeftError(LEFT)
 
     async def prepare(self, hold: "Reservation") -> None:
-        """Fetch what the job needs, in the thread of the event loop."""
+        """Fetch and read what the job needs, before its turn."""
 
     @abstractmethod
     def run(self, send: Callable[[R], None], release: Callable[[], None]) -> None:
@@ -121,7 +124,8 @@ class RequestQueue:
         self.held = 0
         self.answers: set[Reservation] = set()
         self.closing = False
-        self._ready, self._turns = ready, asyncio.Semaphore(at_once)
+        self._ready, self._at_once, self._turns = ready, at_once, asyncio.Semaphore(at_once)
+        self._of_clients = WeakValueDictionary[str, asyncio.Semaphore]()
         self._running: set[futures.Future[Any]] = set()
 
     def reserve(self) -> Reservation:
@@ -191,7 +195,9 @@ class RequestQueue:
         left = job.deadline.left()
         limit = asyncio.timeout(None if left is None else left + job.longer)
         try:
-            async with limit:
+            own = self._of_clients.setdefault(CLIENT.get(), asyncio.Semaphore(self._at_once))
+            async with limit, own:
+                await job.prepare(hold)
                 await self._in_turn(job, hold, reports)
             reports.put_nowait(None)
         except asyncio.CancelledError:  # by `solve`; kept in the task, it would keep that, too
@@ -200,6 +206,8 @@ class RequestQueue:
             late = limit.expired() or job.deadline.left() == 0
             place = error.place if isinstance(error, VircError) else None
             reports.put_nowait(timed_out(job.deadline, place) if late else error.with_traceback(None))
+        finally:
+            job.left.set()
 
     async def _in_turn(self, job: Job[R], hold: Reservation, reports: asyncio.Queue[R | Exception | None]) -> None:
         """Wait for the turn of the job, then do it in a thread; the turn ends with the thread's work."""
@@ -218,11 +226,6 @@ class RequestQueue:
                 reports.put_nowait(error.with_traceback(None))  # a traceback would keep `reports` itself
 
         await self._turns.acquire()
-        try:
-            await job.prepare(hold)
-        except BaseException:
-            self._turns.release()
-            raise
 
         def run() -> Exception | None:
             try:
@@ -237,11 +240,8 @@ class RequestQueue:
         self._running.add(done)
         done.add_done_callback(self._running.discard)
         done.add_done_callback(lambda _: call_in_loop(self._turns.release))
-        try:
-            failure = await asyncio.wrap_future(done)
-            await asyncio.sleep(0)  # reports first: Python 3.14 does not wait here for a thread that has ended
-        finally:
-            job.left.set()
+        failure = await asyncio.wrap_future(done)
+        await asyncio.sleep(0)  # reports first: Python 3.14 does not wait here for a thread that has ended
         if failure:
             raise failure
 

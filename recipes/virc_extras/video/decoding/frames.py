@@ -146,6 +146,8 @@ class Clip:
 
     def _open(self, file: IO[bytes]) -> None:
         file.seek(0)
+        if self._format == "webp":  # of which PyAV reads no more than the first frame
+            file, self._format = _as_apng(file), "apng"
         options = {"protocol_whitelist": _NO_PROTOCOL, "enable_drefs": "0"}
         try:
             self._container: Any = cast(Any, av).open(file, format=self._format, container_options=options, **_TAGS)
@@ -286,6 +288,18 @@ class Clip:
 
     def _damaged(self, reason: str | None) -> DataError:
         return DataError(f"{self._name} is damaged, cut short, or of a codec that is not known: {reason}")
+
+
+def _as_apng(file: IO[bytes]) -> IO[bytes]:
+    made, milliseconds = io.BytesIO(), list[int]()
+    with Image.open(file, formats=["WEBP"]) as image:
+        for number in range(getattr(image, "n_frames", 1)):  # a duration is known once its frame is decoded
+            image.seek(number)
+            image.load()
+            milliseconds.append(image.info["duration"] or 100)
+        image.save(made, "PNG", save_all=True, duration=milliseconds, compress_level=1)
+    made.seek(0)
+    return made
 
 
 def _size_of(stream: Any) -> str:
