@@ -116,7 +116,7 @@ def test_pixels_that_are_not_square_are_shown_in_the_shape_of_the_screen(suffix:
         assert shown(with_matrix(data, TURNED[90]))[0].size == (576, 1001)
 
 
-def transparent(suffix: str, codec: str, pixels: str, metadata: dict[str, str]) -> bytes:
+def transparent(suffix: str, codec: str, pixels: str, metadata: dict[str, str], matrix: int = 2) -> bytes:
     """A clip of a red corner on a transparent ground."""
     file = io.BytesIO()
     picture = Image.new("RGBA", (64, 48), (0, 0, 0, 0))
@@ -125,6 +125,7 @@ def transparent(suffix: str, codec: str, pixels: str, metadata: dict[str, str]) 
         stream: Any = output.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
         stream.metadata.update(metadata)
+        stream.codec_context.colorspace = matrix
         stream.options = {"auto-alt-ref": "0"} if metadata else {}
         frame: Any = av.VideoFrame(64, 48, "rgba")
         frame.planes[0].update(_rows(picture, frame.planes[0].line_size))
@@ -154,6 +155,12 @@ def test_transparent_parts_are_shown_on_white_as_of_pictures(
         assert min(low for low, _ in empty.getextrema()) > 245  # type: ignore[misc]
         assert [*map(round, ImageStat.Stat(red).mean)] == pytest.approx([254, 0, 0], abs=6)
         assert notes == (_WHITE,)
+
+
+def test_transparent_parts_of_bt2020_are_shown_on_white() -> None:
+    seen, notes, _ = shown(transparent("matroska", "ffv1", "yuva420p10le", {}, matrix=9))
+    assert (seen.getpixel((50, 40)), notes) == ((255, 255, 255), (_WHITE,))
+    assert seen.getpixel((10, 10))[1] < 60  # type: ignore[index,operator]
 
 
 def _rows(picture: Image.Image, stride: int) -> bytes:

@@ -85,9 +85,12 @@ class Appearance:
     def _as_rgb(self, frame: Any, transfer: str | None) -> Image.Image:
         """The frame in its own primaries and the curve of sRGB, from a transfer that is HDR."""
         matrix = int(frame.colorspace)
-        if transfer or matrix in _WIDE_MATRICES:
-            return self._filtered(frame, matrix, transfer)
         has_alpha = any(each.is_alpha for each in frame.format.components)
+        if transfer or matrix in _WIDE_MATRICES:
+            image = self._filtered(frame, matrix, transfer)
+            if has_alpha:
+                image.putalpha(_image(frame.reformat(format="rgba")).getchannel("A"))
+            return self._on_background(image) if has_alpha else image
         guessed = 1 if frame.height >= _HD else 5
         if matrix == _UNTAGGED and guessed == 1 and len(frame.format.components) >= 3 and not frame.format.is_rgb:
             self._note("does not say how its colours are stored: they are shown as BT.709, as players do")
@@ -116,6 +119,7 @@ class Appearance:
             scale += f":in_primaries=bt2020:out_primaries=bt2020:in_transfer={transfer}:out_transfer=iec61966-2-1"
         key = f"{frame.format.name} {frame.width}x{frame.height} {scale}"
         if key not in self._graphs:  # it takes seconds to be made, and then milliseconds a frame
+            self._graphs.clear()
             self._graphs[key] = _graph(frame, ("scale", scale), ("format", "rgb24"))
         _, source, sink = self._graphs[key]
         source.push(frame)
