@@ -53,6 +53,7 @@ _RENDERING = "virc: numbers shown from black to white: "
 _PAGE = re.compile(rb"[\s\xef\xbb\xbf]*(?:<[?!].*?>\s*)*?<(?:!doctype )?(?:html|head|body|script)\b", re.DOTALL)
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
+_WEBP_ALPHA = 16  # a flag
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
 
 # A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand next to it.
@@ -582,6 +583,11 @@ def parse_header(data: bytes, name: str, page: int | None = None) -> Image.Image
         raise _unreadable(data, name, error, page) from None
 
 
+def moves_as_webp(head: bytes) -> bool:
+    """Whether a file that begins so is an animated WebP (RFC 9649)."""
+    return head.startswith(b"RIFF") and head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & 2)
+
+
 def _is_preview(image: Image.Image) -> bool:
     """Whether a TIFF begins with a reduced picture and has the whole one where Pillow finds none, as DNG and NEF do."""
     tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
@@ -600,6 +606,8 @@ def undecoded(data: bytes) -> ImageFile:
         comments_and_words = re.findall(rb"#[^\r\n]*|[^\s#]+", data[:_MAX_HEADER])
         if sum(not each.startswith(b"#") for each in comments_and_words) < needed:
             raise ValueError(f"its header is over {_MAX_HEADER >> 10} KiB")
+    if moves_as_webp(data):  # libwebp flags no alpha where frames leave parts free, and Pillow shows these black then
+        data = data[:20] + bytes([data[20] | _WEBP_ALPHA]) + data[21:]
     try:
         return Image.open(io.BytesIO(data), formats=readable())
     except Image.DecompressionBombError:  # over 179 million pixels; how many are too many is decided here

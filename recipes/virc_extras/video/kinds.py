@@ -2,6 +2,8 @@
 
 import re
 
+from virc.reasoning.images import moves_as_webp
+
 HEAD = 1024
 """So many bytes tell what a file is."""
 _BEGINNINGS = {
@@ -19,18 +21,17 @@ _BEGINNINGS = {
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime and MP4 begin
 _PICTURES = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _PDF = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*%PDF-|%PDF-\d\.\d[ \t]*[\r\n]")
-_MOVES = 2  # a flag of WebP
 _PACKETS = (188, 192)  # bytes of a packet of MPEG-TS; with 4 bytes more, of Blu-ray and cameras
 _FEWEST_PACKETS, _PACKETS_SEEN = 3, 5
 
 
 def clip_format(head: bytes) -> str | None:
     """FFmpeg's name of the format of a clip or moving picture, or `webp`; None: it is none of those that are read."""
-    is_riff, packets = head.startswith(b"RIFF"), (head[size - 188 :: size][:_PACKETS_SEEN] for size in _PACKETS)
+    packets = (head[size - 188 :: size][:_PACKETS_SEEN] for size in _PACKETS)
     known = {
         "mov": head[4:8] in _BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _PICTURES),
-        "avi": is_riff and head[8:12] == b"AVI ",
-        "webp": is_riff and head[8:16] == b"WEBPVP8X" and bool(int.from_bytes(head[20:21]) & _MOVES),
+        "avi": head.startswith(b"RIFF") and head[8:12] == b"AVI ",
+        "webp": moves_as_webp(head),
         "apng": head.startswith(b"\x89PNG") and b"acTL" in head,
         "mpegts": any(len(marks) >= _FEWEST_PACKETS and not marks.strip(b"G") for marks in packets),
     }

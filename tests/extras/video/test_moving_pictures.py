@@ -15,6 +15,7 @@ from support.servers import Server, image_bytes, serve
 from support.solving import answer
 from support.tables import each_case
 
+from virc.reasoning.images import open_file
 from virc.reasoning.media import MediaChoice
 from virc_extras.video.parts import MediaParts
 from virc_extras.video.reader import medium_of
@@ -125,6 +126,18 @@ def test_what_is_transparent_is_shown_on_white_and_said(format: str) -> None:
     picture = Image.open(io.BytesIO(found.parts[0].data))
     assert min(picture.getpixel((16, 16))) > 250  # type: ignore[arg-type,type-var]
     assert _colour(found.parts[0].data) == "lime"
+
+
+def test_what_no_frame_of_a_webp_covers_is_transparent() -> None:
+    """Pillow 13.0 shows it black, as libwebp does not flag it; browsers do not."""
+    frames, file = [Image.new("RGBA", (64, 64), "#0000") for _ in range(2)], io.BytesIO()
+    for frame, colour in zip(frames, _COLOURS, strict=False):
+        ImageDraw.Draw(frame).rectangle((8, 8, 55, 55), colour)
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=500, lossless=True)
+    found = parts(file.getvalue(), 0.7)
+    assert found.facts.notes == ("is transparent, and is shown on white",)
+    opened = open_file(file.getvalue(), "it")
+    assert (opened.pixels.getpixel((2, 2)), opened.rendering.background) == ((255, 255, 255), "white")
 
 
 @each_case("format", _FORMATS.values())

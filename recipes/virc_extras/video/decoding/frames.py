@@ -17,6 +17,7 @@ from av.stream import Disposition
 from PIL import Image
 
 from virc.core.errors import DataError
+from virc.reasoning.images import undecoded
 from virc_extras.video.decoding.joints import Part, joint_in, may_have_joint
 from virc_extras.video.decoding.shown import Appearance, decoder
 from virc_extras.video.kinds import HEAD, clip_format
@@ -292,7 +293,7 @@ class Clip:
 
 def _as_apng(file: IO[bytes]) -> IO[bytes]:
     made, milliseconds = io.BytesIO(), list[int]()
-    with Image.open(file, formats=["WEBP"]) as image:
+    with undecoded(file.read()) as image:
         for number in range(getattr(image, "n_frames", 1)):  # a duration is known once its frame is decoded
             image.seek(number)
             image.load()
