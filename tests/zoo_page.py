@@ -51,9 +51,10 @@ def _url(source: str) -> str:
 
 
 def _paper(name: str) -> str:
-    """The name of a system, which leads to the paper that its figures are from."""
-    reported = systems.get(name).reported
-    found = re.search(r"arXiv:([\w.]+)", reported.source) if reported else None
+    """The name of a system, which leads to the paper that its figures are from, else to that of its comments."""
+    system = systems.get(name)
+    places = (system.reported.source if system.reported else "", system.file.read_text(encoding="utf-8"))
+    found = next(filter(None, (re.search(r"arXiv:(\d[\w.]*\w)", each) for each in places)), None)
     return f"[{name}](https://arxiv.org/abs/{found[1]})" if found else name
 
 
