@@ -42,7 +42,8 @@ def unfolded(
 ) -> Iterator[Unfolded]:  # fmt: skip
     """Yield the pictures of files, each file when it is reached; arguments and errors as of the core's `unfolded`."""
     of_videos = [each for name, value in row.items() if key_of(name).startswith("video") for each in files_in(value)]
-    as_clips = [bool(choice.at or choice.fps or choice.frames) or each in of_videos for each in given]
+    has_times = choice.at if strict else any(choice.at)  # at 0, as `virc mcp` has it, a picture is meant, too
+    as_clips = [bool(has_times or choice.fps or choice.frames) or each in of_videos for each in given]
     if strict:
         sources = [*sources]
         media = [medium_in(source, as_clip) for source, as_clip in zip(sources, as_clips, strict=True)]

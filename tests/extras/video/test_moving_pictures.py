@@ -1,5 +1,6 @@
 """Moving pictures are clips where the user says so: in a column of clips, at its mark, as a client's clip, by times."""
 
+import base64
 import io
 import json
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from extras.mcp.mcp_server import called, tool_calls
 from extras.video.test_agent_media import url
 from PIL import Image, ImageDraw
 from serving.agent.agent_server import scripted
@@ -21,6 +23,7 @@ from virc_extras.video.parts import MediaParts
 from virc_extras.video.reader import medium_of
 
 _COLOURS = ("red", "lime", "blue", "yellow")
+_OTHERS = "picture has 4 frames, and 3 of them are not looked at"
 _FORMATS = {"gif": "GIF", "webp": "WEBP", "png": "PNG"}
 
 
@@ -145,3 +148,6 @@ def test_as_a_picture_it_is_its_first_frame(format: str, tmp_path: Path) -> None
     file = tmp_path / "picture"
     file.write_bytes(moving(format))
     assert _asked(file, "solve", str(file), "q") == ["red"]
+    shown = [called(tool_calls([tmp_path]), "show", image=file.name, at=at) for at in (0, 0.7)]
+    assert [each.structured_content["warnings"] for each in shown] == [[_OTHERS], []]
+    assert [_colour(base64.b64decode(each.content[0].data)) for each in shown] == ["red", "lime"]
