@@ -10,12 +10,14 @@ from extras.video.drawn_clips import KINDS, number_of
 from extras.video.drawn_documents import scanned
 from PIL import Image
 from pyarrow import parquet
+from support import preflight
 from support.called import virc
 from support.servers import serve
 from support.solving import answer, call
 from support.tables import each_case
 
 from virc.core.errors import DataError
+from virc.data.formats.registry import only_source
 from virc.data.rows.record import placed_in
 from virc.data.rows.verl import record_of
 from virc.models.chat_protocol import read_protocol, written
@@ -29,7 +31,10 @@ from virc.reasoning.session import Rejected, Reply, Session
 from virc.rewards.rollouts import samples_of
 from virc.runs.rollout_stats import Rollout
 from virc.solving.evidence import crops, looked_at
+from virc.systems.registry import Reward
 from virc.tools import registry
+from virc.training.preflight import rl
+from virc.training.preflight.types import RlRequest
 from virc.training.rollout_pages import shown
 from virc_extras.video import worker
 
@@ -183,6 +188,13 @@ def test_rows_of_clips_name_no_folder_of_this_machine_and_find_their_clips_from_
     ]
     give_media(images, record.extra, record.folder)
     assert images[0].medium.source().resolve() == Path(CLIP).resolve()
+    protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    found = rl.check(preflight.request(
+        RlRequest, source=only_source(Path("deep/prompts")), base=EMBEDDED_FOLDER, folder=Path("run"), home=Path("run"),
+        chat_protocol=protocol, rollout="multi_turn", train_batch_size=1, reward=Reward("outcome"),
+    ))  # fmt: skip
+    of_run = record_of(parquet.read_table("run/train.parquet").to_pylist()[0], found.media)
+    assert of_run.extra["image_media"][0]["path"] == str(Path(CLIP).resolve())
 
 
 def test_turns_show_each_frame_behind_its_line() -> None:

@@ -171,9 +171,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         changed_row, _ = changed(change, row)
         if changed_row.record is None:
             raise changed_row.fault or DataError("it cannot be read")
-        # Images are named by absolute paths; those stored in the row are written to the run's folder.
+        # Files are named by absolute paths; images stored in the row are written to the run's folder.
         pictures = tuple(Picture(self._path(each), confined=False) for each in changed_row.record.images)
-        record = msgspec.structs.replace(changed_row.record, images=pictures)
+        record = msgspec.structs.replace(placed_in(None, changed_row.record), images=pictures)
         if self.request.config.rollout == "multi_turn":
             yield prompts.opening(self._prompted(record))
             return
@@ -402,6 +402,6 @@ def _write(file: Path, part: _Part, rows: Iterable[ParsedRow], media: set[str]) 
     def fields() -> Iterator[dict[str, object]]:
         for index, record in enumerate(row.record for row in rows):
             assert record
-            yield verl_rows.fields_of(placed_in(None, record), index, [image(each) for each in record.images], turns)
+            yield verl_rows.fields_of(record, index, [image(each) for each in record.images], turns)
 
     parquet_rows.write_rows(file, verl_rows.schema(embed=False, turns=turns), fields())
