@@ -35,16 +35,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _MODULES = {
-    "ConfigError": "virc.core.errors",
-    "DataError": "virc.core.errors",
-    "EngineError": "virc.core.errors",
-    "LimitError": "virc.core.errors",
-    "NetworkError": "virc.core.errors",
-    "NoAnswerError": "virc.core.errors",
-    "SetupError": "virc.core.errors",
     "Solution": "virc.solving.solution",
-    "UsageError": "virc.core.errors",
-    "VircError": "virc.core.errors",
     "abatch": "virc.solving.python.many",
     "asolve": "virc.solving.python.many",
     "batch": "virc.solving.python.many",
@@ -55,6 +46,7 @@ _MODULES = {
     "solve": "virc.solving.python.one",
     "train": "virc.training.api",
 }
+"""Where a name is; errors are in `virc.core.errors`."""
 __all__ = [
     "ConfigError",
     "DataError",
@@ -85,7 +77,8 @@ def __getattr__(name: str) -> object:
         return version("virc")
     from virc.core import entry_points
 
-    module = importlib.import_module(_MODULES[name]) if name in _MODULES else entry_points.hook(f"functions.{name}")
+    own = _MODULES.get(name) or ("virc.core.errors" if name in __all__ else None)
+    module = importlib.import_module(own) if own else entry_points.hook(f"functions.{name}")
     if module is None:
         raise AttributeError(f"module 'virc' has no attribute {name!r}")
     return getattr(module, name)

@@ -50,7 +50,7 @@ def test_a_hub_id_parses_no_system_that_does_not_name_it(monkeypatch: pytest.Mon
     parsed: list[str] = []
     load = systems.load
     monkeypatch.setattr(systems, "load", lambda path: (parsed.append(path.stem), load(path))[1])
-    monkeypatch.setattr(systems, "discover", cache(lambda: systems._Systems("")))
+    monkeypatch.setattr(systems, "discover", cache(systems._Systems))
     assert found("some/model") == [("some/model", "models/model", "some/model")]
     assert parsed == ["virc"]
 

@@ -25,8 +25,7 @@ from virc.runs.metrics import metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.stages.context import Place
-from virc.training import train
-from virc.training.api import RunEvent
+from virc.training.api import RunEvent, train
 from virc.training.attempt import attempt
 from virc.training.follow import StepEvent
 

@@ -11,7 +11,7 @@ from support.loopback import free_port
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Event
 from virc.reasoning.images import Shown
-from virc.serving import serve
+from virc.serving.start import serve
 
 
 @pytest.fixture(autouse=True)

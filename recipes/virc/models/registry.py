@@ -18,6 +18,7 @@ from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN, MODELS, RECORD, expanded, is_file, is_folder, json_or_none
+from virc.core.plugins import SEARCH_PATH
 from virc.core.text import did_you_mean
 from virc.models import provenance
 from virc.runs import run as runs
@@ -195,7 +196,7 @@ def served(
         root: the folder or hub id of its weights, if the server tells.
     """
     chosen = _system(system)
-    return _served(name, root, chosen) if chosen else _served_by_any(name, root, os.environ.get(systems.SEARCH_PATH))
+    return _served(name, root, chosen) if chosen else _served_by_any(name, root, os.environ.get(SEARCH_PATH))
 
 
 @cache

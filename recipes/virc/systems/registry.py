@@ -6,7 +6,6 @@ settings, a text that begins with `./` or `../` is a path, counted from the fold
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -44,7 +43,6 @@ from virc.systems.layouts.layout import Layout
 from virc.systems.names import NAMED, Commit, HubId, Name
 from virc.tools import registry as tools
 
-SEARCH_PATH = "VIRC_PATH"
 """The variable that names further folders of systems, separated as in PATH."""
 
 DEFAULT = "virc"
@@ -353,7 +351,7 @@ def discover() -> "_Systems":
     Raises:
         ConfigError: a file of a package is wrong, or takes a name that is taken without `replace: true`.
     """
-    return _discovered(os.environ.get(SEARCH_PATH, ""))
+    return _discovered(*plugins.folders(None))
 
 
 def mentioning(text: str) -> Iterator[System]:
@@ -405,8 +403,8 @@ def _absent(name: str) -> ConfigError:
     here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
     if here:
         return ConfigError(f"there is no system {name!r}", f"a file is named by its path: ./{here}")
-    absent = [folder for folder in _folders(os.environ.get(SEARCH_PATH, "")) if not is_folder(folder)]
-    hint = f"{SEARCH_PATH} names {absent[0]}, which is no folder" if absent else "virc systems ls"
+    absent = [folder for folder in plugins.folders(None) if not is_folder(folder)]
+    hint = f"{plugins.SEARCH_PATH} names {absent[0]}, which is no folder" if absent else "virc systems ls"
     near = did_you_mean(name, {*discover(), *listed.rows()}, hint)
     return listed.refusal(name) or ConfigError(f"there is no system {name!r}", near)
 
@@ -521,10 +519,6 @@ def _line_of(path: dotted.Path, lines: Mapping[dotted.Path, int]) -> int:
     return lines.get(path, 1)
 
 
-def _folders(search_path: str) -> list[Path]:
-    return [expanded(folder) for folder in search_path.split(os.pathsep) if folder]
-
-
 class _Systems(Mapping[str, System]):
     """Systems by name; a file whose name, or that of its system, is known without parsing it is read when asked for.
 
@@ -532,7 +526,7 @@ class _Systems(Mapping[str, System]):
         unreadable: what is wrong with files of `VIRC_PATH`, which are left out, by the likely names of their systems.
     """
 
-    def __init__(self, search_path: str) -> None:
+    def __init__(self, *folders: Path) -> None:
         self.files = {file.stem: file for file in sorted(PACKAGE.glob("*.yaml"))}
         self.unreadable: dict[str, ConfigError] = {}
         self._read: dict[str, System] = {}
@@ -542,7 +536,7 @@ class _Systems(Mapping[str, System]):
                 self.files[named[1]] = file
             elif named or not _is_tool(file):
                 self._add(load(file))
-        for file in chain.from_iterable(map(_files, _folders(search_path))):
+        for file in chain.from_iterable(map(_files, folders)):
             try:
                 if not _is_tool(file):
                     self._add(load(file))

@@ -134,8 +134,7 @@ def _train(given: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
     """Train, and show how far it is; what is known of the run is in the `--json` object also if it fails."""
     from virc.core.events import Event
     from virc.runs import run as runs
-    from virc.training import train
-    from virc.training.api import RunEvent
+    from virc.training.api import RunEvent, train
 
     found: list[Run] = []
     with events.printed(quiet, verbose) as report:
