@@ -14,7 +14,7 @@ from msgspec import Meta
 from virc.core.errors import ConfigError, errors_as
 from virc.core.files import PULL, contents, is_pointer
 from virc.core.json_stream import once
-from virc.core.text import clause, plain
+from virc.core.text import plain
 from virc.families import registry as families
 from virc.families import sizing
 from virc.reasoning.resize import Grid, Tiles
@@ -188,12 +188,9 @@ def quantization(folder: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    try:
+    unread = errors_as(ConfigError, f"cannot read {path}")
+    with unread, errors_as(ConfigError, f"{path} is no JSON", caught=(ValueError, RecursionError)):
         value = json.loads(contents(path, _MAX_BYTES), object_pairs_hook=once)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {clause(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON: {clause(error)}") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{path} holds no JSON object")
     return value

@@ -13,7 +13,6 @@ import msgspec
 from virc.core import plugins
 from virc.core.errors import UNREADABLE, ConfigError, UsageError, errors_as
 from virc.core.files import MODELS, contents, expanded, is_file
-from virc.core.text import clause
 from virc.models.registry import Weights, download_of, find, known, run_of
 from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields, with_tools
 from virc.systems import speech, texts
@@ -150,12 +149,10 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
         ConfigError: it is missing, over 16 MiB, no JSON, or not of the schema `virc.protocol/1`; or a tool's file
             cannot be used.
     """
-    try:
+    unread = errors_as(ConfigError, f"cannot read the chat protocol {path}")
+    with unread, errors_as(ConfigError, f"{path} is no chat protocol file", caught=ValueError):
+        # ValueError: msgspec's, and bytes of no UTF-8
         protocol = msgspec.json.decode(contents(path, _MAX_BYTES), type=Protocol)
-    except OSError as error:
-        raise ConfigError(f"cannot read the chat protocol {path}: {clause(error)}") from error
-    except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
-        raise ConfigError(f"{path} is no chat protocol file: {clause(error)}") from error
     tools.load(protocol.tools, beside, of_chat_protocol=True)
     return protocol
 

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from virc.core import entry_points
-from virc.core.errors import ConfigError
-from virc.core.text import clause, did_you_mean
+from virc.core.errors import ConfigError, errors_as
+from virc.core.text import did_you_mean
 
 VARIABLE = "VIRC_TOKEN_WEIGHTS"
 """Of verl's processes: what `resolved` returns, as JSON."""
@@ -37,10 +37,8 @@ def resolved(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, An
             hint = did_you_mean(name, known, f"known are {', '.join(known) or 'none'}")
             raise ConfigError(f"there are no token weights {name}", hint)
         module = importlib.import_module(known[name])
-        try:
+        with errors_as(ConfigError, f"token_weights.{name}", caught=msgspec.ValidationError):
             read = msgspec.convert(settings, module.Settings, strict=False)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"token_weights.{name}: {clause(error)}") from error
         found[module.IN_VERL] = msgspec.to_builtins(read)
     if len(found) > 1:
         raise ConfigError(f"token_weights names {len(found)}, and a loss has one", "leave one of them")

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from virc.core.errors import ConfigError
-from virc.core.text import clause
+from virc.core.errors import ConfigError, errors_as
 
 _MAGIC, _STRING, _ARRAY = b"GGUF", 8, 9
 _NUMBERS = dict(enumerate(("<B", "<b", "<H", "<h", "<I", "<i", "<f", "<?"))) | {10: "<Q", 11: "<q", 12: "<d"}
@@ -22,18 +21,14 @@ Value = str | int | float | bool
 
 def read_header(path: Path) -> Mapping[str, Value]:
     """The keys of a GGUF file whose values are texts or numbers; lists, such as the vocabulary, are passed over."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != _MAGIC:
-                raise ConfigError(f"{path} is no GGUF file", "download it again: it may be a page or a pointer instead")
-            version, tensors, keys = struct.unpack("<IQQ", _exactly(file, 20))
-            values = dict(_pairs(file, version, keys))
-            _check_whole(file, tensors)
-            return values
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {clause(error)}") from None
-    except (ValueError, struct.error) as error:
-        raise ConfigError(f"{path} is a damaged GGUF file: {clause(error)}", "download it again") from None
+    damaged = errors_as(ConfigError, f"{path} is a damaged GGUF file", "download it again", (ValueError, struct.error))
+    with errors_as(ConfigError, f"cannot read {path}"), damaged, path.open("rb") as file:
+        if file.read(4) != _MAGIC:
+            raise ConfigError(f"{path} is no GGUF file", "download it again: it may be a page or a pointer instead")
+        version, tensors, keys = struct.unpack("<IQQ", _exactly(file, 20))
+        values = dict(_pairs(file, version, keys))
+        _check_whole(file, tensors)
+        return values
 
 
 def _check_whole(file: BinaryIO, tensors: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
-from virc.core.errors import DataError, UnreadError
+from virc.core.errors import DataError, UnreadError, errors_as
 from virc.core.extras import require
 from virc.core.text import clause
 
@@ -144,10 +144,9 @@ def size_of(value: object) -> int:
 def _table(rows: list[Fields], schema: Any) -> Any:
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
 
-    try:
+    caught = (ValueError, TypeError, OverflowError, pyarrow.ArrowException)
+    with errors_as(DataError, "a row cannot be written as parquet", caught=caught):
         return pyarrow.Table.from_pylist(rows, schema=schema)
-    except (ValueError, TypeError, OverflowError, pyarrow.ArrowException) as error:
-        raise DataError(f"a row cannot be written as parquet: {clause(error)}") from None
 
 
 def _columns(metadata: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.conversion_mapping import get_model_conversion_mapping
 
-from virc.core.errors import ConfigError, VircError
+from virc.core.errors import ConfigError, VircError, errors_as
 from virc.core.text import clause, plain
 from virc.engines.merge import common as merging
 from virc.families import registry as families
@@ -54,12 +54,11 @@ def merge(words: Sequence[str]) -> int:
 def empty(folder: Path) -> Any:
     """The network that a config describes, in bfloat16 and without storage."""
     automatic: Any = AutoModelForImageTextToText
-    try:
+    # configs are wrong in as many ways as there are keys
+    with errors_as(ConfigError, f"{folder / 'config.json'} describes no network", caught=Exception):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             network = automatic.from_config(config, dtype=torch.bfloat16, trust_remote_code=False)
-    except Exception as error:  # configs are wrong in as many ways as there are keys
-        raise ConfigError(f"{folder / 'config.json'} describes no network: {clause(error)}") from error
     network.tie_weights()
     return network
 
