@@ -85,11 +85,8 @@ def _found() -> dict[str, str]:
 
 
 def _load(name: str, module: str) -> ModuleType:
-    return importlib.import_module(module) if _is_own(module) else entry_points.import_command(name, module)
-
-
-def _is_own(module: str) -> bool:
-    return module.startswith(f"{commands.__name__}.")
+    is_own = module.startswith(f"{commands.__name__}.")
+    return importlib.import_module(module) if is_own else entry_points.import_command(name, module)
 
 
 def build(modules: Mapping[str, ModuleType | str]) -> typer.Typer:

@@ -250,7 +250,6 @@ SystemArgument = Annotated[
 ]
 MaxPixels = Annotated[int | None, of("max_pixels")]
 Tools = Annotated[list[str] | None, of("tools")]
-MaxCost = Annotated[float | None, of("max_cost")]
 Seed = Annotated[int, of("seed")]
 Role = Annotated[list[str] | None, of("roles")]
 JudgeEndpoint = Annotated[

@@ -19,7 +19,7 @@ from virc.data.rows.sizes import Spoken, display_sizes
 from virc.data.steps import Step, StepCall, StoredWalk, read_turns
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.checking import inexact
-from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.grammar import Grammar
 from virc.reasoning.history import History
 from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -121,7 +121,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     @property
     def grammar(self) -> Grammar:
         """How replies are written."""
-        return self.protocol.grammar if self.protocol else TAGS
+        return self._spoken.grammar
 
     @property
     def question(self) -> str:
@@ -197,7 +197,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
                 raise published.RaisedError("the row has no tool_info_gt")
             return call
         checked = tools.checked(tool, view, self._offered)
-        if checked.deviations and not self._forgives:
+        if checked.deviations and not self._spoken.shows_errors:
             raise ToolError(inexact(checked.call, checked.deviations, tool.arguments, view))
         return checked.call
 
@@ -214,16 +214,11 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
                     view = msgspec.structs.replace(view, sizes=history.sizes)
                 actions.append(CallResult(tool, call))
             except ValueError as error:  # a ToolError, or what it makes cannot be shown
-                if not self._forgives:
+                if not self._spoken.shows_errors:
                     raised = isinstance(error, published.RaisedError)
                     return [CallResult(each, fault=str(error), raised=raised) for each in calls]
                 actions.append(CallResult(tool, fault=str(error)))
         return actions
-
-    @property
-    def _forgives(self) -> bool:
-        """Whether a call that cannot be carried out is told to the model, and the others of its reply count."""
-        return self.protocol is not None and self.protocol.errors == "show"
 
     def history_for(self, index: int) -> History:
         """The images before the reply, of which image `index` can be cut from: others may be without colours."""

@@ -16,6 +16,7 @@ from typing import Any
 import ray  # type: ignore[import-not-found]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # type: ignore[import-not-found]
 
+from virc.cluster.ray.submit import refused
 from virc.core import credentials
 
 JOINING, ANSWERING = 300.0, 120.0
@@ -78,16 +79,11 @@ def main(file: str) -> int:
     try:
         credentials.load()
     except PermissionError as error:
-        return _refused(f"the cluster's user cannot read the keys of the run, which are for yours alone: {error}")
+        return refused(f"the cluster's user cannot read the keys of the run, which are for yours alone: {error}")
     ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="warning")
     error_text = refusal(required)
     ray.shutdown()
-    return _refused(error_text) if error_text else 0
-
-
-def _refused(error_text: str) -> int:
-    print(f"virc: SetupError: {error_text}", file=sys.stderr, flush=True)
-    return 1
+    return refused(error_text) if error_text else 0
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ def main(file: str) -> int:
     try:
         client = JobSubmissionClient(job_request["address"])
     except AuthenticationError:
-        return _refused(f"the Ray cluster at {job_request['address']} wants its token: RAY_AUTH_TOKEN")
+        return refused(f"the Ray cluster at {job_request['address']} wants its token: RAY_AUTH_TOKEN")
     except (ConnectionError, RuntimeError) as error:
-        return _refused(f"no Ray cluster answers at {job_request['address']}: {_line(error)}")
+        return refused(f"no Ray cluster answers at {job_request['address']}: {_line(error)}")
     for former in client.list_jobs():  # which a machine left behind when it went down
         if (former.metadata or {}).get(_RUN) == job_request["run"] and not former.status.is_terminal():
             _end(client, former.submission_id)
@@ -83,7 +83,7 @@ def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str,
             entrypoint=job_request["entrypoint"], runtime_env=runtime, metadata={_RUN: job_request["run"]}
         )
     except RuntimeError as error:
-        return _refused(f"the Ray cluster takes no job: {_line(error)}")
+        return refused(f"the Ray cluster takes no job: {_line(error)}")
     try:
         print(f"virc: Ray job {job} at {job_request['address']}", flush=True)
         written = follow(client, job)
@@ -171,7 +171,7 @@ def _code(info: Any) -> int:
     if info.status == "SUCCEEDED":
         return 0
     if info.driver_exit_code is None:  # its process never began, or Ray lost it
-        return _refused(f"the Ray job {info.status.lower()}: {_line(info.message)}")
+        return refused(f"the Ray job {info.status.lower()}: {_line(info.message)}")
     code = int(info.driver_exit_code)
     return code if code > 0 else 128 - code or 1
 
@@ -189,7 +189,7 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _refused(error_text: str) -> int:
+def refused(error_text: str) -> int:
     print(f"virc: SetupError: {error_text}", file=sys.stderr, flush=True)
     return 1
 

@@ -27,6 +27,7 @@ from virc.reasoning.media import FILES, PLACES, files_from
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import MAX_SCAN
+from virc.solving.sources.columns import MEDIA, key_of
 
 MARK = turns.MARK
 
@@ -54,7 +55,6 @@ SIDES: Mapping[Role, Literal["system", "user", "assistant"]] = {
 """Role -> whose turn it is; `transcripts` says what the last two are."""
 Id = str | int
 
-_CLIPS = ("video", "videos", "clip", "document", "pdf")  # columns of rows before their clips became frames
 FILE_SIZES = "file_sizes"
 """Of a row: the sizes of its question's files, as crops from the file depend on more than the images that are shown."""
 
@@ -331,7 +331,7 @@ def clips_of(record: Record) -> list[str]:
 
 def check_column(column: str | None, file: Path, known: Collection[str]) -> None:
     """Raises DataError: a column to group by was named, and it is not in `known`, the columns of the rows of a file."""
-    if column and column not in known and not (PLACES in known and column.lower() in _CLIPS):
+    if column and column not in known and not (PLACES in known and key_of(column) in MEDIA):
         hint = did_you_mean(
             column, known, "columns that virc reads as parts of a problem, such as its id, group no rows"
         )
