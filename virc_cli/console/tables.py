@@ -24,7 +24,7 @@ def folded(rows: Sequence[tuple[str, ...]], stream: TextIO) -> list[str]:
         rows: the first is the head.
     """
     lines = table(rows)
-    if _fit(lines, stream):
+    if fits(lines, stream):
         return lines
     head, *shorter = table([row[:-1] for row in rows])
     lines = [head]
@@ -33,25 +33,7 @@ def folded(rows: Sequence[tuple[str, ...]], stream: TextIO) -> list[str]:
     return lines
 
 
-def stacked(rows: Sequence[tuple[str, ...]], stream: TextIO) -> list[str]:
-    """A table for a stream: where its lines are wider than the terminal, a row is a line for each of its cells.
-
-    Args:
-        rows: the first is the head.
-    """
-    lines = table(rows)
-    if _fit(lines, stream):
-        return lines
-    head, *others = rows
-    width = max(map(len, head[1:]))
-    lines = [head[0]]
-    for name, *cells in others:
-        lines.append(f"  {name}")
-        lines += [f"    {column.ljust(width)}  {cell}" for column, cell in zip(head[1:], cells, strict=True)]
-    return lines
-
-
-def _fit(lines: Sequence[str], stream: TextIO) -> bool:
+def fits(lines: Sequence[str], stream: TextIO) -> bool:
     return not stream.isatty() or max(map(len, lines)) <= room(stream)
 
 

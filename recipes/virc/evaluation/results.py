@@ -3,32 +3,28 @@
 Line 1 is the head, each further line a problem: its line of `answers/MODEL.jsonl` without paths, with its verdict and a
 SHA-256 of itself and of the line before. The head has the last of these, the figures, and a SHA-256 of itself.
 
-`write` makes a file of a `Head` and of lines of `line_of`; `read` returns it as a `ResultFile`.
+`write` makes a file of a `Head` and of lines of `line_of`; the extra `studies` reads and checks it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc.core import entry_points
-from virc.core.errors import DataError, NoAnswerError, at_place, class_name
-from virc.core.files import contents, write_whole
-from virc.core.text import clause, plain
+from virc.core.errors import NoAnswerError, class_name
+from virc.core.files import write_whole
 from virc.evaluation import benchmarks
 from virc.evaluation.answers import AnswerLine
-from virc.evaluation.benchmarks import registry
 from virc.evaluation.columns import Arm
-from virc.evaluation.problems import BenchmarkProblem, problem_of
 from virc.scoring.score import Verdict
 from virc.solving.ablation import CropAblation
 from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.rows import ProblemRow
 
 SCHEMA = "virc.result/1"
-_MAX_BYTES = 2**30
 _RULES = ("scoring", "evaluation/benchmarks", *(f"evaluation/{each}.py" for each in ("boxes", "problems", "verdicts")))
 _KEPT = (
     "schema id row model protocol family coordinates device settings versions answer turns replies calls tokens votes "
@@ -76,46 +72,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sealed(self) -> "Head":
         alone = msgspec.structs.replace(self, digest="")
-        return msgspec.structs.replace(self, digest=_digest(msgspec.to_builtins(alone)))
-
-
-class Line(msgspec.Struct, frozen=True):
-    """A line of a problem.
-
-    `replied` and `digest` are the digests in the line, `computed` is the digest of what the line holds. `exact`: the
-    bytes are those that `write` writes.
-    """
-
-    answer: AnswerLine
-    input: dict[str, Any]
-    verdict: Verdict | None
-    replied: str
-    digest: str
-    computed: str
-    exact: bool
-
-
-class ResultFile(msgspec.Struct, frozen=True):
-    """A file that was read: its head, and its lines by the ids of their problems; `exact` as in `Line`."""
-
-    path: Path
-    head: Head
-    lines: Mapping[str, Line]
-    exact: bool
-
-    @property
-    def problems(self) -> dict[str, BenchmarkProblem]:
-        return {id: self._problem(line) for id, line in self.lines.items()}
-
-    @property
-    def seed(self) -> int:
-        return int((next(iter(self.lines.values())).answer.settings or {}).get("seed", 0))
-
-    def _problem(self, line: Line) -> BenchmarkProblem:
-        passed = {"question": "", **line.input}
-        row = ProblemRow(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
-        with at_place(f"{self.path}, problem {plain(line.answer.id, 60)}"):
-            return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
+        return msgspec.structs.replace(self, digest=digest_of(msgspec.to_builtins(alone)))
 
 
 def rules_digest() -> str:
@@ -123,7 +80,7 @@ def rules_digest() -> str:
     of_extras = {entry_points.source(module) for module in entry_points.own("virc.benchmarks").values()}
     paths = [*(root / each for each in _RULES), *(file.parent for file in of_extras if file)]
     files = {file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))}
-    return _digest(sorted(_digest(file.read_text("utf-8")) for file in files))
+    return digest_of(sorted(digest_of(file.read_text("utf-8")) for file in files))
 
 
 def in_arm(path: Path, arm: Arm) -> Path:
@@ -144,48 +101,12 @@ def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
     text, last = list[bytes](), ""
     for line in lines:
         fields = {**line, "replied": msgspec.convert(line, AnswerLine).replies_digest}
-        last = _digest([last, fields])
+        last = digest_of([last, fields])
         text.append(msgspec.json.encode({**fields, "digest": last}))
     sealed = msgspec.structs.replace(head, last=last).sealed
     write_whole(path, b"\n".join([msgspec.json.encode(sealed), *text, b""]))
     return sealed
 
 
-def read_results(path: Path) -> ResultFile:
-    try:
-        content = contents(path, _MAX_BYTES)
-        if content.count(b"\r\n") == content.count(b"\n"):  # git and mail change all ends of lines, JSON has no others
-            content = content.replace(b"\r\n", b"\n")
-        first, *rest = content.removesuffix(b"\n").split(b"\n")
-        head = msgspec.json.decode(first, type=Head)
-        if head.schema != SCHEMA:
-            raise DataError(f"{path} is of schema {head.schema!r}")
-        found = list(_lines(rest))
-        lines = {str(line.answer.id): line for line in found}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        hint = "`virc eval` writes such files in evals/NAME/results"
-        raise DataError(f"{path} is no result of `virc eval`: {clause(error)}", hint) from error
-    if not lines or len(lines) != len(rest):
-        raise DataError(f"{path} has no problems, or two of one id")
-    whole = content.endswith(b"\n") and first == msgspec.json.encode(head)
-    return ResultFile(path, head, lines, whole and all(line.exact for line in found))
-
-
-def _lines(texts: Iterable[bytes]) -> Iterator[Line]:
-    before = ""
-    for text in texts:
-        fields = msgspec.json.decode(text, type=dict[str, Any])
-        exact = text == msgspec.json.encode(fields)
-        written, replied = str(fields.pop("digest", "")), str(fields.get("replied"))
-        verdict = msgspec.convert(fields.get("verdict"), Verdict | None)
-        row = msgspec.convert(fields.get("input"), dict[str, Any])
-        answer, computed = msgspec.convert(fields, AnswerLine), _digest([before, fields])
-        if answer.id is None or answer.row is None:
-            raise DataError("a line has no id, or no digest of its row")
-        int((answer.settings or {}).get("seed", 0))  # a ValueError if it is no number
-        yield Line(answer, row, verdict, replied, written, computed, exact)
-        before = written
-
-
-def _digest(value: object) -> str:
+def digest_of(value: object) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

@@ -142,14 +142,3 @@ def problems_needed(one: int, other: int, of: int) -> int | None:
     apart, gap = (one + other) / of, (one - other) / of
     asymptotic = ((Z * math.sqrt(apart) + _POWER * math.sqrt(apart - gap * gap)) / gap) ** 2
     return math.ceil(asymptotic + 2 / abs(gap))
-
-
-def at_least(count: int, of: int, likely: float) -> float:
-    """Probability of `count` or more of `of` independent events, each with probability `likely` (exact)."""
-    if count <= 0 or likely >= 1:
-        return 1.0
-    if likely <= 0:
-        return 0.0
-    ways = (math.lgamma(of + 1) - math.lgamma(at + 1) - math.lgamma(of - at + 1) for at in range(count, of + 1))
-    odds = (at * math.log(likely) + (of - at) * math.log1p(-likely) for at in range(count, of + 1))
-    return min(1.0, math.fsum(math.exp(way + each) for way, each in zip(ways, odds, strict=True)))

@@ -5,15 +5,11 @@ import os
 import re
 from pathlib import Path
 
-from virc.config import dotted
-from virc.config import yaml as plain_yaml
 from virc.config.validation import wanted_kind
 from virc.core.errors import ConfigError, UsageError, errors_as
 from virc.core.files import write_whole
 from virc.systems import registry as systems
-from virc.systems import texts
 from virc.systems.names import NAME_PATTERN, Name
-from virc.systems.registry import System
 
 ROW = json.dumps(
     {
@@ -25,19 +21,6 @@ ROW = json.dumps(
 )
 """A row as the layout in `starting.txt` reads it, with a red square as its picture."""
 _STARTING = Path(__file__).with_name("starting.txt")
-
-
-def written_out(system: System) -> str:
-    """The YAML of a system with the texts of its authors.
-
-    Raises:
-        ConfigError: the file cannot be read any more, or a text is not on this machine.
-    """
-    text, changed = plain_yaml.read_text(system.file), dict[dotted.Path, str]()
-    for keys, value in dotted.leaves(plain_yaml.parse(text, str(system.file))):
-        if isinstance(value, str) and (whole := texts.filled(value, system.file.parent)) != value:
-            changed[keys] = whole
-    return plain_yaml.replaced(text, changed)
 
 
 def starting(name: str) -> str:

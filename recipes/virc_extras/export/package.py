@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import msgspec
 
 from virc.backends.checkpoint import folder_grid
+from virc.config import dotted
 from virc.config import yaml as plain_yaml
 from virc.core.errors import UsageError, VircError
 from virc.core.files import fresh_folder, write_whole
@@ -32,8 +33,8 @@ from virc.rewards import needs
 from virc.rewards import registry as rewards
 from virc.rewards.context import JUDGE, NO_JUDGE
 from virc.stages.resolve import resolve
-from virc.systems import files, speech, texts
 from virc.systems import registry as systems
+from virc.systems import speech, texts
 from virc.systems.registry import IN_FOLDER, System
 from virc_extras.export.digest import digest_of
 from virc_extras.export.environment import SETTINGS, Settings, records
@@ -219,7 +220,7 @@ def _copied(system: System, inside: Path) -> System:
     Raises:
         UsageError: one of them is not below the folder of the YAML, or has the name of a file of packages.
     """
-    write_whole(inside / IN_FOLDER, files.written_out(system).encode())
+    write_whole(inside / IN_FOLDER, _written_out(system).encode())
     for keys, text in systems.relative_paths(plain_yaml.read_mapping(system.file)):
         place = Path(text)
         file = system.file.parent / place
@@ -262,3 +263,16 @@ def _words(system: System, target: Target, name: str, settings: Settings, tools:
         "rows": "its own rows" if settings.rows else "rows that you name",
         "own_rows": "" if settings.rows else _OWN_ROWS[target],
     }
+
+
+def _written_out(system: System) -> str:
+    """The YAML of a system with the texts of its authors.
+
+    Raises:
+        ConfigError: the file cannot be read any more, or a text is not on this machine.
+    """
+    text, changed = plain_yaml.read_text(system.file), dict[dotted.Path, str]()
+    for keys, value in dotted.leaves(plain_yaml.parse(text, str(system.file))):
+        if isinstance(value, str) and (whole := texts.filled(value, system.file.parent)) != value:
+            changed[keys] = whole
+    return plain_yaml.replaced(text, changed)

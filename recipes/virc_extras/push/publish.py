@@ -21,6 +21,7 @@ from virc.core.events import OnEvent, Reporter
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder, json_or_none
 from virc.core.http.waiting import seconds_asked
 from virc.core.retry import retried
+from virc.core.tables import parquet
 from virc.core.text import clause, counted, plain, sized
 from virc.data.formats import registry as formats
 from virc.data.rows import raw
@@ -409,7 +410,7 @@ def _searched(file: Path, name: str, left_out: dict[str, str], search: leaks.Lea
         search.look_through(name, [("as it is uploaded", content.decode())])
         return content
     if file.suffix.lower() in (".parquet", ".arrow", ".feather"):
-        schema = "\n".join(leaks.strings(raw.schema_texts(file)))
+        schema = "\n".join(leaks.strings(_schema_texts(file)))
         search.look_through(name, chain([("in its schema", schema)], _row_texts(file, name)), "own")
     elif file.suffix.lower() == ".tar":
         search.look_through(name, _members(file, name))
@@ -509,3 +510,32 @@ def _refusal(error: Exception, repo: Repo) -> Exception:
         by, how = ("", "") if HF_HUB_DISABLE_XET else (" by Xet", "; HF_HUB_DISABLE_XET=1 uploads without Xet")
         return NetworkError(f"{host(repo)} did not take a file{by}: {clause(error)}", f"{AGAIN}{how}")
     return unreachable(error, repo)
+
+
+def _schema_texts(file: Path) -> dict[str, Any]:
+    """What a parquet or Arrow file says besides its rows: its metadata, and its columns with theirs.
+
+    Raises DataError: it cannot be read.
+    """
+    if file.suffix.lower() == ".parquet":
+        opened = parquet.open_file(file)
+        schema, metadata = opened.schema_arrow, dict(opened.metadata.metadata or {})
+        metadata.pop(b"ARROW:schema", None)  # the same schema, encoded
+    else:
+        parquet.load()
+        import pyarrow  # type: ignore[import-untyped, unused-ignore]
+
+        # pyarrow raises nearly everything on hostile bytes
+        with errors_as(DataError, f"{file} cannot be read", caught=Exception), pyarrow.memory_map(str(file)) as mapped:
+            schema = raw.opened_ipc(mapped).schema
+        metadata = schema.metadata
+    return {"metadata": _as_texts(metadata), "columns": [_column_texts(column) for column in schema]}
+
+
+def _column_texts(column: Any) -> dict[str, Any]:
+    inner = [_column_texts(column.type.field(index)) for index in range(column.type.num_fields)]
+    return {column.name: {"metadata": _as_texts(column.metadata), "columns": inner}}
+
+
+def _as_texts(metadata: Any) -> dict[str, str]:
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in (metadata or {}).items()}

@@ -18,7 +18,7 @@ import msgspec
 
 from virc.evaluation.answered import Answered, Guess
 from virc.evaluation.columns import Arm
-from virc.evaluation.statistics import Interval, Z, at_least, mcnemar, paired, wilson
+from virc.evaluation.statistics import Interval, Z, mcnemar, paired, wilson
 from virc.scoring.answers import same_answer
 
 LEVEL = 0.01
@@ -229,7 +229,7 @@ def _not_looking(
         unlooked: right answers without a look.
     """
     cropped, blank = kept["crops swapped"].of, kept["blank picture"]
-    p_blank, p_unlooked = p_kept["blank picture"], at_least(unlooked, right, 1 - _LOST)
+    p_blank, p_unlooked = p_kept["blank picture"], _at_least(unlooked, right, 1 - _LOST)
     without_look = ("of its right answers had no look", unlooked, right)
     with_blank = ("of its answers stay with a blank picture", blank.hits, blank.of)
     with_few_needs = ("of its answers need their crops", need.hits, need.of)
@@ -264,7 +264,7 @@ def _p_kept(kept: _Counted, reseeded: _Counted) -> float:
     max_same = wilson(reseeded.hits, reseeded.of)[1]
     steady = max(0.0, (max_same - reseeded.chance) / (1 - reseeded.chance or 1))
     likely = kept.chance + (1 - kept.chance) * steady * (1 - _LOST)
-    return at_least(kept.hits, kept.of, likely)
+    return _at_least(kept.hits, kept.of, likely)
 
 
 def _arm(name: ArmName, answers: Answers) -> ArmResult:
@@ -323,4 +323,15 @@ def _p_of_few(need: _Counted) -> float:
 
     Some of those come without their crops by chance.
     """
-    return at_least(need.of - need.hits, need.of, 1 - _MARGIN * (1 - need.chance))
+    return _at_least(need.of - need.hits, need.of, 1 - _MARGIN * (1 - need.chance))
+
+
+def _at_least(count: int, of: int, likely: float) -> float:
+    """Probability of `count` or more of `of` independent events, each with probability `likely` (exact)."""
+    if count <= 0 or likely >= 1:
+        return 1.0
+    if likely <= 0:
+        return 0.0
+    ways = (math.lgamma(of + 1) - math.lgamma(at + 1) - math.lgamma(of - at + 1) for at in range(count, of + 1))
+    odds = (at * math.log(likely) + (of - at) * math.log1p(-likely) for at in range(count, of + 1))
+    return min(1.0, math.fsum(math.exp(way + each) for way, each in zip(ways, odds, strict=True)))

@@ -18,7 +18,7 @@ from support.solving import CROP, answer, picture
 from virc.evaluation import results, scored, verdicts, writing
 from virc.scoring.score import Key, Verdict
 from virc_extras.studies import signing
-from virc_extras.studies.checking import verifying
+from virc_extras.studies.checking import result_file, verifying
 
 SAID = {"good": "2468", "fair": "2460", "poor": "1468"}
 """Model -> what it answers to problems 1 to 4, whose answers are 2, 4, 6 and 8."""
@@ -252,7 +252,7 @@ def test_a_card_has_models_and_what_they_differ_by(form: str, says: str, made: P
     assert form != "latex" or re.findall(r"begin\{tabular\}\{(l+r+)\}", done.out) == ["lrrrr", "lrrrrrr"]
     assert "good, mean of 2 seeds" in done.out
     assert done.out.count("good − fair".replace("−", "$-$" if form == "latex" else "−")) == 1
-    assert results.read_results(files[0]).head.digest in done.out
+    assert result_file.read_results(files[0]).head.digest in done.out
     tables = virc("eval", "card", *files, "--json").json["tables"]
     assert [each["title"] for each in tables] == ["sums", "sums: differences"]
     assert ["good", "100.0", "51.0 to 100.0", "4", ""] in tables[0]["rows"]
@@ -360,7 +360,7 @@ def test_answers_that_a_model_did_not_give_verify(here: Path) -> None:
     with serve(fail) as server:
         assert virc("eval", "sums.jsonl", "--endpoint", server.url, "--max-turns", 2).code == 0
     (file,) = (here / "evals" / "sums" / "results").iterdir()
-    assert {id: line.answer.failure for id, line in results.read_results(file).lines.items()} == kinds
+    assert {id: line.answer.failure for id, line in result_file.read_results(file).lines.items()} == kinds
     done = verified(file)
     assert (done.code, done.json["differences"]) == (0, [])
     assert (done.json["score"]["of"], done.json["missing"], done.json["unanswered"]) == (4, 0, 4)

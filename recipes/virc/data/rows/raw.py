@@ -240,7 +240,7 @@ def arrow_rows(file: Path) -> Iterator[Read]:
     number = 1
     try:
         with pyarrow.memory_map(str(file)) as mapped:
-            ipc = _opened_ipc(mapped)
+            ipc = opened_ipc(mapped)
             is_stream = isinstance(ipc, pyarrow.ipc.RecordBatchStreamReader)
             batches = ipc if is_stream else map(ipc.get_batch, range(ipc.num_record_batches))
             for batch in batches:
@@ -253,41 +253,12 @@ def arrow_rows(file: Path) -> Iterator[Read]:
         yield number, UnreadError(f"row {number}: {file} cannot be read: {clause(error)}")
 
 
-def _opened_ipc(mapped: Any) -> Any:
+def opened_ipc(mapped: Any) -> Any:
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
 
     is_file_format = mapped.read(len(_IPC_FILE)) == _IPC_FILE
     mapped.seek(0)
     return pyarrow.ipc.open_file(mapped) if is_file_format else pyarrow.ipc.open_stream(mapped)
-
-
-def schema_texts(file: Path) -> dict[str, Any]:
-    """What a parquet or Arrow file says besides its rows: its metadata, and its columns with theirs.
-
-    Raises DataError: it cannot be read.
-    """
-    if file.suffix.lower() == ".parquet":
-        opened = parquet.open_file(file)
-        schema, metadata = opened.schema_arrow, dict(opened.metadata.metadata or {})
-        metadata.pop(b"ARROW:schema", None)  # the same schema, encoded
-    else:
-        parquet.load()
-        import pyarrow  # type: ignore[import-untyped, unused-ignore]
-
-        # pyarrow raises nearly everything on hostile bytes
-        with errors_as(DataError, f"{file} cannot be read", caught=Exception), pyarrow.memory_map(str(file)) as mapped:
-            schema = _opened_ipc(mapped).schema
-        metadata = schema.metadata
-    return {"metadata": _as_texts(metadata), "columns": [_column_texts(column) for column in schema]}
-
-
-def _column_texts(column: Any) -> dict[str, Any]:
-    inner = [_column_texts(column.type.field(index)) for index in range(column.type.num_fields)]
-    return {column.name: {"metadata": _as_texts(column.metadata), "columns": inner}}
-
-
-def _as_texts(metadata: Any) -> dict[str, str]:
-    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in (metadata or {}).items()}
 
 
 def _may_be_read(file: Path) -> bool:

@@ -13,9 +13,9 @@ from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.evaluation.pages import figures
 from virc.evaluation.problems import BenchmarkProblem
-from virc.evaluation.results import ResultFile, read_results
 from virc.evaluation.seeds import with_seed
 from virc.evaluation.summary import ModelSummary, Summary
+from virc_extras.studies.checking.result_file import ResultFile, read_results
 from virc_extras.studies.checking.verifying import summary_of, verify_file
 
 Form = Literal["markdown", "latex", "html"]

@@ -20,7 +20,7 @@ from virc.evaluation.answered import Result
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.problems import BenchmarkProblem, problems_of
-from virc.evaluation.results import ResultFile, in_arm, read_results, rules_digest
+from virc.evaluation.results import in_arm, rules_digest
 from virc.evaluation.scored import results_of
 from virc.evaluation.summary import Score, Summary, summarise
 from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule
@@ -32,6 +32,7 @@ from virc.reasoning.trace import Replies
 from virc.scoring.score import Verdict
 from virc_extras.studies import signing
 from virc_extras.studies.boxes import Boxes
+from virc_extras.studies.checking.result_file import ResultFile, read_results
 from virc_extras.studies.looking import looks_of
 from virc_extras.studies.looks import FURTHER_ARMS
 
