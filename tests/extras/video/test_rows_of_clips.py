@@ -153,8 +153,8 @@ def test_rows_on_parts_of_one_clip_are_on_one_side_of_a_split_and_are_found_on_b
         for at in (0.3, 0.9, 1.5)
     ]
     file = rows_file(*rows)
-    for words in ((), ("--group-by", "video")):
-        to = Path(f"split{len(words)}")
+    for words in ((), ("--group-by", "video"), ("--group-by", "clip_path")):
+        to = Path("".join(("split", *words)))
         done = virc("data", "convert", file, "--to", to, "--format", "batch", "--split", "val=0.4", *words)
         assert done.code == 0, done.err
         sides = [
