@@ -18,7 +18,8 @@ from virc.backends.local import LocalBackend, load
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image, show
 from virc.reasoning.session import Ask, Message
-from virc.serving import chat_http, serve
+from virc.serving import chat_http
+from virc.serving.start import serve
 
 pytestmark = pytest.mark.integration
 

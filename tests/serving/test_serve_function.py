@@ -1,4 +1,4 @@
-"""`virc.serving.serve` for a script."""
+"""`virc.serve` for a script."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`virc.training.train`, and what it leaves when it cannot begin."""
+"""`virc.train`, and what it leaves when it cannot begin."""
 
 import json
 import signal
@@ -13,7 +13,8 @@ from support.made import make
 from virc.core.errors import DataError, EngineError, SetupError, UsageError
 from virc.core.events import Event
 from virc.runs import run as runs
-from virc.training import api, prepare, train
+from virc.training import api, prepare
+from virc.training.api import train
 from virc.training.attempt import Ended
 
 
